@@ -1,0 +1,1 @@
+"""Evolutionary search for crystals, MPI-parallel and replayable to the bit."""

@@ -1,0 +1,84 @@
+"""Candidate: a crystal with its ancestry, its energies, and, when it failed, the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from ase import Atoms
+from ase.formula import Formula
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a candidate came about: the operator and the ids of its parents (none for random or seed)."""
+
+    operator: str
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """One energy with the method that gave it. A hull never mixes methods."""
+
+    method: str  # hash of the library version or of the reference settings
+    value: float  # eV per cell; enthalpy E + pV when the campaign has a pressure
+    sigma: float = 0.0  # eV per cell, one standard deviation, 0 when the method claims to be exact
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a candidate stays out of the population."""
+
+    reason: str  # one word of the list in evo/gate.py or potentials/relax.py
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A crystal on its way through the campaign. Immutable: every step gives a new one."""
+
+    id: str  # c<chunk>-<slot>, for instance c00012-07
+    atoms: Atoms
+    origin: Origin
+    energies: dict[str, Energy] = field(default_factory=dict)  # by method
+    failure: Failure | None = None
+    space_group: int = 1
+    fingerprint: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    grade: float = 0.0  # extrapolation grade of its worst atom, 1 = edge of the training set
+    calls: int = 0  # energy+forces+stress evaluations its relaxation took
+
+    @cached_property
+    def formula(self) -> str:
+        """Reduced formula, elements in the order of atomic numbers, for instance CuPd3."""
+        counts = self.reduced_counts
+        from ase.data import chemical_symbols
+
+        return "".join(f"{chemical_symbols[z]}{n if n > 1 else ''}" for z, n in counts.items())
+
+    @cached_property
+    def reduced_counts(self) -> dict[int, int]:
+        """Atomic number -> count in the reduced formula, ascending atomic numbers."""
+        numbers, counts = np.unique(self.atoms.numbers, return_counts=True)
+        divisor = int(np.gcd.reduce(counts))
+        return {int(z): int(n) // divisor for z, n in zip(numbers, counts, strict=True)}
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.atoms)
+
+    def per_atom(self, method: str) -> float:
+        """Energy in eV per atom by this method."""
+        return self.energies[method].value / len(self.atoms)
+
+    def with_energy(self, energy: Energy) -> Candidate:
+        return replace(self, energies={**self.energies, energy.method: energy})
+
+
+def formula_counts(text: str) -> dict[int, int]:
+    """Atomic number -> count of a formula such as Cu4Pd4."""
+    from ase.data import atomic_numbers
+
+    return {int(atomic_numbers[s]): int(n) for s, n in Formula(text).count().items()}

@@ -1,0 +1,1 @@
+"""Stratified neural-network interatomic potentials."""
