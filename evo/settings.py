@@ -1,0 +1,278 @@
+"""What a user may ask of a campaign: campaign.toml, checked. An unknown key is an error with the nearest name.
+
+Settings are split at the top (evo/campaign.py) and never travel: a function receives what it uses.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from ase.data import atomic_numbers
+from ase.formula import Formula
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class SettingsError(ValueError):
+    """campaign.toml asks for something that cannot be; the message says what to write instead."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CampaignSection(Section):
+    """The campaign as a whole."""
+
+    seed: int = Field(0, ge=0, description="every random choice follows from it")
+
+
+class SystemSection(Section):
+    """What crystals are looked for."""
+
+    elements: list[str] = Field(description="symbols; leave it out with a formula")
+    formula: str = Field("", description='fixed composition such as "Cu4Pd4"; empty: variable composition')
+    atoms: tuple[int, int] = Field((1, 8), description="fewest and most atoms per cell (variable composition)")
+    pressure_GPa: float = Field(0.0, description="external pressure; energies become enthalpies")
+    min_distance: float = Field(
+        0.65, gt=0, lt=1.5, description="shortest distance allowed, in sums of covalent radii"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _elements_of_formula(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("formula") and "elements" not in data:
+            try:
+                data = {**data, "elements": list(Formula(str(data["formula"])).count())}
+            except Exception as error:
+                raise ValueError(f"formula `{data['formula']}` cannot be read; write for instance Cu4Pd4") from error
+        return data
+
+    @field_validator("elements")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        if not value:
+            raise ValueError('name at least one element, for instance elements = ["Cu", "Pd"]')
+        for symbol in value:
+            if symbol not in atomic_numbers or symbol == "X":
+                near = difflib.get_close_matches(symbol, list(atomic_numbers), n=1, cutoff=0.3)
+                raise ValueError(f"`{symbol}` is not an element" + (f"; did you mean {near[0]}?" if near else ""))
+        return sorted(set(value), key=lambda s: atomic_numbers[s])
+
+    @field_validator("atoms")
+    @classmethod
+    def _range(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= value[0] <= value[1]:
+            raise ValueError(f"atoms must be [fewest, most] with 1 <= fewest <= most, got {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _formula_fits(self) -> SystemSection:
+        if self.formula and set(Formula(self.formula).count()) != set(self.elements):
+            raise ValueError(f"formula {self.formula} and elements {self.elements} differ; leave elements out")
+        return self
+
+
+class SeedsSection(Section):
+    """Structures of your own that enter the search."""
+
+    files: list[str] = Field([], description="any format that ASE reads, relative to campaign.toml")
+
+
+class OperatorWeights(Section):
+    """How often each way of making a candidate is taken, relative to the others; 0 switches it off."""
+
+    symmetric: float = Field(3.0, ge=0, description="random crystal of a random space group")
+    random: float = Field(0.5, ge=0, description="random crystal without symmetry")
+    heredity: float = Field(2.0, ge=0, description="cut and splice of two parents")
+    strain: float = Field(0.7, ge=0, description="random strain of the cell")
+    rattle: float = Field(0.7, ge=0, description="random displacements")
+    permutation: float = Field(1.0, ge=0, description="exchange of unlike atoms")
+    transmute: float = Field(1.5, ge=0, description="atoms change element (variable composition)")
+    add_remove: float = Field(0.7, ge=0, description="one atom more or fewer (variable composition)")
+
+
+class SearchSection(Section):
+    """Breeding."""
+
+    chunks: Count = Field(40, description="chunks of candidates to relax")
+    chunk_size: Count = Field(32, description="candidates per chunk, relaxed in one batch")
+    in_flight: Count = Field(4, description="chunk k is bred after chunk k - in_flight was absorbed")
+    niche_size: Count = Field(4, description="distinct crystals kept as parents per composition")
+    tournament: Count = Field(3, description="parents compete by enthalpy above the hull")
+    symmetric_start: int = Field(4, ge=0, description="first chunks that are made of random crystals alone")
+    duplicate_distance: Positive = Field(0.01, description="fingerprints closer than this are one crystal")
+    operators: OperatorWeights = Field(default_factory=OperatorWeights)  # type: ignore[arg-type]
+
+
+class RelaxSection(Section):
+    """Relaxation of candidates."""
+
+    engine: Literal["network", "ase"] = Field("network", description='"network" (the library) or "ase"')
+    calculator: str = Field("", description='for "ase": import path such as "ase.calculators.emt:EMT"')
+    options: dict[str, Any] = Field(default_factory=dict, description="keywords of the calculator")
+    fmax: Positive = Field(0.01, description="largest force at the end, eV/Å")
+    smax_GPa: Positive = Field(0.1, description="largest stress component at the end, GPa")
+    max_calls: Count = Field(200, description="force calls after which a relaxation is given up")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network runs")
+    threads: Count = Field(1, description="threads of one relaxation task; never read from the machine")
+
+
+class GateSection(Section):
+    """What stays out of the population."""
+
+    volume_scale: tuple[float, float] = Field(
+        (0.4, 2.5), description="volume per atom allowed, in units of the guess"
+    )
+    energy_window: Positive = Field(3.0, description="eV/atom above the hull, at most")
+    below_hull: Positive = Field(
+        0.5, description="eV/atom below the hull of what is known: absurd unless the reference says so"
+    )
+    max_grade: Positive = Field(2.0, description="extrapolation grade; 1 is the edge of the training set")
+
+
+class ReferenceSection(Section):
+    """The reference: DFT or its stand-in."""
+
+    engine: Literal["emt", "ase", "none"] = Field("emt", description='"emt", "ase" or "none"')
+    calculator: str = Field("", description='for "ase": import path such as "package.module:Class"')
+    options: dict[str, Any] = Field(default_factory=dict, description="keywords of the calculator")
+    max_calls: int = Field(300, ge=0, description="calls after the bootstrap, every relaxation step counted")
+    every: Count = Field(5, description="chunks between two rounds of re-checks")
+    per_round: Count = Field(20, description="candidates per round")
+    window: Positive = Field(0.03, description="eV/atom above the hull within which a candidate matters")
+    lag: Count = Field(2, description="chunks after which results and retrained strata take effect")
+    final_steps: int = Field(6, ge=0, description="relaxation steps by the reference for each hull phase at the end")
+
+
+class BootstrapSection(Section):
+    """The first training set of a library that lacks strata for the system."""
+
+    max_calls: Count = Field(700, description="reference calls, every relaxation step counted")
+
+
+class NetworkSection(Section):
+    """The library of networks and how its strata are trained."""
+
+    library: str = Field("", description="directory of an existing library, relative to campaign.toml; empty: DIR/out")
+    cutoff: Positive = Field(6.0, description="Å")
+    radial: Count = Field(4, description="radial functions of the angular moments")
+    angular: Count = Field(3, description="largest angular momentum")
+    pair: Count = Field(8, description="two-body radial functions")
+    hidden: Count = Field(10, description="hidden units per element")
+    members: Count = Field(4, description="networks in the committee")
+    iterations: Count = Field(30, description="Levenberg-Marquardt iterations for a new stratum")
+    retrain_iterations: Count = Field(8, description="iterations when a stratum is retrained from where it was")
+
+
+class Settings(Section):
+    """All of campaign.toml."""
+
+    campaign: CampaignSection = Field(default_factory=CampaignSection)  # type: ignore[arg-type]
+    system: SystemSection
+    seeds: SeedsSection = Field(default_factory=SeedsSection)  # type: ignore[arg-type]
+    search: SearchSection = Field(default_factory=SearchSection)  # type: ignore[arg-type]
+    relax: RelaxSection = Field(default_factory=RelaxSection)  # type: ignore[arg-type]
+    gate: GateSection = Field(default_factory=GateSection)  # type: ignore[arg-type]
+    reference: ReferenceSection = Field(default_factory=ReferenceSection)  # type: ignore[arg-type]
+    bootstrap: BootstrapSection = Field(default_factory=BootstrapSection)  # type: ignore[arg-type]
+    network: NetworkSection = Field(default_factory=NetworkSection)  # type: ignore[arg-type]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        for name, section in (("relax", self.relax), ("reference", self.reference)):
+            if section.engine == "ase" and ":" not in section.calculator:
+                raise ValueError(
+                    f'{name}.engine = "ase" needs {name}.calculator = "package.module:Class", '
+                    f"got {section.calculator!r}"
+                )
+        if self.relax.engine == "network" and self.reference.engine == "none" and not self.network.library:
+            raise ValueError(
+                'a network without a reference needs network.library = "DIR" with trained strata; '
+                'name one, or set reference.engine = "emt", or relax.engine = "ase"'
+            )
+        return self
+
+    def digest(self) -> str:
+        """16 hex digits that change when any setting changes."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load(path: Path) -> Settings:
+    """The settings of this campaign.toml; SettingsError in one line when something is wrong."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path} is not there; write one with `evo init Cu-Pd {path.parent}`") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    return parse(data, str(path))
+
+
+def parse(data: dict[str, Any], source: str = "settings") -> Settings:
+    """Checked settings of nested dictionaries; SettingsError names the first key that is wrong."""
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(part) for part in first["loc"]]
+        where = ".".join(keys)
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(keys[-1], _keys_at(keys[:-1]), n=1, cutoff=0.3)
+            hint = f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(_keys_at(keys[:-1]))}"
+            raise SettingsError(f"{source}: unknown key `{where}`{hint}") from None
+        if first["type"] == "missing":
+            raise SettingsError(f"{source}: `{where}` is missing") from None
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+        raise SettingsError(f"{source}: {'`' + where + '`: ' if where else ''}{message}{got}") from None
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    model: Any = Settings
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def template(elements: list[str], formula: str = "") -> str:
+    """A commented campaign.toml with every key and its default."""
+    given = {"elements": elements, "formula": formula}
+    lines = ["# Every key with its default; delete what you do not change.", ""]
+    for name, info in Settings.model_fields.items():
+        lines += _section(name, info.annotation, given if name == "system" else {})
+    return "\n".join(lines)
+
+
+def _section(name: str, model: Any, given: dict[str, Any]) -> list[str]:
+    lines = [f"[{name}]  # {(model.__doc__ or '').strip()}"]
+    nested: list[str] = []
+    for key, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            nested += _section(f"{name}.{key}", field.annotation, {})
+            continue
+        value = given[key] if key in given else field.get_default(call_default_factory=True)
+        lines.append(f"{key} = {_toml(value)}  # {field.description}")
+    return [*lines, "", *nested]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }" if value else "{}"
+    return repr(value)
