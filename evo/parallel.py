@@ -1,0 +1,178 @@
+"""A pool of ranks: submit tasks, collect their results, over this process alone or over MPI. Only home of mpi4py.
+
+A task is a module-level function with picklable arguments, named by a key. Tasks are independent and pure, so which rank
+runs one, and when, never changes a result. Rank 0 coordinates; with few ranks it also works, because on two cores an idle
+coordinator would be half the machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+EXIT_INTERNAL = 70
+LAUNCHER_VARIABLES = ("PMI_SIZE", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_PROCID")
+PREFETCH = 2  # tasks sent to a rank at once, so that it need not wait while rank 0 works on its own
+LARGEST_WORKING_COORDINATOR = 8  # with more ranks than this, rank 0 only coordinates
+POLL_S = 0.001
+
+Task = tuple[str, Callable[..., Any], tuple[Any, ...]]
+
+
+class Pool(Protocol):
+    """Where tasks run."""
+
+    size: int  # ranks
+
+    def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None: ...
+
+    def collect(self) -> list[tuple[str, Any]]:
+        """Results that have come; waits (or works) until at least one has, unless nothing is under way."""
+        ...
+
+    def cancel(self) -> None:
+        """Forget the tasks that no rank has started or been sent."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SerialPool:
+    """This process alone; MPI need not be installed."""
+
+    size = 1
+
+    def __init__(self) -> None:
+        self._queue: deque[Task] = deque()
+
+    def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
+        self._queue.append((key, function, arguments))
+
+    def collect(self) -> list[tuple[str, Any]]:
+        if not self._queue:
+            return []
+        key, function, arguments = self._queue.popleft()
+        return [(key, function(*arguments))]
+
+    def cancel(self) -> None:
+        self._queue.clear()
+
+    def close(self) -> None:
+        self._queue.clear()
+
+
+class MpiPool:
+    """Rank 0's side of the ranks of an MPI job."""
+
+    def __init__(self, communicator: Any) -> None:
+        self._comm = communicator
+        self.size = communicator.Get_size()
+        self._queue: deque[Task] = deque()
+        self._under_way = {rank: 0 for rank in range(1, self.size)}
+        self._works = self.size <= LARGEST_WORKING_COORDINATOR
+
+    def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
+        self._queue.append((key, function, arguments))
+        self._send()
+
+    def collect(self) -> list[tuple[str, Any]]:
+        while True:
+            results = self._receive()
+            self._send()
+            if results or not (self._queue or any(self._under_way.values())):
+                return results
+            if self._queue and self._works:
+                key, function, arguments = self._queue.popleft()
+                return [(key, function(*arguments))]
+            time.sleep(POLL_S)
+
+    def cancel(self) -> None:
+        self._queue.clear()
+
+    def close(self) -> None:
+        for rank in self._under_way:
+            self._comm.send(None, dest=rank)
+
+    def _send(self) -> None:
+        while self._queue:
+            rank = min(self._under_way, key=lambda r: (self._under_way[r], r))
+            if self._under_way[rank] >= PREFETCH:
+                return
+            self._comm.send(self._queue.popleft(), dest=rank)
+            self._under_way[rank] += 1
+
+    def _receive(self) -> list[tuple[str, Any]]:
+        results = []
+        while self._comm.iprobe():
+            rank, key, result = self._comm.recv()
+            self._under_way[rank] -= 1
+            results.append((key, result))
+        return results
+
+
+def launched_by_mpi() -> bool:
+    """Whether an MPI launcher started this process (told by its environment, without loading MPI)."""
+    return any(name in os.environ for name in LAUNCHER_VARIABLES)
+
+
+def open_pool() -> Pool | None:
+    """The pool on rank 0; on every other rank serve tasks until the job ends, then None."""
+    if not launched_by_mpi():
+        return SerialPool()
+    try:
+        from mpi4py import MPI
+    except ImportError:
+        raise RuntimeError(
+            "started by mpirun, but mpi4py is not installed; pip install 'outcrop[mpi]', or start without mpirun"
+        ) from None
+    communicator = MPI.COMM_WORLD
+    if communicator.Get_size() == 1:
+        return SerialPool()
+    _die_with_parent()
+    if communicator.Get_rank() == 0:
+        return MpiPool(communicator)
+    _serve(communicator)
+    return None
+
+
+def abort(code: int) -> None:
+    """End every rank of the job at once with this exit code; does nothing outside MPI."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.COMM_WORLD.Get_size() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        mpi.COMM_WORLD.Abort(code)
+
+
+def _serve(communicator: Any) -> None:
+    # a drain is rank 0's decision: the launcher forwards the signal to every rank, and the others finish their task
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    rank = communicator.Get_rank()
+    try:
+        while True:
+            while not communicator.iprobe(source=0):  # a blocking receive would burn a core
+                time.sleep(POLL_S)
+            task = communicator.recv(source=0)
+            if task is None:
+                return
+            key, function, arguments = task
+            communicator.send((rank, key, function(*arguments)), dest=0)
+    except Exception:  # noqa: BLE001 - an unforeseen error of one rank must end all, with its trace
+        traceback.print_exc()
+        abort(EXIT_INTERNAL)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this rank when its launcher dies (Linux), so that a killed mpirun leaves no orphan."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
+        if os.getppid() == 1:  # the launcher died before the call
+            os.kill(os.getpid(), signal.SIGKILL)

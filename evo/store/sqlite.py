@@ -1,0 +1,125 @@
+"""One SQLite file with the result of every task, one writer, every acknowledged result durable. Only home of sqlite3.
+
+The journal is TRUNCATE with full synchronisation: no result is lost to kill -9, and it also holds on network file systems,
+where WAL does not (RELIABILITY of SQLite: sqlite.org/wal.html, "does not work over a network filesystem").
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class StoreError(OSError):
+    """The store cannot be read or written; the message says why and what to do."""
+
+
+class StoreLocked(RuntimeError):
+    """Another process is running this campaign."""
+
+
+class Store:
+    """Results by key. A result is any JSON value; floats keep their bits (shortest round-trip text)."""
+
+    def __init__(self, path: Path, *, writer: bool) -> None:
+        self.path = path
+        self._lock: int | None = None
+        if writer:
+            self._open_directory()
+        elif not path.exists():
+            raise StoreError(f"{path} is not there: nothing has been run yet; start with `evo run {path.parent.parent}`")
+        try:
+            self._open_database(writer)
+        except sqlite3.Error as error:
+            raise self._error(error) from None
+
+    def _open_directory(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path.parent / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(f"{self.path.parent} cannot be written: {error.strerror}; choose another directory") from None
+        try:
+            # a kernel lock: it vanishes with its owner, so kill -9 leaves no stale lock
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(self._lock, 200, 0).decode(errors="replace").strip() or "another process"
+            os.close(self._lock)
+            self._lock = None
+            raise StoreLocked(
+                f"{self.path.parent} is being run by {owner}; wait for it, or end it and start again"
+            ) from None
+        note = f"process {os.getpid()} on {socket.gethostname()}\n".encode()
+        try:
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, note, 0)
+        except OSError as error:
+            raise StoreError(f"{self.path.parent} cannot be written: {error.strerror}") from None
+
+    def _open_database(self, writer: bool) -> None:
+        if writer:
+            self._db = sqlite3.connect(self.path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=TRUNCATE")
+            self._db.execute("PRAGMA synchronous=FULL")
+            found = self._db.execute("PRAGMA quick_check").fetchone()[0]
+            if found != "ok":
+                raise StoreError(f"{self.path} is damaged ({found}); put a copy back, or move it away and start again")
+            self._db.execute("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+        else:
+            self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+        if row is None or int(row[0]) != SCHEMA_VERSION:
+            raise StoreError(f"{self.path} has schema {row and row[0]}, this version reads {SCHEMA_VERSION}")
+
+    def get(self, key: str) -> Any:
+        """The result of this key, or None."""
+        try:
+            row = self._db.execute("SELECT value FROM results WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._error(error) from None
+        return None if row is None else json.loads(row[0])
+
+    def put(self, key: str, value: Any) -> None:
+        """Durable when this returns. A key that is there stays as it was: results are idempotent."""
+        try:
+            self._db.execute("INSERT OR IGNORE INTO results VALUES (?, ?)", (key, json.dumps(value)))
+        except sqlite3.Error as error:
+            raise self._error(error) from None
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """The keys that start so."""
+        for (key,) in self._db.execute("SELECT key FROM results ORDER BY rowid"):
+            if key.startswith(prefix):
+                yield key
+
+    def note(self, key: str) -> str | None:
+        """A line about the campaign itself, such as its settings."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_note(self, key: str, value: str) -> None:
+        try:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        except sqlite3.Error as error:
+            raise self._error(error) from None
+
+    def close(self) -> None:
+        self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _error(self, error: sqlite3.Error) -> StoreError:
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            return StoreError(f"{self.path} is not a campaign database; move it away and start again")
+        return StoreError(f"{self.path}: {error}; nothing acknowledged is lost, make room or rights and start again")
