@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
 from ase.formula import Formula
 from numpy.typing import NDArray
 
@@ -53,10 +56,7 @@ class Candidate:
     @cached_property
     def formula(self) -> str:
         """Reduced formula, elements in the order of atomic numbers, for instance CuPd3."""
-        counts = self.reduced_counts
-        from ase.data import chemical_symbols
-
-        return "".join(f"{chemical_symbols[z]}{n if n > 1 else ''}" for z, n in counts.items())
+        return formula_of(self.reduced_counts)
 
     @cached_property
     def reduced_counts(self) -> dict[int, int]:
@@ -78,7 +78,55 @@ class Candidate:
 
 
 def formula_counts(text: str) -> dict[int, int]:
-    """Atomic number -> count of a formula such as Cu4Pd4."""
-    from ase.data import atomic_numbers
+    """Atomic number -> count of a formula such as Cu4Pd4, ascending atomic numbers."""
+    counts = {int(atomic_numbers[s]): int(n) for s, n in Formula(text).count().items()}
+    return dict(sorted(counts.items()))
 
-    return {int(atomic_numbers[s]): int(n) for s, n in Formula(text).count().items()}
+
+def formula_of(counts: dict[int, int]) -> str:
+    """Formula of these counts as they stand, for instance {29: 1, 46: 3} -> CuPd3."""
+    return "".join(f"{chemical_symbols[z]}{n if n > 1 else ''}" for z, n in counts.items())
+
+
+def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
+    """Plain lists that keep every bit of the crystal (JSON writes the shortest text that reads back equal)."""
+    return {
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "cell": np.asarray(atoms.cell).tolist(),
+        "pbc": atoms.pbc.tolist(),
+    }
+
+
+def atoms_from_json(data: dict[str, Any]) -> Atoms:
+    return Atoms(data["numbers"], positions=data["positions"], cell=data["cell"], pbc=data["pbc"])
+
+
+def to_json(candidate: Candidate) -> dict[str, Any]:
+    """The candidate as a JSON value, exact to the bit."""
+    return {
+        "id": candidate.id,
+        "atoms": atoms_to_json(candidate.atoms),
+        "operator": candidate.origin.operator,
+        "parents": list(candidate.origin.parents),
+        "energies": [[e.method, e.value, e.sigma] for e in candidate.energies.values()],
+        "failure": None if candidate.failure is None else [candidate.failure.reason, candidate.failure.detail],
+        "space_group": candidate.space_group,
+        "fingerprint": base64.b64encode(candidate.fingerprint.astype("<f8").tobytes()).decode(),
+        "grade": candidate.grade,
+        "calls": candidate.calls,
+    }
+
+
+def from_json(data: dict[str, Any]) -> Candidate:
+    return Candidate(
+        id=data["id"],
+        atoms=atoms_from_json(data["atoms"]),
+        origin=Origin(data["operator"], tuple(data["parents"])),
+        energies={m: Energy(m, value, sigma) for m, value, sigma in data["energies"]},
+        failure=None if data["failure"] is None else Failure(*data["failure"]),
+        space_group=data["space_group"],
+        fingerprint=np.frombuffer(base64.b64decode(data["fingerprint"]), dtype="<f8"),
+        grade=data["grade"],
+        calls=data["calls"],
+    )

@@ -1,0 +1,139 @@
+"""Who is known, who is a duplicate, who breeds: niches by composition around a live convex hull."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from evo import gate
+from evo.candidate import Candidate, Energy, Failure
+from evo.hull import Hull
+from evo.likeness import distance
+from evo.settings import GateSection
+from evo.tools import Parent
+
+DUPLICATE_WINDOW = 0.005  # eV/atom; alike fingerprints further apart in energy are different crystals
+REFUTED = 0.1  # eV/atom by which the reference must differ for a network energy to count as refuted
+USE_PENALTY = 0.0005  # eV/atom per child already bred, so that no parent takes over
+BREEDING_WINDOW = 0.25  # eV/atom above the hull beyond which a crystal has no children
+
+
+class Archive:
+    """Every crystal of the campaign under one method at a time (the current library, or the relaxing calculator)."""
+
+    def __init__(self, method: str, settings: GateSection, niche_size: int, duplicate_distance: float) -> None:
+        self.method = method
+        self.members: dict[str, Candidate] = {}  # distinct crystals with an energy by `method`
+        self.failed: dict[str, Candidate] = {}
+        self.refuted: set[str] = set()  # members the reference contradicts: kept, but neither hull nor parents
+        self.reasons: Counter[str] = Counter()
+        self.n_relaxed = 0
+        self.n_duplicates = 0
+        self._settings = settings
+        self._niche_size = niche_size
+        self._duplicate_distance = duplicate_distance
+        self._niches: dict[str, list[str]] = {}
+        self._used: Counter[str] = Counter()
+        self._hull: Hull | None = None
+
+    def absorb(self, candidates: Iterable[Candidate], known: Hull | None) -> list[Candidate]:
+        """Take in relaxed candidates in order; `known` is the hull they must not undercut absurdly.
+
+        Returns those that became members.
+        """
+        entered = []
+        for candidate in candidates:
+            self.n_relaxed += 1
+            self._used.update(candidate.origin.parents)
+            failure = candidate.failure or self._absurd(candidate, known)
+            if failure is not None:
+                self.reasons[failure.reason] += 1
+                self.failed[candidate.id] = replace(candidate, failure=failure)
+            elif (twin := self.twin(candidate)) is not None:
+                self.n_duplicates += 1
+                self._merge(twin, candidate)
+            else:
+                self._enter(candidate)
+                entered.append(candidate)
+        return entered
+
+    def twin(self, candidate: Candidate) -> str | None:
+        """The id of the member that is the same crystal, or None."""
+        energy = candidate.per_atom(self.method)
+        for other in self._niches.get(candidate.formula, ()):
+            member = self.members[other]
+            if abs(member.per_atom(self.method) - energy) < DUPLICATE_WINDOW and (
+                distance(member.fingerprint, candidate.fingerprint) < self._duplicate_distance
+            ):
+                return other
+        return None
+
+    def hull(self) -> Hull | None:
+        """The hull of all members that the reference does not contradict, by the current method."""
+        if self._hull is None:
+            points = [
+                (c.reduced_counts, c.per_atom(self.method), self.method, c.id)
+                for c in self.members.values()
+                if c.id not in self.refuted
+            ]
+            self._hull = Hull.of(points) if points else None
+        return self._hull
+
+    def above_hull(self, candidate: Candidate) -> float:
+        """eV/atom above the hull by the current method."""
+        hull = self.hull()
+        return 0.0 if hull is None else hull.above(candidate.reduced_counts, candidate.per_atom(self.method))
+
+    def parents(self) -> list[Parent]:
+        """The best distinct crystals of every niche, lower fitness first."""
+        pool = []
+        for ids in self._niches.values():
+            ranked = sorted(
+                (self.above_hull(self.members[i]) + USE_PENALTY * self._used[i], i) for i in ids if i not in self.refuted
+            )
+            for fitness, i in ranked[: self._niche_size]:
+                if fitness <= BREEDING_WINDOW:
+                    pool.append(Parent(id=i, atoms=self.members[i].atoms, fitness=fitness))
+        return sorted(pool, key=lambda p: (p.fitness, p.id))
+
+    def add_energy(self, candidate_id: str, energy: Energy) -> None:
+        """Record what the reference says of a member or of a failed candidate."""
+        for group in (self.members, self.failed):
+            if candidate_id in group:
+                group[candidate_id] = group[candidate_id].with_energy(energy)
+        member = self.members.get(candidate_id)
+        if member is not None and abs(member.per_atom(self.method) - energy.value / member.n_atoms) > REFUTED:
+            self.refuted.add(candidate_id)
+            self._hull = None
+
+    def change_method(self, method: str, energies: dict[str, Energy], reference: str) -> None:
+        """Bring every member to a new library version (law 4): one single point each, given here by id."""
+        self.method = method
+        self._hull = None
+        for i, energy in energies.items():
+            self.members[i] = self.members[i].with_energy(energy)
+        self.refuted = {
+            c.id
+            for c in self.members.values()
+            if reference in c.energies and abs(c.per_atom(method) - c.per_atom(reference)) > REFUTED
+        }
+
+    def _absurd(self, candidate: Candidate, known: Hull | None) -> Failure | None:
+        energy = candidate.per_atom(self.method)
+        above = 0.0 if known is None else known.above(candidate.reduced_counts, energy)
+        return gate.energy(energy, above, self._settings)
+
+    def _merge(self, twin: str, candidate: Candidate) -> None:
+        # the member stays, so that ancestry and reference energies stay; a better relaxed copy lends its geometry
+        member = self.members[twin]
+        if len(member.energies) == 1 and candidate.per_atom(self.method) < member.per_atom(self.method) - 1e-4:
+            self.members[twin] = replace(
+                candidate, id=member.id, origin=member.origin, calls=member.calls + candidate.calls
+            )
+            self._hull = None
+
+    def _enter(self, candidate: Candidate) -> None:
+        self.members[candidate.id] = candidate
+        self._niches.setdefault(candidate.formula, []).append(candidate.id)
+        self._hull = None

@@ -1,0 +1,79 @@
+"""What relaxes candidates: the library of networks, or any ASE calculator. Candidates in, energies out.
+
+A relaxer travels to the ranks as a small record; each rank loads what it stands for once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from potentials.calculator import from_calculator
+from potentials.library import Library
+from potentials.potential import Potential
+from potentials.relax import Evaluate, Relaxed, relax
+from potentials.stratum import Stratum
+from potentials.structures import Floats, Prediction, Structures
+
+from evo.reference import load_calculator
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRelaxer:
+    """A library at given stratum versions."""
+
+    directory: str
+    versions: tuple[tuple[str, int], ...]  # (stratum name, version), canonical order
+    elements: tuple[int, ...]
+    method: str
+    device: str = "auto"
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CalculatorRelaxer:
+    """Any ASE calculator by import path, one crystal at a time."""
+
+    calculator: str
+    options: tuple[tuple[str, Any], ...]
+    directory: str  # where a calculator file beside campaign.toml is looked for
+    method: str
+
+
+Relaxer = NetworkRelaxer | CalculatorRelaxer
+
+
+def evaluate(relaxer: Relaxer, structures: Structures) -> Prediction:
+    """Energies, forces, stresses by this relaxer."""
+    return evaluator(relaxer)(structures)
+
+
+def evaluator(relaxer: Relaxer) -> Evaluate:
+    if isinstance(relaxer, CalculatorRelaxer):
+        return _calculator(relaxer)
+    potential = load_potential(relaxer)
+    return lambda structures: potential.evaluate(structures, n_threads=relaxer.threads)
+
+
+def grades(relaxer: Relaxer, structures: Structures) -> Floats | None:
+    """(n_crystals,) extrapolation grades, None for a relaxer that needs none."""
+    return load_potential(relaxer).grades(structures) if isinstance(relaxer, NetworkRelaxer) else None
+
+
+def relax_all(
+    relaxer: Relaxer, structures: Structures, *, pressure: float, fmax: float, smax: float, max_calls: int
+) -> Relaxed:
+    """Positions and cells relaxed in one batch; pressure and smax in eV/Å³, fmax in eV/Å."""
+    return relax(evaluator(relaxer), structures, pressure=pressure, fmax=fmax, smax=smax, max_calls=max_calls)
+
+
+@lru_cache(maxsize=4)
+def load_potential(relaxer: NetworkRelaxer) -> Potential:
+    library = Library.open(relaxer.directory)
+    return library.assemble(Stratum(relaxer.elements), versions=dict(relaxer.versions), device=relaxer.device)
+
+
+@lru_cache(maxsize=4)
+def _calculator(relaxer: CalculatorRelaxer) -> Evaluate:
+    return from_calculator(load_calculator(relaxer.calculator, dict(relaxer.options), relaxer.directory))
