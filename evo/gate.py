@@ -33,8 +33,10 @@ def energy(per_atom: float, above_hull: float, settings: GateSection) -> Failure
     """Whether this energy is one to believe, `above_hull` (eV/atom) measured from what is known."""
     if not math.isfinite(per_atom):
         return Failure("not finite", f"energy {per_atom}")
+    if not math.isfinite(above_hull):  # nothing is known at this composition
+        return None
     if above_hull < -settings.below_hull:
         return Failure("absurd energy", f"{-above_hull:.3f} eV/atom below everything known")
-    if math.isfinite(above_hull) and above_hull > settings.energy_window:
+    if above_hull > settings.energy_window:
         return Failure("absurd energy", f"{above_hull:.3f} eV/atom above the hull")
     return None
