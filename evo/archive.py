@@ -22,8 +22,11 @@ BREEDING_WINDOW = 0.25  # eV/atom above the hull beyond which a crystal has no c
 class Archive:
     """Every crystal of the campaign under one method at a time (the current library, or the relaxing calculator)."""
 
-    def __init__(self, method: str, settings: GateSection, niche_size: int, duplicate_distance: float) -> None:
+    def __init__(
+        self, method: str, reference: str, settings: GateSection, niche_size: int, duplicate_distance: float
+    ) -> None:
         self.method = method
+        self._reference = reference  # method of the reference, "" without one
         self.members: dict[str, Candidate] = {}  # distinct crystals with an energy by `method`
         self.failed: dict[str, Candidate] = {}
         self.refuted: set[str] = set()  # members the reference contradicts: kept, but neither hull nor parents
@@ -35,6 +38,7 @@ class Archive:
         self._duplicate_distance = duplicate_distance
         self._niches: dict[str, list[str]] = {}
         self._used: Counter[str] = Counter()
+        self._pinned: set[str] = set()  # the reference is looking at these: their geometry must not change
         self._hull: Hull | None = None
 
     def absorb(self, candidates: Iterable[Candidate], known: Hull | None) -> list[Candidate]:
@@ -87,14 +91,18 @@ class Archive:
 
     def parents(self) -> list[Parent]:
         """The best distinct crystals of every niche, lower fitness first."""
+        hull = self.hull()
+        if hull is None:
+            return []
+        free = [c for c in self.members.values() if c.id not in self.refuted]
+        above = hull.above_many([c.reduced_counts for c in free], [c.per_atom(self.method) for c in free])
+        fitness = {c.id: float(a) + USE_PENALTY * self._used[c.id] for c, a in zip(free, above, strict=True)}
         pool = []
         for ids in self._niches.values():
-            ranked = sorted(
-                (self.above_hull(self.members[i]) + USE_PENALTY * self._used[i], i) for i in ids if i not in self.refuted
-            )
-            for fitness, i in ranked[: self._niche_size]:
-                if fitness <= BREEDING_WINDOW:
-                    pool.append(Parent(id=i, atoms=self.members[i].atoms, fitness=fitness))
+            ranked = sorted((fitness[i], i) for i in ids if i in fitness)
+            for value, i in ranked[: self._niche_size]:
+                if value <= BREEDING_WINDOW:
+                    pool.append(Parent(id=i, atoms=self.members[i].atoms, fitness=value))
         return sorted(pool, key=lambda p: (p.fitness, p.id))
 
     def add_energy(self, candidate_id: str, energy: Energy) -> None:
@@ -107,7 +115,17 @@ class Archive:
             self.refuted.add(candidate_id)
             self._hull = None
 
-    def change_method(self, method: str, energies: dict[str, Energy], reference: str) -> None:
+    def pin(self, ids: Iterable[str]) -> None:
+        """From now on these keep their geometry."""
+        self._pinned.update(ids)
+
+    def replace(self, candidates: Iterable[Candidate]) -> None:
+        """Put these in the place of the candidates with the same ids (geometry and energies renewed)."""
+        for c in candidates:
+            (self.members if c.id in self.members else self.failed)[c.id] = c
+        self._hull = None
+
+    def change_method(self, method: str, energies: dict[str, Energy]) -> None:
         """Bring every member to a new library version (law 4): one single point each, given here by id."""
         self.method = method
         self._hull = None
@@ -116,7 +134,7 @@ class Archive:
         self.refuted = {
             c.id
             for c in self.members.values()
-            if reference in c.energies and abs(c.per_atom(method) - c.per_atom(reference)) > REFUTED
+            if self._reference in c.energies and abs(c.per_atom(method) - c.per_atom(self._reference)) > REFUTED
         }
 
     def _absurd(self, candidate: Candidate, known: Hull | None) -> Failure | None:
@@ -127,7 +145,7 @@ class Archive:
     def _merge(self, twin: str, candidate: Candidate) -> None:
         # the member stays, so that ancestry and reference energies stay; a better relaxed copy lends its geometry
         member = self.members[twin]
-        if len(member.energies) == 1 and candidate.per_atom(self.method) < member.per_atom(self.method) - 1e-4:
+        if twin not in self._pinned and self._reference not in member.energies and candidate.per_atom(self.method) < member.per_atom(self.method) - 1e-4:
             self.members[twin] = replace(
                 candidate, id=member.id, origin=member.origin, calls=member.calls + candidate.calls
             )

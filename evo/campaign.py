@@ -1,0 +1,345 @@
+"""The loop: breed, relax, absorb, ask the reference, learn. A deterministic function over memoised tasks.
+
+Nothing here reads a clock, a random state or the machine, so the same campaign gives the same candidates on any number of
+ranks and when it is cut and resumed anywhere (ARCHITECTURE.md, determinism).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from potentials.dataset import Dataset
+from potentials.potential import Potential
+from potentials.units import EV_PER_A3_PER_GPA
+
+from evo import chunk as chunks
+from evo import labels, learn
+from evo.archive import Archive
+from evo.candidate import Candidate, Energy, Origin, atoms_from_json, atoms_to_json, from_json, to_json
+from evo.desk import Desk
+from evo.hull import Hull
+from evo.prepare import Ground, lay, network_relaxer
+from evo.progress import Progress
+from evo.relaxers import NetworkRelaxer, Relaxer, load_potential
+from evo.settings import Settings
+
+SINGLE_POINT_BATCH = 64  # crystals per task when the archive is brought to a new library
+RELAX_AGAIN = 32  # the best of the archive are relaxed again with a new library
+FINAL_ROUNDS = 6  # rounds of re-checks after the last chunk, at most
+_UNKNOWN = Energy("", float("nan"))  # holds the place of an energy until the single point is there
+
+
+@dataclass
+class Round:
+    """Something issued after one chunk that takes effect at a later one."""
+
+    due: int  # chunk number
+    ids: list[str]
+
+
+@dataclass
+class Learning:
+    """A retraining under way."""
+
+    due: int
+    training: learn.Training
+    steps: Iterator[list[str]]
+    awaited: list[str] = field(default_factory=list)
+
+
+class Campaign:
+    """The state of a campaign and the loop over its chunks. `run` is the whole story."""
+
+    def __init__(self, settings: Settings, directory: Path, desk: Desk) -> None:
+        self.settings = settings
+        self.desk = desk
+        self.ground: Ground
+        self.archive: Archive
+        self.relaxer: Relaxer
+        self.labels: list[dict[str, Any]] = []  # everything that the reference has said
+        self.calls = 0  # reference calls after the bootstrap
+        self.round = 0  # trainings so far; round 0 made the first library
+        self._directory = directory
+        self._checks: deque[Round] = deque()
+        self._learning: Learning | None = None
+        self._bred_with: dict[int, Relaxer] = {}
+        self._known: Hull | None = None
+        self._taken: set[str] = set()
+
+    def run(self) -> Iterator[Progress]:
+        """Library, every chunk in order, final confirmations; resumed by running it again."""
+        yield from self._prepare()
+        search, reference = self.settings.search, self.settings.reference
+        for chunk in range(search.chunks):
+            self._take_effect(chunk)
+            self._issue(chunk)
+            self.archive.absorb(self._relaxed(chunk), self._known_hull())
+            if (chunk + 1) % reference.every == 0:
+                self._ask_reference(chunk + 1 + reference.lag, self._affordable())
+            yield self._progress("search", chunk + 1, search.chunks)
+        yield from self._confirm()
+
+    def _prepare(self) -> Iterator[Progress]:
+        for step in lay(self.settings, self._directory, self.desk):
+            if isinstance(step, Progress):
+                yield step
+            else:
+                self.ground = step
+        search = self.settings.search
+        self.relaxer = self.ground.relaxer
+        self.labels = list(self.ground.labels)
+        self.archive = Archive(
+            self.relaxer.method,
+            self.ground.reference_method,
+            self.settings.gate,
+            search.niche_size,
+            search.duplicate_distance,
+        )
+
+    # ---- breeding and relaxing
+
+    def _issue(self, chunk: int) -> None:
+        """Ask for every chunk that may be bred from the archive as it is now: up to `in_flight` ahead."""
+        first = max(self._bred_with, default=-1) + 1
+        last = min(chunk + self.settings.search.in_flight, self.settings.search.chunks)
+        for k in range(first, last):
+            self._bred_with[k] = self.relaxer
+            parents = [] if k < self.settings.search.symmetric_start else self.archive.parents()
+            given = [atoms_to_json(a) for a in self.ground.seeds] if k == 0 else []
+            n_slots = max(self.settings.search.chunk_size, len(given))
+            self.desk.ask(f"relax/{k}", chunks.bred, self.ground.breeding, self.relaxer, k, n_slots, parents, given)
+
+    def _relaxed(self, chunk: int) -> list[Candidate]:
+        """The candidates of this chunk, with energies by the current method."""
+        candidates = [from_json(c) for c in self.desk.result(f"relax/{chunk}")]
+        if self._bred_with[chunk].method == self.archive.method:
+            return candidates
+        return self._single_points(f"points/{self.round}/chunk/{chunk}", candidates)
+
+    def _single_points(self, key: str, candidates: list[Candidate]) -> list[Candidate]:
+        """These candidates with one single point each by the current relaxer (law 4)."""
+        sound = [c for c in candidates if c.energies]
+        batches = [sound[i : i + SINGLE_POINT_BATCH] for i in range(0, len(sound), SINGLE_POINT_BATCH)]
+        for b, batch in enumerate(batches):
+            crystals = [atoms_to_json(c.atoms) for c in batch]
+            self.desk.ask(f"{key}/{b}", chunks.single_points, self.ground.breeding, self.relaxer, crystals)
+        renewed = {}
+        for b, batch in enumerate(batches):
+            for c, (value, sigma, _) in zip(batch, self.desk.result(f"{key}/{b}"), strict=True):
+                renewed[c.id] = c.with_energy(Energy(self.relaxer.method, value, sigma))
+        return [renewed.get(c.id, c) for c in candidates]
+
+    # ---- the reference
+
+    def _affordable(self) -> int:
+        """Calls that a round may spend now: part of the budget stays for the end of the campaign."""
+        left = self.settings.reference.max_calls - self.calls
+        reserve = self.settings.reference.max_calls // 3
+        return min(self.settings.reference.per_round, left - reserve)
+
+    def _ask_reference(self, due: int, n: int) -> bool:
+        """Issue a round of re-checks; False when nothing matters or the budget is spent."""
+        if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or n <= 0:
+            return False
+        chosen = learn.choose(
+            self.archive, self.ground.reference_method, self._taken, n, self.settings.reference.window
+        )
+        chosen = (learn.probes(self.archive, self.ground.reference_method, self._taken) + chosen)[:n]
+        for c in chosen:
+            self.desk.ask(f"reference/{c.id}", labels.single_point, self.ground.reference, atoms_to_json(c.atoms), c.id)
+        self._taken.update(c.id for c in chosen)
+        self.archive.pin(c.id for c in chosen)
+        self.calls += len(chosen)
+        if chosen:
+            self._checks.append(Round(due, [c.id for c in chosen]))
+        return bool(chosen)
+
+    def _take_effect(self, chunk: int) -> None:
+        """Reference results and retrained strata whose chunk has come (law 3)."""
+        if self._learning is not None:
+            self._advance(wait=self._learning.due <= chunk)
+        while self._checks and self._checks[0].due <= chunk:
+            new = self._absorb_labels(self._checks.popleft().ids)
+            self._learn_from(new, chunk + self.settings.reference.lag)
+
+    def _absorb_labels(self, ids: list[str]) -> list[dict[str, Any]]:
+        new = [self.desk.result(f"reference/{i}") for i in ids]
+        for i, label in zip(ids, new, strict=True):
+            if label["failure"] is None:
+                self.archive.add_energy(i, Energy(self.ground.reference_method, self._enthalpy(label)))
+        self.labels += new
+        self._known = None
+        return new
+
+    def _enthalpy(self, label: dict[str, Any]) -> float:
+        crystal = atoms_from_json(label["crystal"])
+        volume = crystal.get_volume() if all(crystal.pbc) else 0.0
+        return float(label["energy"] + self.ground.breeding.pressure * volume)
+
+    def _known_hull(self) -> Hull | None:
+        """The hull of everything the reference has said, bootstrap included: what a candidate must not undercut absurdly."""
+        if self._known is None and self.labels:
+            points = []
+            for n, label in enumerate(self.labels):
+                if label["failure"] is None:
+                    crystal = atoms_from_json(label["crystal"])
+                    c = Candidate(str(n), crystal, Origin("label"))
+                    points.append((c.reduced_counts, self._enthalpy(label) / len(crystal), self.ground.reference_method, c.id))
+            self._known = Hull.of(points) if points else None
+        return self._known
+
+    # ---- learning
+
+    def _learn_from(self, new: list[dict[str, Any]], due: int) -> None:
+        """Retrain the strata that the new labels show to be wrong, and those that stand on them."""
+        if self.ground.library is None or self._learning is not None:
+            return
+        data = labels.dataset(new, self.ground.reference_method)
+        missed = learn.erred(self._potential(), data) if len(data.structures) else []
+        if not missed:
+            return
+        self.round += 1
+        assert isinstance(self.relaxer, NetworkRelaxer)
+        training = learn.Training(
+            desk=self.desk,
+            library=self.ground.library,
+            dataset=self._dataset(),
+            strata=learn.with_those_above(missed, self.ground.library.strata()),
+            round=self.round,
+            members=self.settings.network.members,
+            iterations=self.settings.network.retrain_iterations,
+            versions=dict(self.relaxer.versions),
+        )
+        self._learning = Learning(due, training, training.steps())
+        self._advance(wait=False)
+
+    def _advance(self, *, wait: bool) -> None:
+        """Start whatever training can start; with `wait`, see it through and take up the new library if it is no worse."""
+        learning = self._learning
+        assert learning is not None
+        while True:
+            if not wait and not all(self.desk.ready(key) for key in learning.awaited):
+                return
+            for key in learning.awaited:
+                self.desk.result(key)
+            try:
+                learning.awaited = next(learning.steps)
+            except StopIteration:
+                break
+        if not wait:
+            learning.awaited, learning.steps = [], iter(())
+            return
+        self._learning = None
+        self._take_up(learning.training.versions)
+
+    def _take_up(self, versions: dict[str, int]) -> None:
+        """The new library replaces the old one if it is no worse on held-out data; then the archive follows (law 4)."""
+        assert self.ground.library is not None
+        new = network_relaxer(self.settings, self.ground.library, versions, self.ground.space)
+        held_out = self._dataset().held_out()
+        if not learn.no_worse(load_potential(new), self._potential(), held_out):
+            return
+        self.relaxer = new
+        members = self._single_points(f"points/{self.round}/archive", list(self.archive.members.values()))
+        energies = {c.id: c.energies[new.method] for c in members}
+        self.archive.change_method(new.method, energies)
+        best = sorted(self.archive.members.values(), key=lambda c: (self.archive.above_hull(c), c.id))[:RELAX_AGAIN]
+        key = f"again/{self.round}"
+        self.desk.ask(key, chunks.again, self.ground.breeding, self.relaxer, self.round, [to_json(c) for c in best])
+        self.archive.absorb([from_json(c) for c in self.desk.result(key)], self._known_hull())
+
+    def _potential(self) -> Potential:
+        assert isinstance(self.relaxer, NetworkRelaxer)
+        return load_potential(self.relaxer)
+
+    def _dataset(self) -> Dataset:
+        return labels.dataset(self.labels, self.ground.reference_method)
+
+    # ---- the end
+
+    def _confirm(self) -> Iterator[Progress]:
+        """Ask about what is still unconfirmed near the hull, then let the reference relax the phases of its hull."""
+        never = self.settings.search.chunks + 10**9
+        while self._checks or self._learning is not None:
+            self._take_effect(never)
+        reserve = 0
+        if self.settings.reference.final_steps and self.ground.reference is not None:
+            reserve = min(self.settings.reference.max_calls // 6, 60)
+        for n in range(FINAL_ROUNDS):
+            left = self.settings.reference.max_calls - self.calls - reserve
+            if not self._ask_reference(0, min(self.settings.reference.per_round, left)):
+                break
+            while self._checks or self._learning is not None:
+                self._take_effect(never)
+            yield self._progress("confirm", n + 1, FINAL_ROUNDS)
+        self._relax_by_reference()
+        yield self._progress("done", self.settings.search.chunks, self.settings.search.chunks)
+
+    def _relax_by_reference(self) -> None:
+        """A few relaxation steps by the reference for each phase of its hull; what is lowest takes the phase's place."""
+        section, steps = self.settings.relax, self.settings.reference.final_steps
+        if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or not steps:
+            return
+        n = (self.settings.reference.max_calls - self.calls) // steps
+        phases = self.reference_phases()[:n]
+        for c in phases:
+            self.desk.ask(
+                f"final/{c.id}",
+                labels.relaxed,
+                self.ground.reference,
+                atoms_to_json(c.atoms),
+                c.id,
+                self.ground.breeding.pressure,
+                section.fmax,
+                section.smax_GPa * EV_PER_A3_PER_GPA,
+                steps,
+            )
+        moved = []
+        for c in phases:
+            path = self.desk.result(f"final/{c.id}")
+            self.calls += len(path)
+            sound = [label for label in path if label["failure"] is None]
+            if sound:
+                best = min(sound, key=self._enthalpy)
+                atoms = atoms_from_json(best["crystal"])
+                energy = Energy(self.ground.reference_method, self._enthalpy(best))
+                moved.append(replace(c, atoms=atoms, energies={energy.method: energy, self.relaxer.method: _UNKNOWN}))
+        self.archive.replace(self._single_points("points/final", moved))
+
+    def reference_hull(self) -> Hull | None:
+        """The hull of everything that the search found and the reference confirmed."""
+        points = [
+            (c.reduced_counts, c.per_atom(self.ground.reference_method), self.ground.reference_method, c.id)
+            for c in self._confirmed()
+        ]
+        return Hull.of(points) if points else None
+
+    def reference_phases(self) -> list[Candidate]:
+        """The candidates on the reference's hull, by composition."""
+        hull = self.reference_hull()
+        if hull is None:
+            return []
+        by_id = {c.id: c for c in self._confirmed()}
+        return [by_id[i] for i in hull.vertices]
+
+    def _confirmed(self) -> list[Candidate]:
+        everyone = [*self.archive.members.values(), *self.archive.failed.values()]
+        return [c for c in everyone if self.ground.reference_method in c.energies]
+
+    def _progress(self, stage: str, done: int, total: int) -> Progress:
+        hull = self.archive.hull()
+        return Progress(
+            stage=stage,
+            done=done,
+            total=total,
+            relaxed=self.archive.n_relaxed,
+            distinct=len(self.archive.members),
+            hull_phases=0 if hull is None else len(hull.vertices),
+            confirmed=len(self.reference_phases()) if self.ground.reference is not None else 0,
+            reference_calls=self.ground.calls + self.calls,
+            method=self.archive.method,
+        )

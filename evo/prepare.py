@@ -1,0 +1,181 @@
+"""What a campaign stands on before its first chunk: the space it searches, the reference, the library with its strata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.data import atomic_numbers
+from potentials.library import Library, Recipe
+from potentials.network import Shape
+from potentials.units import EV_PER_A3_PER_GPA
+
+from evo import bootstrap, labels, learn
+from evo.candidate import formula_counts
+from evo.cell import Space
+from evo.chunk import Breeding
+from evo.create.seed_file import read_seeds
+from evo.desk import Desk
+from evo.labels import ReferenceSpec
+from evo.progress import Progress
+from evo.reference import ReferenceError, calculator_method
+from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
+from evo.settings import Settings
+
+
+@dataclass
+class Ground:
+    """Everything that does not change while chunks are bred, except the library, which grows."""
+
+    space: Space
+    breeding: Breeding
+    reference: ReferenceSpec | None
+    reference_method: str
+    relaxer: Relaxer
+    library: Library | None
+    seeds: list[Atoms]
+    labels: list[dict[str, Any]]  # what the bootstrap asked of the reference
+    calls: int  # reference calls of the bootstrap
+
+
+def lay(settings: Settings, directory: Path, desk: Desk) -> Iterator[Progress | Ground]:
+    """Yields Progress while the library is made, and at last the Ground."""
+    space = space_of(settings)
+    spec, method = open_reference_spec(settings, directory, space)
+    ground = Ground(
+        space=space,
+        breeding=breeding(settings, space),
+        reference=spec,
+        reference_method=method,
+        relaxer=CalculatorRelaxer("", (), "", ""),
+        library=None,
+        seeds=[s for f in settings.seeds.files for s in read_seeds(directory / f, space)],
+        labels=[],
+        calls=0,
+    )
+    if settings.relax.engine == "ase":
+        section = settings.relax
+        ground.relaxer = CalculatorRelaxer(
+            section.calculator,
+            tuple(sorted(section.options.items())),
+            str(directory),
+            calculator_method(section.calculator, section.options, str(directory)),
+        )
+    else:
+        yield from _library(settings, directory, desk, ground)
+    yield ground
+
+
+def space_of(settings: Settings) -> Space:
+    """The compositions, sizes and distances that the search may visit."""
+    system = settings.system
+    formula = formula_counts(system.formula) if system.formula else None
+    n_atoms = (sum(formula.values()), sum(formula.values())) if formula else tuple(system.atoms)
+    return Space(
+        elements=tuple(int(atomic_numbers[s]) for s in system.elements),
+        n_atoms=n_atoms,
+        formula=formula,
+        min_distance=system.min_distance,
+    )
+
+
+def breeding(settings: Settings, space: Space) -> Breeding:
+    """What every chunk is bred and relaxed with."""
+    return Breeding(
+        seed=settings.campaign.seed,
+        space=space,
+        weights=settings.search.operators,
+        tournament=settings.search.tournament,
+        gate=settings.gate,
+        fmax=settings.relax.fmax,
+        smax=settings.relax.smax_GPa * EV_PER_A3_PER_GPA,
+        pressure=settings.system.pressure_GPa * EV_PER_A3_PER_GPA,
+        max_calls=settings.relax.max_calls,
+    )
+
+
+def open_reference_spec(settings: Settings, directory: Path, space: Space) -> tuple[ReferenceSpec | None, str]:
+    """The reference and its method; ReferenceError when it cannot do one of the elements."""
+    if settings.reference.engine == "none":
+        return None, ""
+    spec = ReferenceSpec(settings.reference.model_dump_json(), str(directory))
+    reference = labels.opened(spec)
+    reference.require(space.elements)
+    return spec, reference.method
+
+
+def network_relaxer(settings: Settings, library: Library, versions: dict[str, int], space: Space) -> NetworkRelaxer:
+    """The library at these versions as the relaxer of this campaign."""
+    pinned = tuple((s.name, versions[s.name]) for s in learn.strata_to_train(space.elements) if s.name in versions)
+    return NetworkRelaxer(
+        directory=str(library.path),
+        versions=pinned,
+        elements=space.elements,
+        method=library.version(dict(pinned)),
+        device=settings.relax.device,
+        threads=settings.relax.threads,
+    )
+
+
+def _library(settings: Settings, directory: Path, desk: Desk, ground: Ground) -> Iterator[Progress]:
+    """The campaign's own library: a copy of what the user gave, and what is missing of it made by the bootstrap."""
+    network = settings.network
+    library = _open_library(settings, directory)
+    wanted = learn.strata_to_train(ground.space.elements)
+    versions = {name: v for name, v in library.versions().items() if name in {s.name for s in wanted}}
+    given = dict(versions) if network.library else {}
+    missing = [s for s in wanted if s.name not in given]
+    if missing and ground.reference is not None:
+        yield from _bootstrap(settings, desk, ground, missing)
+        training = learn.Training(
+            desk=desk,
+            library=library,
+            dataset=labels.dataset(ground.labels, ground.reference_method),
+            strata=missing,
+            round=0,
+            members=network.members,
+            iterations=network.iterations,
+            versions=given,
+        )
+        for step, keys in enumerate(training.steps()):
+            for n, key in enumerate(keys):
+                desk.result(key)
+                yield Progress(f"train order {step + 1}", n + 1, len(keys), reference_calls=ground.calls)
+        versions = training.versions
+    elif missing:
+        raise ReferenceError(
+            f"{network.library} lacks {', '.join(s.name for s in missing)} and there is no reference to make them; "
+            'train them, or set reference.engine = "emt" or "ase"'
+        )
+    ground.library = library
+    ground.relaxer = network_relaxer(settings, library, versions, ground.space)
+
+
+def _open_library(settings: Settings, directory: Path) -> Library:
+    network = settings.network
+    own = directory / "out" / "library"
+    if (own / "library.json").exists():
+        return Library.open(own)
+    if network.library:
+        return Library.open(directory / network.library).copy(own)
+    shape = Shape(network.cutoff, n_max=network.radial, l_max=network.angular, n_pair=network.pair)
+    return Library.create(own, Recipe(shape=shape, hidden=network.hidden, members=network.members))
+
+
+def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any]) -> Iterator[Progress]:
+    assert ground.reference is not None
+    tasks = bootstrap.plan(
+        ground.space.elements, settings.bootstrap.max_calls, settings.campaign.seed, ground.space
+    )
+    names = {s.name for s in missing}
+    tasks = [t for t in tasks if t.stratum.name in names]
+    for n, task in enumerate(tasks):
+        desk.ask(f"bootstrap/{n}", labels.run_bootstrap, ground.reference, task)
+    for n in range(len(tasks)):
+        made = desk.result(f"bootstrap/{n}")
+        ground.labels += made["labels"]
+        ground.calls += made["calls"]
+        yield Progress("bootstrap", n + 1, len(tasks), reference_calls=ground.calls)
