@@ -145,7 +145,11 @@ class Archive:
     def _merge(self, twin: str, candidate: Candidate) -> None:
         # the member stays, so that ancestry and reference energies stay; a better relaxed copy lends its geometry
         member = self.members[twin]
-        if twin not in self._pinned and self._reference not in member.energies and candidate.per_atom(self.method) < member.per_atom(self.method) - 1e-4:
+        if (
+            twin not in self._pinned
+            and self._reference not in member.energies
+            and candidate.per_atom(self.method) < member.per_atom(self.method) - 1e-4
+        ):
             self.members[twin] = replace(
                 candidate, id=member.id, origin=member.origin, calls=member.calls + candidate.calls
             )

@@ -54,7 +54,7 @@ class Learning:
 class Campaign:
     """The state of a campaign and the loop over its chunks. `run` is the whole story."""
 
-    def __init__(self, settings: Settings, directory: Path, desk: Desk) -> None:
+    def __init__(self, settings: Settings, directory: Path, desk: Desk, *, accept_library: bool = False) -> None:
         self.settings = settings
         self.desk = desk
         self.ground: Ground
@@ -63,7 +63,10 @@ class Campaign:
         self.labels: list[dict[str, Any]] = []  # everything that the reference has said
         self.calls = 0  # reference calls after the bootstrap
         self.round = 0  # trainings so far; round 0 made the first library
+        self.started = False  # whether there is an archive to look at
         self._directory = directory
+        self._accept_library = accept_library
+        self._stage = ""  # prefix of the keys of the final stage: a longer campaign asks them anew
         self._checks: deque[Round] = deque()
         self._learning: Learning | None = None
         self._bred_with: dict[int, Relaxer] = {}
@@ -84,7 +87,7 @@ class Campaign:
         yield from self._confirm()
 
     def _prepare(self) -> Iterator[Progress]:
-        for step in lay(self.settings, self._directory, self.desk):
+        for step in lay(self.settings, self._directory, self.desk, self._accept_library):
             if isinstance(step, Progress):
                 yield step
             else:
@@ -99,6 +102,7 @@ class Campaign:
             search.niche_size,
             search.duplicate_distance,
         )
+        self.started = True
 
     # ---- breeding and relaxing
 
@@ -118,7 +122,7 @@ class Campaign:
         candidates = [from_json(c) for c in self.desk.result(f"relax/{chunk}")]
         if self._bred_with[chunk].method == self.archive.method:
             return candidates
-        return self._single_points(f"points/{self.round}/chunk/{chunk}", candidates)
+        return self._single_points(self._key(f"points/{self.round}/chunk/{chunk}"), candidates)
 
     def _single_points(self, key: str, candidates: list[Candidate]) -> list[Candidate]:
         """These candidates with one single point each by the current relaxer (law 4)."""
@@ -150,7 +154,9 @@ class Campaign:
         )
         chosen = (learn.probes(self.archive, self.ground.reference_method, self._taken) + chosen)[:n]
         for c in chosen:
-            self.desk.ask(f"reference/{c.id}", labels.single_point, self.ground.reference, atoms_to_json(c.atoms), c.id)
+            self.desk.ask(
+                self._key(f"reference/{c.id}"), labels.single_point, self.ground.reference, atoms_to_json(c.atoms), c.id
+            )
         self._taken.update(c.id for c in chosen)
         self.archive.pin(c.id for c in chosen)
         self.calls += len(chosen)
@@ -167,7 +173,7 @@ class Campaign:
             self._learn_from(new, chunk + self.settings.reference.lag)
 
     def _absorb_labels(self, ids: list[str]) -> list[dict[str, Any]]:
-        new = [self.desk.result(f"reference/{i}") for i in ids]
+        new = [self.desk.result(self._key(f"reference/{i}")) for i in ids]
         for i, label in zip(ids, new, strict=True):
             if label["failure"] is None:
                 self.archive.add_energy(i, Energy(self.ground.reference_method, self._enthalpy(label)))
@@ -188,7 +194,9 @@ class Campaign:
                 if label["failure"] is None:
                     crystal = atoms_from_json(label["crystal"])
                     c = Candidate(str(n), crystal, Origin("label"))
-                    points.append((c.reduced_counts, self._enthalpy(label) / len(crystal), self.ground.reference_method, c.id))
+                    points.append(
+                        (c.reduced_counts, self._enthalpy(label) / len(crystal), self.ground.reference_method, c.id)
+                    )
             self._known = Hull.of(points) if points else None
         return self._known
 
@@ -209,7 +217,7 @@ class Campaign:
             library=self.ground.library,
             dataset=self._dataset(),
             strata=learn.with_those_above(missed, self.ground.library.strata()),
-            round=self.round,
+            key=self._key(f"train/{self.round}"),
             members=self.settings.network.members,
             iterations=self.settings.network.retrain_iterations,
             versions=dict(self.relaxer.versions),
@@ -244,11 +252,11 @@ class Campaign:
         if not learn.no_worse(load_potential(new), self._potential(), held_out):
             return
         self.relaxer = new
-        members = self._single_points(f"points/{self.round}/archive", list(self.archive.members.values()))
+        members = self._single_points(self._key(f"points/{self.round}/archive"), list(self.archive.members.values()))
         energies = {c.id: c.energies[new.method] for c in members}
         self.archive.change_method(new.method, energies)
         best = sorted(self.archive.members.values(), key=lambda c: (self.archive.above_hull(c), c.id))[:RELAX_AGAIN]
-        key = f"again/{self.round}"
+        key = self._key(f"again/{self.round}")
         self.desk.ask(key, chunks.again, self.ground.breeding, self.relaxer, self.round, [to_json(c) for c in best])
         self.archive.absorb([from_json(c) for c in self.desk.result(key)], self._known_hull())
 
@@ -266,6 +274,7 @@ class Campaign:
         never = self.settings.search.chunks + 10**9
         while self._checks or self._learning is not None:
             self._take_effect(never)
+        self._stage = f"end{self.settings.search.chunks}/"
         reserve = 0
         if self.settings.reference.final_steps and self.ground.reference is not None:
             reserve = min(self.settings.reference.max_calls // 6, 60)
@@ -288,7 +297,7 @@ class Campaign:
         phases = self.reference_phases()[:n]
         for c in phases:
             self.desk.ask(
-                f"final/{c.id}",
+                self._key(f"final/{c.id}"),
                 labels.relaxed,
                 self.ground.reference,
                 atoms_to_json(c.atoms),
@@ -300,7 +309,7 @@ class Campaign:
             )
         moved = []
         for c in phases:
-            path = self.desk.result(f"final/{c.id}")
+            path = self.desk.result(self._key(f"final/{c.id}"))
             self.calls += len(path)
             sound = [label for label in path if label["failure"] is None]
             if sound:
@@ -308,7 +317,7 @@ class Campaign:
                 atoms = atoms_from_json(best["crystal"])
                 energy = Energy(self.ground.reference_method, self._enthalpy(best))
                 moved.append(replace(c, atoms=atoms, energies={energy.method: energy, self.relaxer.method: _UNKNOWN}))
-        self.archive.replace(self._single_points("points/final", moved))
+        self.archive.replace(self._single_points(self._key("points/final"), moved))
 
     def reference_hull(self) -> Hull | None:
         """The hull of everything that the search found and the reference confirmed."""
@@ -329,6 +338,9 @@ class Campaign:
     def _confirmed(self) -> list[Candidate]:
         everyone = [*self.archive.members.values(), *self.archive.failed.values()]
         return [c for c in everyone if self.ground.reference_method in c.energies]
+
+    def _key(self, key: str) -> str:
+        return self._stage + key
 
     def _progress(self, stage: str, done: int, total: int) -> Progress:
         hull = self.archive.hull()

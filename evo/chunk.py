@@ -52,15 +52,11 @@ def bred(
 def again(breeding: Breeding, relaxer: Relaxer, round_: int, old: list[Any]) -> list[dict[str, Any]]:
     """Relax these candidates (JSON values) again with a new library; each gets a new id and its old self as parent."""
     former = [records.from_json(c) for c in old]
-    named = [
-        (f"v{round_:05d}-{slot:02d}", c.atoms, Origin("relaxed again", (c.id,))) for slot, c in enumerate(former)
-    ]
+    named = [(f"v{round_:05d}-{slot:02d}", c.atoms, Origin("relaxed again", (c.id,))) for slot, c in enumerate(former)]
     return [records.to_json(c) for c in _relaxed(breeding, relaxer, named)]
 
 
-def single_points(
-    breeding: Breeding, relaxer: Relaxer, crystals: list[Any]
-) -> list[tuple[float, float, float]]:
+def single_points(breeding: Breeding, relaxer: Relaxer, crystals: list[Any]) -> list[tuple[float, float, float]]:
     """(enthalpy, spread, grade) of each crystal (JSON values of Atoms) as it stands: eV per cell, eV per cell, 1 = edge."""
     structures = Structures.from_ase([records.atoms_from_json(a) for a in crystals])
     prediction = evaluate(relaxer, structures)
@@ -72,9 +68,7 @@ def single_points(
     ]
 
 
-def _relaxed(
-    breeding: Breeding, relaxer: Relaxer, named: list[tuple[str, Atoms, Origin]]
-) -> list[Candidate]:
+def _relaxed(breeding: Breeding, relaxer: Relaxer, named: list[tuple[str, Atoms, Origin]]) -> list[Candidate]:
     result = relax_all(
         relaxer,
         Structures.from_ase([atoms for _, atoms, _ in named]),

@@ -22,9 +22,7 @@ PROBES = 4  # extrapolating candidates per round that would change the hull if t
 ERRED = 0.004  # eV/atom: a stratum whose new labels are missed by less (RMSE) is left alone
 
 
-def choose(
-    archive: Archive, reference: str, taken: Collection[str], n: int, window: float
-) -> list[Candidate]:
+def choose(archive: Archive, reference: str, taken: Collection[str], n: int, window: float) -> list[Candidate]:
     """The candidates whose reference energy would tell most about the hull, at most n, most telling first.
 
     Those within `window` (eV/atom) of the network's hull, lower confidence bound first, a few of each composition; and
@@ -100,7 +98,7 @@ class Training:
     library: Library
     dataset: Dataset
     strata: list[Stratum]
-    round: int
+    key: str  # prefix of the tasks' keys
     members: int
     iterations: int
     versions: dict[str, int]  # what to stand on; grows with what is trained
@@ -113,7 +111,7 @@ class Training:
                 tasks = plan(
                     self.library, self.versions, self.dataset, stratum, members=self.members, iterations=self.iterations
                 )
-                keys = [f"train/{self.round}/{stratum.name}/{m}" for m in range(len(tasks))]
+                keys = [f"{self.key}/{stratum.name}/{m}" for m in range(len(tasks))]
                 for key, task in zip(keys, tasks, strict=True):
                     self.desk.ask(key, fit, task)
                 work.append((stratum, tasks, keys))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from potentials.library import Library, Recipe
 from potentials.network import Shape
 from potentials.units import EV_PER_A3_PER_GPA
@@ -21,9 +21,9 @@ from evo.create.seed_file import read_seeds
 from evo.desk import Desk
 from evo.labels import ReferenceSpec
 from evo.progress import Progress
-from evo.reference import ReferenceError, calculator_method
+from evo.reference import ReferenceUnavailable, open_reference
 from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
-from evo.settings import Settings
+from evo.settings import ReferenceSection, Settings
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Ground:
     calls: int  # reference calls of the bootstrap
 
 
-def lay(settings: Settings, directory: Path, desk: Desk) -> Iterator[Progress | Ground]:
+def lay(settings: Settings, directory: Path, desk: Desk, accept_library: bool = False) -> Iterator[Progress | Ground]:
     """Yields Progress while the library is made, and at last the Ground."""
     space = space_of(settings)
     spec, method = open_reference_spec(settings, directory, space)
@@ -57,13 +57,7 @@ def lay(settings: Settings, directory: Path, desk: Desk) -> Iterator[Progress | 
         calls=0,
     )
     if settings.relax.engine == "ase":
-        section = settings.relax
-        ground.relaxer = CalculatorRelaxer(
-            section.calculator,
-            tuple(sorted(section.options.items())),
-            str(directory),
-            calculator_method(section.calculator, section.options, str(directory)),
-        )
+        ground.relaxer = _calculator_relaxer(settings, directory)
     else:
         yield from _library(settings, directory, desk, ground)
     yield ground
@@ -103,7 +97,12 @@ def open_reference_spec(settings: Settings, directory: Path, space: Space) -> tu
         return None, ""
     spec = ReferenceSpec(settings.reference.model_dump_json(), str(directory))
     reference = labels.opened(spec)
-    reference.require(space.elements)
+    if unable := reference.can(space.elements):
+        names = ", ".join(chemical_symbols[z] for z in sorted(unable))
+        raise ReferenceUnavailable(
+            f"the reference `{settings.reference.engine}` cannot do {names}; "
+            'leave it out of system.elements, or name another: reference.engine = "ase" with calculator = "package.module:Class"'
+        )
     return spec, reference.method
 
 
@@ -118,6 +117,15 @@ def network_relaxer(settings: Settings, library: Library, versions: dict[str, in
         device=settings.relax.device,
         threads=settings.relax.threads,
     )
+
+
+def _calculator_relaxer(settings: Settings, directory: Path) -> CalculatorRelaxer:
+    section = settings.relax
+    # the same hash as for a reference: where both are one calculator, a relaxed energy is a confirmed one
+    same = ReferenceSection(engine="ase", calculator=section.calculator, options=section.options)
+    opened = open_reference(same, str(directory))
+    assert opened is not None
+    return CalculatorRelaxer(section.calculator, tuple(sorted(section.options.items())), str(directory), opened.method)
 
 
 def _library(settings: Settings, directory: Path, desk: Desk, ground: Ground) -> Iterator[Progress]:
@@ -135,7 +143,7 @@ def _library(settings: Settings, directory: Path, desk: Desk, ground: Ground) ->
             library=library,
             dataset=labels.dataset(ground.labels, ground.reference_method),
             strata=missing,
-            round=0,
+            key="train/0",
             members=network.members,
             iterations=network.iterations,
             versions=given,
@@ -146,7 +154,7 @@ def _library(settings: Settings, directory: Path, desk: Desk, ground: Ground) ->
                 yield Progress(f"train order {step + 1}", n + 1, len(keys), reference_calls=ground.calls)
         versions = training.versions
     elif missing:
-        raise ReferenceError(
+        raise ReferenceUnavailable(
             f"{network.library} lacks {', '.join(s.name for s in missing)} and there is no reference to make them; "
             'train them, or set reference.engine = "emt" or "ase"'
         )
@@ -167,9 +175,7 @@ def _open_library(settings: Settings, directory: Path) -> Library:
 
 def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any]) -> Iterator[Progress]:
     assert ground.reference is not None
-    tasks = bootstrap.plan(
-        ground.space.elements, settings.bootstrap.max_calls, settings.campaign.seed, ground.space
-    )
+    tasks = bootstrap.plan(ground.space.elements, settings.bootstrap.max_calls, settings.campaign.seed, ground.space)
     names = {s.name for s in missing}
     tasks = [t for t in tasks if t.stratum.name in names]
     for n, task in enumerate(tasks):

@@ -23,6 +23,8 @@ Count = Annotated[int, Field(ge=1)]
 class SettingsError(ValueError):
     """campaign.toml asks for something that cannot be; the message says what to write instead."""
 
+    exit_code = 64
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,9 +43,7 @@ class SystemSection(Section):
     formula: str = Field("", description='fixed composition such as "Cu4Pd4"; empty: variable composition')
     atoms: tuple[int, int] = Field((1, 8), description="fewest and most atoms per cell (variable composition)")
     pressure_GPa: float = Field(0.0, description="external pressure; energies become enthalpies")
-    min_distance: float = Field(
-        0.65, gt=0, lt=1.5, description="shortest distance allowed, in sums of covalent radii"
-    )
+    min_distance: float = Field(0.65, gt=0, lt=1.5, description="shortest distance allowed, in sums of covalent radii")
 
     @model_validator(mode="before")
     @classmethod
@@ -128,9 +128,7 @@ class RelaxSection(Section):
 class GateSection(Section):
     """What stays out of the population."""
 
-    volume_scale: tuple[float, float] = Field(
-        (0.4, 2.5), description="volume per atom allowed, in units of the guess"
-    )
+    volume_scale: tuple[float, float] = Field((0.4, 2.5), description="volume per atom allowed, in units of the guess")
     energy_window: Positive = Field(3.0, description="eV/atom above the hull, at most")
     below_hull: Positive = Field(
         0.5, description="eV/atom below the hull of what is known: absurd unless the reference says so"

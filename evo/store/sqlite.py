@@ -18,12 +18,16 @@ from typing import Any
 SCHEMA_VERSION = 1
 
 
-class StoreError(OSError):
+class StoreError(RuntimeError):
     """The store cannot be read or written; the message says why and what to do."""
+
+    exit_code = 74
 
 
 class StoreLocked(RuntimeError):
     """Another process is running this campaign."""
+
+    exit_code = 73
 
 
 class Store:
@@ -35,7 +39,9 @@ class Store:
         if writer:
             self._open_directory()
         elif not path.exists():
-            raise StoreError(f"{path} is not there: nothing has been run yet; start with `evo run {path.parent.parent}`")
+            raise StoreError(
+                f"{path} is not there: nothing has been run yet; start with `evo run {path.parent.parent}`"
+            )
         try:
             self._open_database(writer)
         except sqlite3.Error as error:
@@ -46,7 +52,9 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.path.parent / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise StoreError(f"{self.path.parent} cannot be written: {error.strerror}; choose another directory") from None
+            raise StoreError(
+                f"{self.path.parent} cannot be written: {error.strerror}; choose another directory"
+            ) from None
         try:
             # a kernel lock: it vanishes with its owner, so kill -9 leaves no stale lock
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

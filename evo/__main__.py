@@ -1,0 +1,172 @@
+"""The commands of `evo`: init, check, run, status, results, export. Data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# One thread per task in every linear algebra library: the bits of a result must not depend on the machine.
+# This has to happen before numpy is imported.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+EXIT_OK = 0
+EXIT_USAGE = 64  # bad settings or command line
+EXIT_DATA = 65  # bad input data: seed file, library
+EXIT_ABSENT = 69  # a program or package that is needed is not there
+EXIT_INTERNAL = 70  # an unforeseen error; please report it
+EXIT_LOCKED = 73  # the directory is being run by another process
+EXIT_IO = 74  # disk full, directory not writable, damaged database
+EXIT_DRAINED = 75  # stopped on request; the same command goes on
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit codes are documented in README.md."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        print(f"evo: {error}", file=sys.stderr)
+        return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evo", description="Evolutionary search for crystals.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print versions and exit")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, function: object, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(command=function)
+        return made
+
+    init = add("init", _init, "write DIR/campaign.toml with every key and its default")
+    init.add_argument("system", help="elements such as Cu-Pt, or a formula such as Cu4Pd4 for fixed composition")
+    init.add_argument("directory", type=Path)
+    check = add("check", _check, "check settings, files, reference; make a few candidates; estimate the cost")
+    check.add_argument("directory", type=Path)
+    run = add("run", _run, "run or resume the campaign in DIR; also under mpirun")
+    run.add_argument("directory", type=Path)
+    run.add_argument("--walltime", help="stop cleanly after HH:MM:SS (exit code 75); the same command goes on")
+    run.add_argument("--accept-library", action="store_true", help="go on although network.library has changed")
+    run.add_argument("--quiet", action="store_true", help="no progress")
+    status = add("status", _status, "how far the campaign in DIR is")
+    status.add_argument("directory", type=Path)
+    status.add_argument("--json", action="store_true")
+    results = add("results", _results, "the hull found so far")
+    results.add_argument("directory", type=Path)
+    results.add_argument("--json", action="store_true")
+    export = add("export", _export, "write the hull phases to OUT (.db, .extxyz, .cif)")
+    export.add_argument("directory", type=Path)
+    export.add_argument("-o", "--output", type=Path, required=True)
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: object) -> None:
+        from evo.software import versions
+
+        print("\n".join(f"{name} {version}" for name, version in versions().items()))
+        raise SystemExit(EXIT_OK)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from evo.settings import SettingsError, parse, template
+
+    system, path = options.system, options.directory / "campaign.toml"
+    if any(ch.isdigit() for ch in system):
+        elements, formula = parse({"system": {"formula": system}}, system).system.elements, system
+    else:
+        elements, formula = parse({"system": {"elements": system.split("-")}}, system).system.elements, ""
+    if path.exists():
+        raise SettingsError(f"{path} is there already; edit it, or choose another directory")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(template(elements, formula), encoding="utf-8")
+    print(path)
+    return EXIT_OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    from evo.report.check import check
+
+    for line in check(options.directory):
+        print(line, flush=True)
+    return EXIT_OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from evo import parallel
+    from evo.job import run
+
+    pool = parallel.open_pool()
+    if pool is None:  # a rank that has served its tasks
+        return EXIT_OK
+    try:
+        return run(
+            options.directory,
+            pool,
+            walltime=options.walltime,
+            accept_library=options.accept_library,
+            quiet=options.quiet,
+        )
+    except Exception as error:
+        if _exit_code(error) is None:  # the other ranks must not wait for ever
+            import traceback
+
+            traceback.print_exc()
+            parallel.abort(EXIT_INTERNAL)
+        raise
+    finally:
+        pool.close()
+
+
+def _status(options: argparse.Namespace) -> int:
+    from evo.job import read_notes
+
+    notes = read_notes(options.directory)
+    if options.json:
+        print(json.dumps(notes["progress"]))
+    else:
+        print(notes["line"])
+    return EXIT_OK
+
+
+def _results(options: argparse.Namespace) -> int:
+    from evo.job import read_notes
+    from evo.report.phases import from_json, table
+
+    rows = read_notes(options.directory)["phases"]
+    print(json.dumps(rows) if options.json else table(from_json(rows)))
+    return EXIT_OK
+
+
+def _export(options: argparse.Namespace) -> int:
+    from evo.job import read_notes
+    from evo.report.export import write
+    from evo.report.phases import from_json
+
+    write(from_json(read_notes(options.directory)["phases"]), options.output)
+    print(options.output)
+    return EXIT_OK
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The documented code of an error that a user can act on; None for one that is ours."""
+    if isinstance(error, OSError):
+        return EXIT_IO
+    code: int | None = getattr(error, "exit_code", None)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""One run of a campaign on rank 0: lock, signals, progress, notes for `status` and `results`, files at the end."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from evo.campaign import Campaign
+from evo.desk import Desk, Drained
+from evo.parallel import Pool
+from evo.progress import Progress
+from evo.report import export, phases
+from evo.settings import Settings, SettingsError, load
+from evo.software import versions
+from evo.store import Store, StoreError
+
+EXIT_FINISHED, EXIT_DRAINED = 0, 75
+EXTENSIBLE = {"search.chunks"}  # may change between two runs: a longer campaign begins like the shorter one
+
+
+def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bool, quiet: bool) -> int:
+    """Run or resume the campaign; 0 when it is finished, 75 when it was asked to stop."""
+    stop = _Stop(_seconds(walltime))
+    settings = load(directory / "campaign.toml")
+    store = Store(directory / "out" / "campaign.sqlite", writer=True)
+    try:
+        _compare(store, settings)
+        campaign = Campaign(settings, directory, Desk(store, pool, stop), accept_library=accept_library)
+        show = _Display(quiet)
+        try:
+            for step in campaign.run():
+                _note(store, campaign, step)
+                show(step)
+                if stop():
+                    campaign.desk.drain()
+                    raise Drained
+        except Drained:
+            show.end()
+            print(f"evo: stopped on request, nothing is lost; `evo run {directory}` goes on", file=sys.stderr)
+            return EXIT_DRAINED
+        show.end()
+        _finish(directory / "out", campaign)
+        return EXIT_FINISHED
+    finally:
+        store.close()
+
+
+def read_notes(directory: Path) -> dict[str, Any]:
+    """What the last step of the campaign left for readers: "progress", "line", "phases"."""
+    load(directory / "campaign.toml")
+    store = Store(directory / "out" / "campaign.sqlite", writer=False)
+    try:
+        found = store.note("state")
+        if found is None:
+            raise StoreError(f"{directory}: nothing is finished yet; ask again after the first step")
+        state: dict[str, Any] = json.loads(found)
+        return state
+    finally:
+        store.close()
+
+
+class _Stop:
+    """Whether the run was asked to stop: by a signal, or because its time is over (monotonic clock)."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._asked = False
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def __call__(self) -> bool:
+        return self._asked or (self._end is not None and time.monotonic() > self._end)
+
+    def _ask(self, number: int, _: object) -> None:
+        if self._asked and number == signal.SIGINT:  # twice: the user does not want to wait
+            raise KeyboardInterrupt
+        self._asked = True
+
+
+class _Display:
+    """Progress on stderr: one live line on a terminal, one line per step elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty()
+        self._start = time.monotonic()
+
+    def __call__(self, step: Progress) -> None:
+        if self._quiet:
+            return
+        text = f"[{time.monotonic() - self._start:6.1f} s] {step.line()}"
+        if self._live:
+            sys.stderr.write(f"\r\x1b[K{text}")
+        else:
+            sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._live and not self._quiet:
+            sys.stderr.write("\n")
+
+
+def _note(store: Store, campaign: Campaign, step: Progress) -> None:
+    rows = phases.to_json(phases.phases(campaign)) if campaign.started else []
+    store.set_note("state", json.dumps({"progress": asdict(step), "line": step.line(), "phases": rows}))
+
+
+def _finish(out: Path, campaign: Campaign) -> None:
+    rows = phases.phases(campaign)
+    export.write(rows, out / "hull" / "hull.cif")
+    export.write(rows, out / "hull.db")
+    print(phases.table(rows))
+    print(
+        f"\nCIF files in {out / 'hull'}, ASE database {out / 'hull.db'}, everything evaluated in {out / 'campaign.sqlite'}"
+    )
+    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(campaign.archive.reasons.items()))
+    print(
+        f"{campaign.archive.n_relaxed} relaxed, {len(campaign.archive.members)} distinct, kept out: {reasons or 'none'}; "
+        f"reference calls: {campaign.ground.calls} bootstrap + {campaign.calls} search"
+    )
+
+
+def _compare(store: Store, settings: Settings) -> None:
+    """Refuse to go on under other settings; write down settings and software of a new campaign."""
+    new = _flat(settings.model_dump(mode="json"))
+    found = store.note("settings")
+    if found is not None:
+        old = _flat(json.loads(found))
+        changed = [k for k in new if new[k] != old.get(k) and k not in EXTENSIBLE]
+        if changed:
+            k = changed[0]
+            raise SettingsError(
+                f"campaign.toml: {k} was {old.get(k)!r} when this campaign began and is {new[k]!r} now; "
+                "put it back, or start in another directory"
+            )
+    store.set_note("settings", settings.model_dump_json())
+    if store.note("software") is None:
+        store.set_note("software", json.dumps(versions()))
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and key not in ("options",):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _seconds(walltime: str | None) -> float | None:
+    if walltime is None:
+        return None
+    match = re.fullmatch(r"(?:(\d+):)?(\d+):(\d+)", walltime)
+    if match is None:
+        raise SettingsError(f"--walltime must be HH:MM:SS or MM:SS, got {walltime!r}")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return 3600.0 * hours + 60.0 * minutes + seconds

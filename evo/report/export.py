@@ -1,0 +1,64 @@
+"""Crystals of a campaign in files that other programs read: ASE database, extended XYZ, CIF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import ase.db
+import ase.io
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from evo.candidate import atoms_from_json
+from evo.report.phases import Phase
+
+SUFFIXES = (".db", ".extxyz", ".xyz", ".cif")
+
+
+class ExportError(ValueError):
+    """The output cannot be written as asked; the message says what to write instead."""
+
+    exit_code = 64
+
+
+def crystals(rows: Sequence[Phase]) -> list[Atoms]:
+    """ASE Atoms of these phases; the reference's energy is their energy, the network's when there is no other."""
+    made = []
+    for p in rows:
+        atoms = atoms_from_json(p.crystal)
+        energy = p.energy_network if p.energy_reference is None else p.energy_reference
+        if energy is not None:
+            atoms.calc = SinglePointCalculator(atoms, energy=energy * len(atoms))
+        atoms.info.update(
+            id=p.id, formula=p.formula, status=p.status, operator=p.operator, space_group=p.space_group_number
+        )
+        for name in ("energy_network", "energy_reference", "above_hull_network", "above_hull_reference"):
+            if (value := getattr(p, name)) is not None:
+                atoms.info[name] = value
+        made.append(atoms)
+    return made
+
+
+def write(rows: Sequence[Phase], path: Path) -> None:
+    """Write these phases by the suffix of the path: .db, .extxyz, or .cif (one file per phase, id and formula in its name)."""
+    if path.suffix not in SUFFIXES:
+        raise ExportError(f"`{path}` must end in one of {', '.join(SUFFIXES)}")
+    atoms = crystals(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".cif":
+        for a in atoms:
+            ase.io.write(path.with_name(f"{path.stem}-{a.info['formula']}-{a.info['id']}.cif"), a)
+        return
+    temporary = path.with_name(f".{path.name}.part{path.suffix}")
+    temporary.unlink(missing_ok=True)
+    if path.suffix == ".db":
+        with ase.db.connect(temporary, type="db", use_lock_file=False) as database:
+            for a in atoms:
+                # ASE's database refuses a key that reads as a formula or is its own column
+                pairs = {k: v for k, v in a.info.items() if k not in ("id", "formula")}
+                database.write(a, key_value_pairs={"candidate": a.info["id"], **pairs})
+    else:
+        ase.io.write(temporary, atoms, format="extxyz")
+    os.replace(temporary, path)

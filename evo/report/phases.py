@@ -1,0 +1,112 @@
+"""The hull as a table: what is stable, by whose word, and who found it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evo.campaign import Campaign
+from evo.candidate import Candidate, atoms_to_json
+from evo.symmetry import symbol
+
+STABLE = "stable"  # on the reference's hull: the reference has confirmed it
+UNCONFIRMED = "unconfirmed"  # on the network's hull, the reference has not been asked
+REFUTED = "refuted"  # on the network's hull, but not on the reference's
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One line of the table. Energies in eV/atom; None where a method has not been asked."""
+
+    formula: str
+    space_group: str
+    space_group_number: int
+    n_atoms: int
+    status: str
+    energy_network: float | None
+    energy_reference: float | None
+    above_hull_network: float | None
+    above_hull_reference: float | None
+    id: str
+    operator: str
+    ancestors: list[str]
+    crystal: dict[str, Any]
+
+
+def phases(campaign: Campaign) -> list[Phase]:
+    """Every phase on the network's or on the reference's hull, by composition."""
+    archive, reference = campaign.archive, campaign.ground.reference_method
+    network_hull, reference_hull = archive.hull(), campaign.reference_hull()
+    on_reference = set() if reference_hull is None else set(reference_hull.vertices)
+    on_network = set() if network_hull is None else set(network_hull.vertices)
+    everyone = {**archive.failed, **archive.members}
+    rows = []
+    for i in on_reference | on_network:
+        c = everyone[i]
+        network = c.per_atom(archive.method) if archive.method in c.energies else None
+        confirmed = c.per_atom(reference) if reference in c.energies else None
+        rows.append(
+            Phase(
+                formula=c.formula,
+                space_group=symbol(c.space_group),
+                space_group_number=c.space_group,
+                n_atoms=c.n_atoms,
+                status=STABLE if i in on_reference else UNCONFIRMED if confirmed is None else REFUTED,
+                energy_network=network,
+                energy_reference=confirmed,
+                above_hull_network=_above(network_hull, c, network),
+                above_hull_reference=_above(reference_hull, c, confirmed),
+                id=c.id,
+                operator=c.origin.operator,
+                ancestors=_ancestors(c, everyone),
+                crystal=atoms_to_json(c.atoms),
+            )
+        )
+    elements = campaign.ground.space.elements
+    return sorted(rows, key=lambda p: (_composition(everyone[p.id], elements), p.above_hull_reference or 0.0, p.id))
+
+
+def to_json(rows: list[Phase]) -> list[dict[str, Any]]:
+    return [asdict(r) for r in rows]
+
+
+def from_json(data: list[dict[str, Any]]) -> list[Phase]:
+    return [Phase(**d) for d in data]
+
+
+def table(rows: list[Phase]) -> str:
+    """Fixed-width text; energies above the hull in meV/atom."""
+    head = ["formula", "space group", "atoms", "status", "network", "reference", "found by", "id", "ancestors"]
+    lines = [head, ["", "", "", "", "meV above", "meV above", "", "", ""]]
+    for p in rows:
+        ancestors = " ".join(p.ancestors[:3]) + (" ..." if len(p.ancestors) > 3 else "")
+        above = [_mev(p.above_hull_network), _mev(p.above_hull_reference)]
+        group = f"{p.space_group} ({p.space_group_number})"
+        lines.append([p.formula, group, str(p.n_atoms), p.status, *above, p.operator, p.id, ancestors or "-"])
+    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _above(hull: Any, candidate: Candidate, per_atom: float | None) -> float | None:
+    if hull is None or per_atom is None:
+        return None
+    return float(hull.above(candidate.reduced_counts, per_atom))
+
+
+def _ancestors(candidate: Candidate, everyone: dict[str, Candidate]) -> list[str]:
+    """Parents, their parents and so on, nearest first."""
+    found: list[str] = []
+    generation = list(candidate.origin.parents)
+    while generation:
+        found += [i for i in generation if i not in found]
+        generation = [p for i in generation if i in everyone for p in everyone[i].origin.parents if p not in found]
+    return found
+
+
+def _composition(candidate: Candidate, elements: tuple[int, ...]) -> tuple[float, ...]:
+    total = sum(candidate.reduced_counts.values())
+    return tuple(-candidate.reduced_counts.get(z, 0) / total for z in elements)
+
+
+def _mev(value: float | None) -> str:
+    return "-" if value is None else f"{1000 * value:.1f}"
