@@ -22,8 +22,8 @@ from ase.build import bulk
 from ase.data import chemical_symbols, covalent_radii
 
 from evo.candidate import Failure
+from evo.reference.error import ReferenceError
 from evo.reference.label import label
-from evo.reference.unavailable import ReferenceUnavailable
 
 EXAMPLE = 'write calculator = "package.module:Class", for instance "ase.calculators.lj:LennardJones"'
 
@@ -32,18 +32,18 @@ def load_calculator(path: str, options: dict[str, Any], directory: str = "") -> 
     """The calculator that `path` names, built with these options.
 
     `directory` is where a file of that name is looked for before the installed packages.
-    ReferenceUnavailable says what to write instead.
+    ReferenceError says what to write instead.
     """
     found = _find(path, directory)
     try:
         calculator = found(**options)
     except (Exception, SystemExit) as error:
-        raise ReferenceUnavailable(
+        raise ReferenceError(
             f"{path} cannot be built with options {options}: {type(error).__name__}: {error}; "
             f"it takes {_signature(found)}"
         ) from error
     if not (hasattr(calculator, "get_potential_energy") and hasattr(calculator, "get_forces")):
-        raise ReferenceUnavailable(f"{path} is no ASE calculator (a {type(calculator).__name__}); {EXAMPLE}")
+        raise ReferenceError(f"{path} is no ASE calculator (a {type(calculator).__name__}); {EXAMPLE}")
     return calculator
 
 
@@ -65,9 +65,7 @@ def package_version(path: str, directory: str = "") -> str:
 
 def cannot(calculator: Any, numbers: Iterable[int]) -> set[int]:
     """The elements of which it can label neither a one-atom crystal nor a dimer."""
-    return {
-        int(z) for z in numbers if all(isinstance(label(calculator, a), Failure) for a in _probes(int(z)))
-    }
+    return {int(z) for z in numbers if all(isinstance(label(calculator, a), Failure) for a in _probes(int(z)))}
 
 
 def _probes(number: int) -> list[Atoms]:
@@ -79,14 +77,14 @@ def _probes(number: int) -> list[Atoms]:
 def _find(path: str, directory: str) -> Any:
     name, colon, attribute = path.partition(":")
     if not (name and colon and attribute):
-        raise ReferenceUnavailable(f"`{path}` is no import path; {EXAMPLE}")
+        raise ReferenceError(f"`{path}` is no import path; {EXAMPLE}")
     found: Any = _module(path, name, directory)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise ReferenceUnavailable(f"{name} has no `{part}`; {_callables(found)}")
+            raise ReferenceError(f"{name} has no `{part}`; {_callables(found)}")
         found = getattr(found, part)
     if not callable(found):
-        raise ReferenceUnavailable(f"`{path}` is not a class or function; {EXAMPLE}")
+        raise ReferenceError(f"`{path}` is not a class or function; {EXAMPLE}")
     return found
 
 
@@ -106,15 +104,13 @@ def _module(path: str, name: str, directory: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = (error.name or name).split(".")[0]
         if missing == name.split(".")[0] and importlib.util.find_spec(missing) is not None:
-            raise ReferenceUnavailable(
-                f"`{path}`: package {missing} has no module {error.name}; {EXAMPLE}"
-            ) from None
-        raise ReferenceUnavailable(
+            raise ReferenceError(f"`{path}`: package {missing} has no module {error.name}; {EXAMPLE}") from None
+        raise ReferenceError(
             f"`{path}` needs the package {missing}, which is not installed here; "
             f"install it (perhaps `pip install {missing}`), or put {missing}.py beside campaign.toml"
         ) from None
     except (Exception, SystemExit) as error:
-        raise ReferenceUnavailable(f"`{path}` cannot be imported: {type(error).__name__}: {error}") from error
+        raise ReferenceError(f"`{path}` cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _beside(name: str, directory: str) -> Path | None:

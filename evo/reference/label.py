@@ -33,9 +33,9 @@ class Label:
 def label(calculator: Any, atoms: Atoms) -> Label | Failure:
     """What this ASE calculator says of the crystal, which is left as it was.
 
-    Failures: "not finite", "collapsed", "unconverged", "crashed" with what was raised. The calculator starts anew
-    because what it remembers of the last crystal (neighbour lists, wave functions) would show in the
-    last bits of this one.
+    Failures: "not finite", "collapsed", "unconverged", and "crashed" with what was raised. The calculator is
+    reset first: what it remembers of the last crystal (neighbour lists, wave functions) would show in the last
+    bits of this one.
     """
     absurd = _absurd(atoms)
     if absurd:
@@ -91,9 +91,7 @@ def _ask(calculator: Any, crystal: Atoms) -> tuple[Floats, Floats, Floats | None
     offered = set(getattr(calculator, "implemented_properties", ()))
     wants_stress = bool(all(crystal.pbc))
     if isinstance(calculator, Calculator) and {"energy", "forces"} <= offered:
-        names = [
-            n for n in ("energy", "forces", "stress") if n in offered and (n != "stress" or wants_stress)
-        ]
+        names = [n for n in ("energy", "forces", "stress") if n in offered and (n != "stress" or wants_stress)]
         calculator.calculate(crystal, names, list(all_changes))
         found = dict(calculator.results)
         energy, forces = found.get("free_energy", found["energy"]), found["forces"]

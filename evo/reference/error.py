@@ -5,5 +5,5 @@ from __future__ import annotations
 from evo.settings import SettingsError
 
 
-class ReferenceUnavailable(SettingsError):
+class ReferenceError(SettingsError):
     """campaign.toml asks for a calculator that cannot be imported, built, or used for these elements."""
