@@ -115,9 +115,7 @@ class Hull:
         """eV/atom above the hull, negative below; -inf where there is no hull."""
         return float(self.above_many([counts], [energy_per_atom])[0])
 
-    def above_many(
-        self, compositions: Sequence[Mapping[int, int]], energies: Sequence[float] | Floats
-    ) -> Floats:
+    def above_many(self, compositions: Sequence[Mapping[int, int]], energies: Sequence[float] | Floats) -> Floats:
         """(n,) the same for many phases. ValueError when an energy is not finite."""
         values = np.asarray(energies, dtype=float)
         if not np.isfinite(values).all():

@@ -20,14 +20,14 @@ from ase.data import chemical_symbols
 from evo.candidate import Failure
 from evo.reference import ase_calculator, emt
 from evo.reference.ase_calculator import load_calculator
-from evo.reference.error import ReferenceError
 from evo.reference.label import Label, label
+from evo.reference.unavailable import ReferenceUnavailable
 from evo.settings import ReferenceSection
 
 __all__ = [
     "Label",
     "Reference",
-    "ReferenceError",
+    "ReferenceUnavailable",
     "calculator_method",
     "load_calculator",
     "open_reference",
@@ -62,18 +62,18 @@ class Reference:
         return ase_calculator.cannot(_shared_calculator(self), numbers)
 
     def require(self, numbers: Iterable[int]) -> None:
-        """ReferenceError when it cannot do one of these elements."""
+        """ReferenceUnavailable when it cannot do one of these elements."""
         missing = self.can(numbers)
         if not missing:
             return
         names = ", ".join(chemical_symbols[z] for z in sorted(missing))
         if self.engine == "emt":
             known = ", ".join(chemical_symbols[z] for z in sorted(emt.ELEMENTS))
-            raise ReferenceError(
+            raise ReferenceUnavailable(
                 f"EMT cannot do {names}, only {known}; "
                 'set reference.engine = "ase" and reference.calculator = "package.module:Class"'
             )
-        raise ReferenceError(f"{self.path} cannot do {names}; name another reference.calculator or elements")
+        raise ReferenceUnavailable(f"{self.path} cannot do {names}; name another reference.calculator or elements")
 
 
 def _emt(reference: Reference) -> Any:
@@ -90,7 +90,7 @@ ENGINES = {"emt": _emt, "ase": _ase}
 def open_reference(settings: ReferenceSection, directory: str = "") -> Reference | None:
     """The reference of these settings, built once to see that it can be; None for engine "none".
 
-    `directory` is where a calculator file of the campaign is looked for. ReferenceError says what to
+    `directory` is where a calculator file of the campaign is looked for. ReferenceUnavailable says what to
     write instead.
     """
     if settings.engine == "none":

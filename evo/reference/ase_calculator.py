@@ -22,8 +22,8 @@ from ase.build import bulk
 from ase.data import chemical_symbols, covalent_radii
 
 from evo.candidate import Failure
-from evo.reference.error import ReferenceError
 from evo.reference.label import label
+from evo.reference.unavailable import ReferenceUnavailable
 
 EXAMPLE = 'write calculator = "package.module:Class", for instance "ase.calculators.lj:LennardJones"'
 
@@ -32,18 +32,18 @@ def load_calculator(path: str, options: dict[str, Any], directory: str = "") -> 
     """The calculator that `path` names, built with these options.
 
     `directory` is where a file of that name is looked for before the installed packages.
-    ReferenceError says what to write instead.
+    ReferenceUnavailable says what to write instead.
     """
     found = _find(path, directory)
     try:
         calculator = found(**options)
     except (Exception, SystemExit) as error:
-        raise ReferenceError(
+        raise ReferenceUnavailable(
             f"{path} cannot be built with options {options}: {type(error).__name__}: {error}; "
             f"it takes {_signature(found)}"
         ) from error
     if not (hasattr(calculator, "get_potential_energy") and hasattr(calculator, "get_forces")):
-        raise ReferenceError(f"{path} is no ASE calculator (a {type(calculator).__name__}); {EXAMPLE}")
+        raise ReferenceUnavailable(f"{path} is no ASE calculator (a {type(calculator).__name__}); {EXAMPLE}")
     return calculator
 
 
@@ -77,14 +77,14 @@ def _probes(number: int) -> list[Atoms]:
 def _find(path: str, directory: str) -> Any:
     name, colon, attribute = path.partition(":")
     if not (name and colon and attribute):
-        raise ReferenceError(f"`{path}` is no import path; {EXAMPLE}")
+        raise ReferenceUnavailable(f"`{path}` is no import path; {EXAMPLE}")
     found: Any = _module(path, name, directory)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise ReferenceError(f"{name} has no `{part}`; {_callables(found)}")
+            raise ReferenceUnavailable(f"{name} has no `{part}`; {_callables(found)}")
         found = getattr(found, part)
     if not callable(found):
-        raise ReferenceError(f"`{path}` is not a class or function; {EXAMPLE}")
+        raise ReferenceUnavailable(f"`{path}` is not a class or function; {EXAMPLE}")
     return found
 
 
@@ -104,13 +104,13 @@ def _module(path: str, name: str, directory: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = (error.name or name).split(".")[0]
         if missing == name.split(".")[0] and importlib.util.find_spec(missing) is not None:
-            raise ReferenceError(f"`{path}`: package {missing} has no module {error.name}; {EXAMPLE}") from None
-        raise ReferenceError(
+            raise ReferenceUnavailable(f"`{path}`: package {missing} has no module {error.name}; {EXAMPLE}") from None
+        raise ReferenceUnavailable(
             f"`{path}` needs the package {missing}, which is not installed here; "
             f"install it (perhaps `pip install {missing}`), or put {missing}.py beside campaign.toml"
         ) from None
     except (Exception, SystemExit) as error:
-        raise ReferenceError(f"`{path}` cannot be imported: {type(error).__name__}: {error}") from error
+        raise ReferenceUnavailable(f"`{path}` cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _beside(name: str, directory: str) -> Path | None:

@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
 from evo.candidate import Failure
-from evo.reference import Label, Reference, ReferenceError, load_calculator, open_reference
+from evo.reference import Label, Reference, ReferenceUnavailable, load_calculator, open_reference
 from evo.settings import ReferenceSection
 
 
@@ -135,10 +135,10 @@ def test_emt_knows_its_elements():
 
 def test_elements_it_cannot_do_are_refused_with_what_to_write():
     emt().require([29, 46])
-    with pytest.raises(ReferenceError, match=r'EMT cannot do O, Si, only Al, Ni, .*set reference.engine = "ase"'):
+    with pytest.raises(ReferenceUnavailable, match=r'EMT cannot do O, Si, only Al, Ni, .*set reference.engine = "ase"'):
         emt().require([29, 8, 14])
     reference = open_reference(ReferenceSection(engine="ase", calculator="ase.calculators.emt:EMT"))
-    with pytest.raises(ReferenceError, match="EMT cannot do Si"):
+    with pytest.raises(ReferenceUnavailable, match="EMT cannot do Si"):
         reference.require([29, 14])
 
 
@@ -248,14 +248,14 @@ def test_ase_finds_what_a_calculator_cannot_do():
     ],
 )
 def test_bad_import_paths_say_what_to_write(path, message):
-    with pytest.raises(ReferenceError, match=message):
+    with pytest.raises(ReferenceUnavailable, match=message):
         load_calculator(path, {})
 
 
 def test_a_constructor_that_fails_is_told_with_its_signature():
-    with pytest.raises(ReferenceError, match=r"no licence found; it takes \(fault='none'"):
+    with pytest.raises(ReferenceUnavailable, match=r"no licence found; it takes \(fault='none'"):
         faulty("constructor")
-    with pytest.raises(ReferenceError, match=r"options \{'depth': 3\}: TypeError.*it takes \(\)"):
+    with pytest.raises(ReferenceUnavailable, match=r"options \{'depth': 3\}: TypeError.*it takes \(\)"):
         load_calculator(f"{__name__}:OldStyle", {"depth": 3})
 
 
@@ -269,10 +269,10 @@ def test_a_file_beside_the_campaign(tmp_path):
     (other / "mine.py").write_text("from ase.calculators.emt import EMT as Mine\n")
     assert open_reference(settings, str(other)).method != reference.method  # another source is another method
     (tmp_path / "broken.py").write_text("import no_such_package_here\n")
-    with pytest.raises(ReferenceError, match="needs the package no_such_package_here"):
+    with pytest.raises(ReferenceUnavailable, match="needs the package no_such_package_here"):
         load_calculator("broken:Calc", {}, str(tmp_path))
     (tmp_path / "typo.py").write_text("def f(:\n")
-    with pytest.raises(ReferenceError, match="SyntaxError"):
+    with pytest.raises(ReferenceUnavailable, match="SyntaxError"):
         load_calculator("typo:Calc", {}, str(tmp_path))
 
 

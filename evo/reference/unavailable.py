@@ -5,5 +5,5 @@ from __future__ import annotations
 from evo.settings import SettingsError
 
 
-class ReferenceError(SettingsError):
+class ReferenceUnavailable(SettingsError):
     """campaign.toml asks for a calculator that cannot be imported, built, or used for these elements."""
