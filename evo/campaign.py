@@ -12,10 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from potentials.dataset import Dataset
-from potentials.potential import Potential
-from potentials.units import EV_PER_A3_PER_GPA
-
 from evo import chunk as chunks
 from evo import labels, learn
 from evo.archive import Archive
@@ -26,6 +22,9 @@ from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
 from evo.relaxers import NetworkRelaxer, Relaxer, load_potential
 from evo.settings import Settings
+from potentials.dataset import Dataset
+from potentials.potential import Potential
+from potentials.units import EV_PER_A3_PER_GPA
 
 SINGLE_POINT_BATCH = 64  # crystals per task when the archive is brought to a new library
 RELAX_AGAIN = 32  # the best of the archive are relaxed again with a new library

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from potentials.structures import Structures
 
 from evo import candidate as records
 from evo import gate
@@ -18,6 +17,7 @@ from evo.relaxers import Relaxer, evaluate, grades, relax_all
 from evo.settings import GateSection, OperatorWeights
 from evo.symmetry import space_group
 from evo.tools import Parent, breed, toolbox
+from potentials.structures import Structures
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,12 @@ class Desk:
     def ready(self, key: str) -> bool:
         return self._store.get(key) is not None
 
+    def remember(self, key: str, value: Any) -> Any:
+        """What was said under this key the first time."""
+        if self._pool is not None:
+            self._store.put(key, value)
+        return self._store.get(key)
+
     def result(self, key: str) -> Any:
         """The result of a key that was asked for; waits, and stores whatever else arrives meanwhile."""
         while (value := self._store.get(key)) is None:

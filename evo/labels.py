@@ -7,15 +7,15 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from potentials.calculator import from_calculator
-from potentials.dataset import Dataset
-from potentials.relax import relax
-from potentials.structures import Prediction, Structures
 
 from evo import bootstrap
 from evo.candidate import Failure, atoms_from_json, atoms_to_json
 from evo.reference import Label, Reference, open_reference
 from evo.settings import ReferenceSection
+from potentials.calculator import from_calculator
+from potentials.dataset import Dataset
+from potentials.relax import relax
+from potentials.structures import Prediction, Structures
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+from evo.archive import Archive
+from evo.candidate import Candidate
+from evo.desk import Desk
 from potentials.dataset import Dataset
 from potentials.library import Library
 from potentials.potential import Potential
 from potentials.stratum import Stratum
 from potentials.train import FitTask, finish, fit_member, plan
-
-from evo.archive import Archive
-from evo.candidate import Candidate
-from evo.desk import Desk
 
 SAME_FORMULA = 3  # candidates of one composition per round, so that a round teaches about all of the hull
 PROBES = 4  # extrapolating candidates per round that would change the hull if they were right

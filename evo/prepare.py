@@ -9,9 +9,6 @@ from typing import Any
 
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
-from potentials.library import Library, Recipe
-from potentials.network import Shape
-from potentials.units import EV_PER_A3_PER_GPA
 
 from evo import bootstrap, labels, learn
 from evo.candidate import formula_counts
@@ -24,6 +21,15 @@ from evo.progress import Progress
 from evo.reference import ReferenceUnavailable, open_reference
 from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
 from evo.settings import ReferenceSection, Settings
+from potentials.library import Library, Recipe
+from potentials.network import Shape
+from potentials.units import EV_PER_A3_PER_GPA
+
+
+class LibraryChanged(ValueError):
+    """network.library is not what the campaign began with."""
+
+    exit_code = 65
 
 
 @dataclass
@@ -59,7 +65,7 @@ def lay(settings: Settings, directory: Path, desk: Desk, accept_library: bool = 
     if settings.relax.engine == "ase":
         ground.relaxer = _calculator_relaxer(settings, directory)
     else:
-        yield from _library(settings, directory, desk, ground)
+        yield from _library(settings, directory, desk, ground, accept_library)
     yield ground
 
 
@@ -128,9 +134,15 @@ def _calculator_relaxer(settings: Settings, directory: Path) -> CalculatorRelaxe
     return CalculatorRelaxer(section.calculator, tuple(sorted(section.options.items())), str(directory), opened.method)
 
 
-def _library(settings: Settings, directory: Path, desk: Desk, ground: Ground) -> Iterator[Progress]:
+def _library(
+    settings: Settings, directory: Path, desk: Desk, ground: Ground, accept_library: bool
+) -> Iterator[Progress]:
     """The campaign's own library: a copy of what the user gave, and what is missing of it made by the bootstrap."""
     network = settings.network
+    if network.library:
+        _refuse_changed(
+            desk, "library/given", Library.open(directory / network.library), network.library, accept_library
+        )
     library = _open_library(settings, directory)
     wanted = learn.strata_to_train(ground.space.elements)
     versions = {name: v for name, v in library.versions().items() if name in {s.name for s in wanted}}
@@ -160,6 +172,17 @@ def _library(settings: Settings, directory: Path, desk: Desk, ground: Ground) ->
         )
     ground.library = library
     ground.relaxer = network_relaxer(settings, library, versions, ground.space)
+
+
+def _refuse_changed(desk: Desk, key: str, library: Library, name: str, accept: bool) -> None:
+    """A campaign stands on the library it began with; another one under the same name is an error unless told."""
+    now = library.version(library.versions())
+    before = desk.remember(key, now)
+    if before != now and not accept:
+        raise LibraryChanged(
+            f"{name} is {now}, but this campaign began with {before}; put the old one back, or go on with the "
+            "campaign's own copy of it by --accept-library"
+        )
 
 
 def _open_library(settings: Settings, directory: Path) -> Library:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from evo.reference import load_calculator
 from potentials.calculator import from_calculator
 from potentials.library import Library
 from potentials.potential import Potential
 from potentials.relax import Evaluate, Relaxed, relax
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
-
-from evo.reference import load_calculator
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,81 @@
+"""What `evo check` says before any core hour is spent: settings, files, reference, a few candidates, the cost."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from evo import labels
+from evo.candidate import Failure, formula_of
+from evo.cell import Space, counts_of, shortest_ratio
+from evo.create.seed_file import read_seeds
+from evo.prepare import open_reference_spec, space_of
+from evo.settings import Settings, load
+from evo.store import StoreError
+from evo.tools import Parent, breed, toolbox
+
+N_CANDIDATES = 6
+MEAN_CALLS = 45  # force calls of a relaxation from a random crystal, measured (docs/performance.md)
+
+
+def check(directory: Path) -> Iterator[str]:
+    """Lines for the user; raises what `evo run` would raise."""
+    settings = load(directory / "campaign.toml")
+    space = space_of(settings)
+    yield f"settings   {directory / 'campaign.toml'} is fine ({settings.digest()})"
+    target = directory / "out"
+    parent = target if target.exists() else directory
+    if not os.access(parent, os.W_OK):
+        raise StoreError(f"{parent} cannot be written; choose another directory or change its rights")
+    for name in settings.seeds.files:
+        yield f"seeds      {name}: {len(read_seeds(directory / name, space))} structures"
+    children = _children(settings, space)
+    for atoms, operator in children:
+        counts = formula_of(counts_of(atoms.numbers))
+        volume = atoms.get_volume() / len(atoms)
+        yield f"candidate  {operator:<14} {counts:<12} {volume:6.2f} Å³/atom, closest {shortest_ratio(atoms):.2f} of radii"
+    yield from _reference(settings, directory, space, [atoms for atoms, _ in children])
+
+
+def _children(settings: Settings, space: Space) -> list[tuple[Atoms, str]]:
+    box = toolbox(settings.search.operators, space, tournament=settings.search.tournament)
+    made: list[tuple[Atoms, str]] = []
+    parents: list[Parent] = []
+    for slot in range(N_CANDIDATES):
+        rng = np.random.default_rng([settings.campaign.seed, 0, slot])
+        atoms, operator, _ = breed(rng, parents, box)
+        made.append((atoms, operator))
+        if slot >= N_CANDIDATES // 3:  # the first are random; the others have them as parents
+            parents = [Parent(str(n), a, 0.0) for n, (a, _) in enumerate(made)]
+    return made
+
+
+def _reference(settings: Settings, directory: Path, space: Space, crystals: list[Atoms]) -> Iterator[str]:
+    search = settings.search
+    n_relaxed = search.chunks * search.chunk_size
+    spec, method = open_reference_spec(settings, directory, space)
+    if spec is None:
+        yield "reference  none: nothing will be called stable"
+        yield f"cost       {n_relaxed} relaxations, about {MEAN_CALLS} calls each"
+        return
+    seconds = []
+    for atoms in crystals[:3]:
+        start = time.perf_counter()
+        label = labels.opened(spec).evaluate(atoms)
+        seconds.append(time.perf_counter() - start)
+        if isinstance(label, Failure):
+            yield f"reference  fails for {atoms.get_chemical_formula()}: {label.reason} {label.detail}"
+    per_call = float(np.median(seconds))
+    yield f"reference  {settings.reference.engine} {settings.reference.calculator} ({method}), {per_call:.3g} s a call"
+    calls = settings.reference.max_calls
+    if settings.relax.engine == "network" and not settings.network.library:
+        calls += settings.bootstrap.max_calls
+    if settings.relax.engine == "ase":
+        hours = n_relaxed * MEAN_CALLS * per_call / 3600
+        yield f"cost       {n_relaxed} relaxations by {settings.relax.calculator}, if as fast: about {hours:.2g} CPU hours"
+    yield f"cost       at most {calls} reference calls, about {calls * per_call / 3600:.2g} CPU hours; {n_relaxed} relaxations"
