@@ -75,7 +75,7 @@ class MpiPool:
         self._comm = communicator
         self.size = communicator.Get_size()
         self._queue: deque[Task] = deque()
-        self._under_way = {rank: 0 for rank in range(1, self.size)}
+        self._under_way = dict.fromkeys(range(1, self.size), 0)
         self._works = self.size <= LARGEST_WORKING_COORDINATOR
 
     def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
