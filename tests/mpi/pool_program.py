@@ -1,0 +1,51 @@
+"""Program of tests/mpi/test_pool.py: argv[1] is what to do, argv[2] marks the processes."""
+
+import sys
+import time
+
+from evo.parallel import open_pool
+
+
+def square(x):
+    time.sleep(0.01)
+    return x * x
+
+
+def fail(x):
+    raise ValueError("planted")
+
+
+def sleep(x):
+    time.sleep(0.05)
+    return x
+
+
+def collect_all(pool):
+    results = {}
+    while arrived := pool.collect():
+        for key, value in arrived:
+            assert key not in results
+            results[key] = value
+    return results
+
+
+def main():
+    pool = open_pool()
+    if pool is None:
+        return
+    try:
+        function = {"sum": square, "fail": fail, "forever": sleep}[sys.argv[1]]
+        rounds = 10**6 if sys.argv[1] == "forever" else 1
+        for n in range(rounds):
+            for x in range(40):
+                pool.submit(f"{n}/{x}", function, x)
+            if n == 0 and sys.argv[1] == "forever":
+                print("ready", flush=True)
+            results = collect_all(pool)
+        print(len(results), sum(results.values()), flush=True)
+    finally:
+        pool.close()
+
+
+if __name__ == "__main__":
+    main()

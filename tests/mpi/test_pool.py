@@ -1,0 +1,83 @@
+"""The pool over real ranks: all results, a failing rank ends the job, kill -9 leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+MPIEXEC = Path(sys.executable).parent / "mpiexec"
+WORK = Path(__file__).with_name("pool_program.py")
+
+needs_mpi = pytest.mark.skipif(not MPIEXEC.exists(), reason="mpiexec of the PyPI wheel is not installed")
+
+
+def start(*arguments, ranks=3):
+    return subprocess.Popen(
+        [str(MPIEXEC), "-n", str(ranks), sys.executable, str(WORK), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ranks_of(marker):
+    """Process ids of the ranks started with this marker on their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            except OSError:
+                continue
+            if marker in line and str(WORK) in line and "python" in line[0] and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def wait_gone(marker, seconds=10.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not ranks_of(marker):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@needs_mpi
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_every_result_arrives_once(ranks):
+    process = start("sum", f"marker-sum-{os.getpid()}", ranks=ranks)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.split() == ["40", str(sum(x * x for x in range(40)))]
+
+
+@needs_mpi
+def test_an_exception_on_a_rank_ends_the_job_with_its_trace():
+    marker = f"marker-fail-{os.getpid()}"
+    process = start("fail", marker)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "planted" in err
+    assert wait_gone(marker)
+
+
+@needs_mpi
+@pytest.mark.parametrize("victim", ["mpiexec", "first", "last"])
+def test_kill_9_leaves_no_process(victim):
+    marker = f"marker-kill-{victim}-{os.getpid()}"
+    process = start("forever", marker)
+    assert process.stdout.readline().strip() == "ready"
+    pids = sorted(ranks_of(marker))
+    assert len(pids) == 3
+    if victim == "mpiexec":
+        process.kill()
+    else:
+        os.kill(pids[0 if victim == "first" else -1], signal.SIGKILL)
+    assert wait_gone(marker), ranks_of(marker)
+    process.communicate(timeout=10)
