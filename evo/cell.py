@@ -1,0 +1,205 @@
+"""Cells: what crystals are looked for, the standard form of a cell, and how close its atoms are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+
+from evo.elements import atomic_volume, compound_volume, covalent_radius
+from evo.niggli import niggli
+
+Floats = NDArray[np.float64]
+
+HERMITE = 2 ** (1 / 6)  # the shortest vector of a lattice is at most this times V^(1/3): fcc
+MOST_IMAGES = 343  # a cell that needs more images than this to find its shortest distance is reduced first
+
+
+@dataclass(frozen=True)
+class Space:
+    """What crystals are looked for: elements, sizes, composition, shortest distances, volumes."""
+
+    elements: tuple[int, ...]  # atomic numbers
+    n_atoms: tuple[int, int]  # fewest and most atoms per cell, when the composition varies
+    formula: Mapping[int, int] | None = None  # fixed composition: atomic number -> atoms in the cell
+    min_distance: float = 0.65  # shortest distance allowed, in sums of covalent radii
+    volumes: Mapping[int, float] = field(default_factory=dict)  # Å³ per atom; the defaults where left out
+
+    def __post_init__(self) -> None:
+        if not self.elements:
+            raise ValueError("`elements` must name at least one atomic number, got none")
+        if not 1 <= self.n_atoms[0] <= self.n_atoms[1]:
+            raise ValueError(f"`n_atoms` must be (fewest, most) with 1 <= fewest <= most, got {self.n_atoms}")
+        if self.formula is not None and not set(self.formula) <= set(self.elements):
+            raise ValueError(f"`formula` {dict(self.formula)} has elements outside `elements` {self.elements}")
+        object.__setattr__(self, "elements", tuple(sorted(int(z) for z in set(self.elements))))
+        object.__setattr__(self, "volumes", {z: atomic_volume(z) for z in self.elements} | dict(self.volumes))
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Fewest and most atoms per cell."""
+        if self.formula is None:
+            return self.n_atoms
+        total = sum(self.formula.values())
+        return total, total
+
+    def volume(self, atoms: Mapping[int, int] | Iterable[int]) -> float:
+        """Guessed volume in Å³ of these atoms: counts by atomic number, or one atomic number per atom."""
+        counts = atoms if isinstance(atoms, Mapping) else counts_of(atoms)
+        return compound_volume(counts, self.volumes)
+
+    def distance_limit(self, z: int, other: int) -> float:
+        """Shortest distance in Å allowed between these elements."""
+        return self.min_distance * (covalent_radius(z) + covalent_radius(other))
+
+    def allows(self, counts: Mapping[int, int]) -> bool:
+        """Whether a crystal with these counts per cell is looked for."""
+        counts = {z: n for z, n in counts.items() if n}
+        if self.formula is not None:
+            return counts == dict(self.formula)
+        return set(counts) <= set(self.elements) and self.n_atoms[0] <= sum(counts.values()) <= self.n_atoms[1]
+
+    def sample_counts(self, rng: np.random.Generator) -> dict[int, int]:
+        """A composition that is looked for: number of atoms, number of elements, which ones, how many of each.
+
+        A system of k elements is drawn in proportion to k: an element has far fewer crystals than a ternary,
+        and yet every one of them gets its turn.
+        """
+        if self.formula is not None:
+            return dict(self.formula)
+        total = int(rng.integers(self.n_atoms[0], self.n_atoms[1] + 1))
+        orders = np.arange(1, min(total, len(self.elements)) + 1)
+        order = int(rng.choice(orders, p=orders / orders.sum()))
+        chosen = rng.choice(self.elements, size=order, replace=False)
+        cuts = np.sort(rng.choice(np.arange(1, total), size=order - 1, replace=False))
+        parts = np.diff(np.concatenate([[0], cuts, [total]]))
+        return dict(sorted((int(z), int(n)) for z, n in zip(chosen, parts, strict=True)))
+
+
+def counts_of(numbers: Iterable[int]) -> dict[int, int]:
+    """Atomic number -> count, ascending atomic numbers."""
+    counts: dict[int, int] = {}
+    for z in sorted(int(z) for z in numbers):
+        counts[z] = counts.get(z, 0) + 1
+    return counts
+
+
+def reduce_cell(atoms: Atoms) -> Atoms:
+    """The same crystal in its Niggli cell: a along x, b in the xy plane, atoms inside the cell.
+
+    Periodic along two axes: those two vectors are reduced and nothing turns. Otherwise, and when a cell
+    cannot be reduced (no volume, not finite), a copy as it is. Chirality is kept.
+    """
+    cell = np.asarray(atoms.cell, dtype=float)
+    pbc = np.asarray(atoms.pbc)
+    if pbc.sum() == 2 and np.isfinite(cell).all():
+        new = cell.copy()
+        new[pbc] = _shorter_pair(*cell[pbc])
+        result = Atoms(atoms.numbers, positions=atoms.positions, cell=new, pbc=pbc)
+        result.wrap()
+        return result
+    basis = niggli(cell) if pbc.all() else None
+    if basis is None or not np.isfinite(atoms.positions).all():
+        return Atoms(atoms.numbers, positions=atoms.positions, cell=cell, pbc=pbc)
+    reduced = basis @ cell
+    if np.linalg.det(reduced) < 0:
+        reduced = -reduced
+    fractional = atoms.positions @ np.linalg.inv(reduced)
+    fractional -= np.floor(fractional + 1e-12)  # an atom at -1e-16 belongs at 0, not at 1
+    return Atoms(atoms.numbers, scaled_positions=fractional, cell=np.linalg.cholesky(reduced @ reduced.T), pbc=True)
+
+
+def shortest_ratio(atoms: Atoms) -> float:
+    """Shortest distance in the crystal, own periodic images included, over the sum of covalent radii.
+
+    Infinite for a lone atom that is not periodic, 0 for a cell without volume, nan if anything is not finite.
+    """
+    radii = covalent_radii[atoms.numbers]
+    pbc = np.asarray(atoms.pbc)
+    cell = np.asarray(atoms.cell.complete())
+    if not (np.isfinite(cell).all() and np.isfinite(atoms.positions).all()):
+        return math.nan
+    if abs(np.linalg.det(cell)) < 1e-9:
+        return 0.0
+    images = _images(cell, pbc)
+    if images is None:
+        reduced = reduce_cell(atoms)
+        images = _images(np.asarray(reduced.cell.complete()), pbc)
+        if images is None:  # periodic along fewer axes, or broken: every atom is too close
+            return 0.0
+        atoms, cell = reduced, np.asarray(reduced.cell.complete())
+    return _shortest(atoms.positions @ np.linalg.inv(cell), cell, pbc, radii, images)
+
+
+def _shortest(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats) -> float:
+    """Shortest distance over sum of radii; `images` are the lattice vectors in Å to look at, zero first."""
+    first, second = np.triu_indices(len(radii))
+    apart = fractional[first] - fractional[second]
+    apart -= np.rint(apart) * pbc
+    vectors = (apart @ cell)[:, None, :] + images  # pair, image, xyz
+    squares = np.einsum("pix,pix->pi", vectors, vectors)
+    squares[first == second, 0] = np.inf
+    ratios: Floats = squares.min(axis=1) / (radii[first] + radii[second]) ** 2
+    return math.sqrt(float(ratios.min()))
+
+
+def _images(cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
+    """(m, 3) lattice vectors in Å, zero first, that reach every pair that can be closest; None if too many.
+
+    The own image of the largest atom bounds the smallest ratio, so no distance beyond the shortest lattice
+    vector counts; a pair folded to within half a cell then needs cutoff/height + 1/2 images along each axis.
+    """
+    if not pbc.any():
+        return np.zeros((1, 3))
+    lengths = np.sqrt((cell**2).sum(axis=1))
+    cutoff = lengths[pbc].min()
+    if pbc.all():
+        cutoff = min(cutoff, HERMITE * abs(np.linalg.det(cell)) ** (1 / 3))
+    heights = 1 / np.sqrt((np.linalg.inv(cell) ** 2).sum(axis=0))
+    reach = np.floor(cutoff / heights + 0.5 + 1e-9) * pbc
+    if np.prod(2 * reach + 1) > MOST_IMAGES:
+        return None
+    return grid(tuple(int(n) for n in reach)) @ cell
+
+
+_GRIDS: dict[tuple[int, ...], Floats] = {}
+
+
+def grid(reach: tuple[int, ...]) -> Floats:
+    """(m, 3) integer triples from -reach to reach along each axis, the zero first."""
+    if reach not in _GRIDS:
+        axes = np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij")
+        points = np.stack(axes, axis=-1).reshape(-1, 3).astype(float)
+        _GRIDS[reach] = points[np.argsort((points**2).sum(axis=1), kind="stable")]
+    return _GRIDS[reach]
+
+
+def well_shaped(atoms: Atoms) -> bool:
+    """Whether the reduced cell is neither a needle nor a plate.
+
+    One atom: the longest vector at most 3.7 times the shortest. Each atom more allows 1.2: crystals stacked
+    from close-packed layers need 0.82 per atom.
+    """
+    if not np.asarray(atoms.pbc).all():
+        return True
+    lengths = np.sqrt((np.asarray(reduce_cell(atoms).cell) ** 2).sum(axis=1))
+    return bool(lengths.max() <= (2.5 + 1.2 * len(atoms)) * lengths.min())
+
+
+def _shorter_pair(a: Floats, b: Floats) -> Floats:
+    """The two shortest vectors of the plane lattice of a and b (Gauss)."""
+    for _ in range(100):
+        if a @ a > b @ b:
+            a, b = b, a
+        if not a @ a > 0:
+            break
+        steps = np.rint(a @ b / (a @ a))
+        if steps == 0:
+            break
+        b = b - steps * a
+    return np.array([a, b])

@@ -1,0 +1,87 @@
+"""Packing: what turns a raw arrangement of atoms into a crystal that may be relaxed, or refuses it."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+
+from evo.cell import Space, counts_of, grid, reduce_cell, shortest_ratio, well_shaped
+
+TIGHTEST, LOOSEST = 0.65, 1.6  # volume over guess beyond which a crystal is rescaled to the guess
+MOST_PUSHES = 40
+MARGIN = 1.02  # pushed atoms end a little beyond the limit, so that rounding does not undo it
+INFLATION = 1.06  # of the volume, when pushing alone does not help
+MOST_INFLATIONS = 5
+
+
+def settle(atoms: Atoms, space: Space) -> Atoms | None:
+    """This crystal in its Niggli cell, atoms pushed apart, volume near the guess; None if it cannot be had.
+
+    Whatever it returns is allowed by `space`, finite, no needle or plate, and no two atoms are too close. The
+    argument is not changed.
+    """
+    if len(atoms) == 0 or not space.allows(counts_of(atoms.numbers)):
+        return None
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
+        return None
+    periodic = bool(np.asarray(atoms.pbc).all())
+    result = reduce_cell(atoms)
+    if periodic:
+        volume = result.get_volume()
+        if volume < 1e-6 or not well_shaped(result):
+            return None
+        guess = space.volume(result.numbers)
+        if not TIGHTEST < volume / guess < LOOSEST:
+            _scale(result, guess / volume)
+    for _ in range(MOST_INFLATIONS):
+        if shortest_ratio(result) >= space.min_distance:
+            return result
+        pushed = push_apart(result, space.min_distance * MARGIN)
+        if shortest_ratio(pushed) >= space.min_distance:
+            return reduce_cell(pushed)
+        if not periodic:
+            return None
+        _scale(result, INFLATION)
+    return None
+
+
+def push_apart(atoms: Atoms, ratio: float) -> Atoms:
+    """The crystal after atoms closer than `ratio` times their sum of covalent radii stepped apart.
+
+    Every overlapping pair moves by half of what it lacks, both ways, until none overlaps or MOST_PUSHES are
+    spent. The cell stays, so an atom too close to its own image stays too close.
+    """
+    result = atoms.copy()
+    pbc = np.asarray(result.pbc)
+    cell = np.asarray(result.cell.complete())
+    inverse = np.linalg.inv(cell)
+    images = grid(tuple(int(n) for n in pbc)) @ cell
+    first, second = np.triu_indices(len(result), k=1)
+    if len(first) == 0:
+        return result
+    radii = covalent_radii[result.numbers]
+    limits = ratio * (radii[first] + radii[second])
+    positions = result.positions
+    for _ in range(MOST_PUSHES):
+        fractional = (positions[second] - positions[first]) @ inverse
+        fractional -= np.rint(fractional) * pbc
+        vectors = (fractional @ cell)[:, None, :] + images  # pair, image, xyz
+        distances = np.sqrt(np.einsum("pix,pix->pi", vectors, vectors))
+        lacking = np.maximum(limits[:, None] - distances, 0.0)
+        if not lacking.any():
+            break
+        # atoms on one point have no direction: any will do, the same one every time
+        stuck = distances < 1e-6
+        vectors[stuck] = [0.6, 0.64, 0.48]
+        steps = (0.5 * lacking / np.where(stuck, 1.0, distances))[:, :, None] * vectors
+        steps = steps.sum(axis=1)
+        np.add.at(positions, second, steps)
+        np.subtract.at(positions, first, steps)
+    result.positions = positions
+    return result
+
+
+def _scale(atoms: Atoms, factor: float) -> None:
+    """Multiply the volume, fractional coordinates kept."""
+    atoms.set_cell(np.asarray(atoms.cell) * factor ** (1 / 3), scale_atoms=True)

@@ -1,0 +1,139 @@
+"""Symmetry: the space group of a crystal, its primitive and standard cells, and the groups themselves.
+
+The only place that knows spglib. What spglib cannot do is a value here (group 1, the crystal as it was), never an
+exception: a search meets every odd crystal there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import spglib
+from ase import Atoms
+from numpy.typing import NDArray
+
+from evo import wyckoff
+from evo.cell import reduce_cell
+
+if hasattr(spglib.error, "OLD_ERROR_HANDLING"):
+    spglib.error.OLD_ERROR_HANDLING = False  # raise, rather than return None and remember
+
+N_HALL = 530  # settings in spglib's table
+PRIMITIVE = {  # rows: the primitive vectors in units of the conventional ones
+    "P": np.eye(3),
+    "A": np.array([[2, 0, 0], [0, 1, 1], [0, -1, 1]]) / 2,
+    "C": np.array([[1, 1, 0], [-1, 1, 0], [0, 0, 2]]) / 2,
+    "I": np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / 2,
+    "F": np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2,
+    "R": np.array([[2, 1, 1], [-1, 1, 1], [-1, -2, 1]]) / 3,
+}
+SYSTEMS = (
+    (2, "triclinic"), (15, "monoclinic"), (74, "orthorhombic"), (142, "tetragonal"), (194, "hexagonal"), (230, "cubic")
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Group:
+    """A space group in its standard setting (unique axis b, hexagonal axes, origin choice 1)."""
+
+    number: int
+    symbol: str  # short Hermann-Mauguin
+    system: str  # shape of the conventional cell; trigonal groups have the hexagonal one
+    rotations: NDArray[np.int_]  # (m, 3, 3), conventional cell, centring translations included
+    translations: NDArray[np.float64]  # (m, 3)
+    centring: int  # lattice points per conventional cell
+    primitive: NDArray[np.float64]  # (3, 3): primitive @ conventional cell = primitive cell, rows are vectors
+    positions: tuple[wyckoff.Position, ...]  # of the primitive cell, the most special first
+
+
+def space_group(atoms: Atoms, symprec: float = 0.05) -> int:
+    """Number of the space group when atoms may be `symprec` Å off their places; 1 when there is no telling."""
+    if (crystal := _crystal(atoms)) is None:
+        return 1
+    try:
+        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
+    except spglib.SpglibError:
+        return 1
+    return 1 if dataset is None else int(dataset.number)
+
+
+def primitive(atoms: Atoms, symprec: float = 0.05) -> Atoms:
+    """The primitive cell, Niggli-reduced, atoms where they are; the crystal as it was when there is none smaller."""
+    if (crystal := _crystal(atoms)) is None:
+        return atoms.copy()
+    try:
+        found = spglib.standardize_cell(crystal, to_primitive=True, no_idealize=True, symprec=symprec)
+    except spglib.SpglibError:
+        return atoms.copy()
+    return atoms.copy() if found is None or len(found[2]) >= len(atoms) else reduce_cell(_atoms(found))
+
+
+def standardize(atoms: Atoms, symprec: float = 0.05) -> Atoms:
+    """The conventional standard cell with atoms moved onto their exact places; the crystal as it was on failure."""
+    if (crystal := _crystal(atoms)) is None:
+        return atoms.copy()
+    try:
+        found = spglib.standardize_cell(crystal, to_primitive=False, no_idealize=False, symprec=symprec)
+    except spglib.SpglibError:
+        return atoms.copy()
+    return atoms.copy() if found is None else _atoms(found)
+
+
+def symbol(number: int) -> str:
+    """Short Hermann-Mauguin symbol, for instance Fm-3m for 225."""
+    return str(spglib.get_spacegroup_type(_hall(number)).international_short)
+
+
+@cache
+def group(number: int) -> Group:
+    """The space group with this number, 1 to 230. The first call derives it, in about ten milliseconds."""
+    if not 1 <= number <= 230:
+        raise ValueError(f"a space group has a number from 1 to 230, got {number}")
+    operations = spglib.get_symmetry_from_database(_hall(number))
+    rotations, translations = operations["rotations"].astype(int), operations["translations"]
+    name = symbol(number)
+    basis = PRIMITIVE[name[0]]
+    # one operation for each rotation; in columns x_primitive = basis^-T x_conventional
+    _, first = np.unique(rotations.reshape(-1, 9), axis=0, return_index=True)
+    to_primitive = np.linalg.inv(basis).T
+    small = np.rint(to_primitive @ rotations[first] @ basis.T).astype(int)
+    return Group(
+        number=number,
+        symbol=name,
+        system=next(system for last, system in SYSTEMS if number <= last),
+        rotations=rotations,
+        translations=translations,
+        centring=len(rotations) // len(first),
+        primitive=basis,
+        positions=wyckoff.positions(small, translations[first] @ to_primitive.T),
+    )
+
+
+@cache
+def _halls() -> dict[int, int]:
+    """Space group number -> the first setting in spglib's table, which is its standard."""
+    first: dict[int, int] = {}
+    for hall in range(1, N_HALL + 1):
+        first.setdefault(int(spglib.get_spacegroup_type(hall).number), hall)
+    return first
+
+
+def _hall(number: int) -> int:
+    return _halls()[number]
+
+
+def _crystal(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int_]] | None:
+    """What spglib reads, or None for what is no crystal."""
+    cell = np.asarray(atoms.cell, dtype=float)
+    if len(atoms) == 0 or not np.asarray(atoms.pbc).all():
+        return None
+    if not (np.isfinite(cell).all() and np.isfinite(atoms.positions).all()) or abs(np.linalg.det(cell)) < 1e-6:
+        return None
+    return cell, atoms.positions @ np.linalg.inv(cell), atoms.numbers
+
+
+def _atoms(crystal: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int_]]) -> Atoms:
+    cell, fractional, numbers = crystal
+    return Atoms(numbers, scaled_positions=fractional, cell=cell, pbc=True)

@@ -1,0 +1,186 @@
+"""Wyckoff positions of a space group, derived from its operations alone.
+
+An operation x -> R x + t fixes a point, a line or a plane. These flats, the points where fixed lines cross, and the
+whole space are the places where an atom has its own site symmetry; flats that an operation carries into one another
+are one Wyckoff position. (A line where mirrors meet is the axis of their product, and a point that only rotations fix
+lies on two axes, so nothing else needs to be intersected.) All arithmetic is exact: integers in units of 1/UNIT.
+
+Coordinates are fractional in the primitive cell, points are columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
+
+UNIT = 288  # translations are multiples of 1/12, fixed points of the orders 2, 3, 4 and 6 divide them further
+_SHIFTS = np.array([[i, j, k] for i in range(-2, 3) for j in range(-2, 3) for k in range(-2, 3)])
+
+
+@dataclass(frozen=True)
+class Position:
+    """A Wyckoff position: the points origin + parameters @ directions and their images under the group."""
+
+    multiplicity: int  # atoms per primitive cell
+    origin: Floats  # (3,) fractional, primitive cell
+    directions: Floats  # (free parameters, 3): steps of one repeat of the flat
+    rotations: Floats  # (multiplicity, 3, 3): one operation for each image of a point
+    translations: Floats  # (multiplicity, 3)
+
+    @property
+    def n_free(self) -> int:
+        """Number of free parameters: 0 for a point, 1 for a line, 2 for a plane, 3 for the general position."""
+        return len(self.directions)
+
+    def orbit(self, rng: np.random.Generator) -> Floats:
+        """(multiplicity, 3) fractional coordinates in [0, 1) of the primitive cell, free parameters at random."""
+        point = self.origin + rng.random(self.n_free) @ self.directions
+        images: Floats = self.rotations @ point + self.translations
+        return images - np.floor(images)
+
+
+@dataclass(frozen=True)
+class _Flat:
+    """Points origin + span of the directions, modulo the lattice. `normals` @ x tells flats of one direction apart."""
+
+    origin: Ints  # (3,), units of 1/UNIT
+    directions: Ints  # (d, 3)
+    normals: Ints  # (3 - d, 3)
+
+    def keys(self, rotations: Ints, translations: Ints) -> list[tuple[int, ...]]:
+        """For each operation, numbers that are the same for the same flat, wherever along it the origin lies."""
+        origins = rotations @ self.origin + translations
+        if len(self.directions) == 0:
+            return [(0, *row) for row in (origins % UNIT).tolist()]
+        if len(self.directions) == 1:
+            vectors = rotations @ self.directions[0]
+        else:
+            # a normal is a row: it turns with the inverse
+            vectors = np.rint(self.normals[0] @ np.linalg.inv(rotations)).astype(int)
+        result = []
+        for vector, origin in zip(vectors, origins, strict=True):
+            direction = _upright(tuple(vector.tolist()))
+            normals = _across(direction) if len(self.directions) == 1 else np.array([direction])
+            result.append((len(self.directions), *direction, *(normals @ origin % UNIT).tolist()))
+        return result
+
+
+def positions(rotations: Ints, translations: Floats) -> tuple[Position, ...]:
+    """All Wyckoff positions, the most special first: by free parameters, then multiplicity.
+
+    `rotations` (m, 3, 3) and `translations` (m, 3) are those of a primitive cell, one operation for each rotation.
+    """
+    exact = np.rint(translations * UNIT).astype(int)
+    if np.abs(exact - translations * UNIT).max() > 1e-3:
+        raise ValueError(f"translations must be multiples of 1/{UNIT}")
+    fixed = _distinct((flat for r, t in zip(rotations, exact, strict=True) for flat in _fixed(r, t)), rotations, exact)
+    lines = [flat for flat in fixed if len(flat.directions) == 1]
+    crossings = (flat for line in lines for flat in _crossings(line, rotations, exact))
+    everything = _Flat(np.zeros(3, int), np.eye(3, dtype=int), np.zeros((0, 3), int))
+    flats = _distinct([*fixed, *crossings], rotations, exact)
+    found = [_position(flat, rotations, exact) for flat in [*flats, everything]]
+    return tuple(sorted(found, key=lambda p: (p.n_free, p.multiplicity, tuple(p.origin))))
+
+
+def _fixed(rotation: Ints, translation: Ints) -> list[_Flat]:
+    """The flats, modulo the lattice, that this operation fixes with any lattice translation added to it."""
+    moved = rotation - np.eye(3, dtype=int)
+    if not moved.any():
+        return []
+    powers = [np.eye(3, dtype=int)]
+    while not np.array_equal(rotation @ powers[-1], powers[0]):
+        powers.append(rotation @ powers[-1])
+    order = len(powers)
+    along = np.sum(powers, axis=0)  # order times the projection on what the rotation leaves alone
+    steps = translation + UNIT * _SHIFTS
+    steps = steps[~(steps @ along.T).any(axis=1)]  # a translation along the axis fixes nothing
+    if len(steps) == 0:
+        return []
+    # the mean of the orbit of the origin: (1/order) sum over j of (sum over i < j of R^i) s
+    sums = np.sum(np.cumsum(powers, axis=0)[:-1], axis=0)
+    origins = steps @ sums.T
+    if (origins % order).any():
+        raise ValueError(f"a fixed point is no multiple of 1/{UNIT}")
+    origins //= order
+    if not along.any():
+        directions, normals = np.zeros((0, 3), int), np.eye(3, dtype=int)
+    elif np.linalg.matrix_rank(along) == 1:
+        axis = _upright(tuple(along[:, np.flatnonzero(along.any(axis=0))[0]].tolist()))
+        directions, normals = np.array([axis]), _across(axis)
+    else:
+        normal = _upright(tuple(moved[np.flatnonzero(moved.any(axis=1))[0]].tolist()))
+        directions, normals = _across(normal), np.array([normal])
+    _, first = np.unique(origins @ normals.T % UNIT, axis=0, return_index=True)
+    return [_Flat(origins[i] % UNIT, directions, normals) for i in sorted(first)]
+
+
+def _crossings(line: _Flat, rotations: Ints, translations: Ints) -> list[_Flat]:
+    """Points of this line that an operation fixes which moves the rest of the line."""
+    moved = rotations - np.eye(3, dtype=int)
+    drift = moved @ line.directions[0]
+    rest = moved @ line.origin + translations
+    places = np.arange(UNIT)
+    held = ((rest[:, None, :] + places[:, None] * drift[:, None, :]) % UNIT == 0).all(axis=2)
+    held &= drift.any(axis=1)[:, None]
+    return [
+        _Flat((line.origin + j * line.directions[0]) % UNIT, np.zeros((0, 3), int), np.eye(3, dtype=int))
+        for j in np.flatnonzero(held.any(axis=0))
+    ]
+
+
+def _distinct(flats: Iterable[_Flat], rotations: Ints, translations: Ints) -> list[_Flat]:
+    """One flat of every orbit under the group."""
+    identity = np.eye(3, dtype=int)[None], np.zeros((1, 3), int)
+    seen: set[tuple[int, ...]] = set()
+    kept = []
+    for flat in flats:
+        if flat.keys(*identity)[0] not in seen:
+            seen.update(flat.keys(rotations, translations))
+            kept.append(flat)
+    return kept
+
+
+def _position(flat: _Flat, rotations: Ints, translations: Ints) -> Position:
+    """The position whose points are these, with one operation for each distinct image of a general point of the flat."""
+    images = np.concatenate(
+        [(rotations @ flat.origin + translations) % UNIT, (rotations @ flat.directions.T).reshape(len(rotations), -1)],
+        axis=1,
+    )
+    _, first = np.unique(images, axis=0, return_index=True)
+    first.sort()
+    return Position(
+        multiplicity=len(first),
+        origin=flat.origin / UNIT,
+        directions=flat.directions.astype(float),
+        rotations=rotations[first].astype(float),
+        translations=translations[first] / UNIT,
+    )
+
+
+@cache
+def _upright(vector: tuple[int, ...]) -> tuple[int, ...]:
+    """The primitive integer vector along this one whose first component that is not zero is positive."""
+    divisor = int(np.gcd.reduce(vector))
+    if next(x for x in vector if x) < 0:
+        divisor = -divisor
+    return tuple(x // divisor for x in vector)
+
+
+@cache
+def _across(vector: tuple[int, ...]) -> Ints:
+    """(2, 3) basis of all integer vectors perpendicular to this primitive one: their cross product is ± the vector."""
+    target = np.array(vector)
+    shortest = sorted(_SHIFTS.tolist(), key=lambda v: (sum(x * x for x in v), v))
+    candidates = np.array([v for v in shortest if not np.dot(v, target)])[1:]
+    for i, u in enumerate(candidates):
+        for w in candidates[:i]:
+            if np.array_equal(np.abs(np.cross(w, u)), np.abs(target)):
+                return np.array([w, u])
+    raise ValueError(f"{vector} is no direction of a crystal's symmetry in a primitive cell")
