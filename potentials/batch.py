@@ -1,0 +1,275 @@
+"""Crystals of similar size on their way to a minimum, as arrays with one padded row per crystal.
+
+Variables of a crystal of N atoms: displacements in the present frame, and sqrt(N) * 1 Å * symmetric strain e (six
+components, the off-diagonal ones times sqrt(2)). After a step the cell is h exp(e), the atoms are carried along,
+and that geometry is the next frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from ase.geometry import complete_cell
+from numpy.typing import NDArray
+
+from potentials.descent import Descent
+from potentials.runaway import collapsed, exploded, overlapping, shortest_allowed
+from potentials.structures import Floats, Ints, Prediction, Structures
+
+Bools = NDArray[np.bool_]
+
+STRAIN_LENGTH = 2.0  # Å: a radius of 0.2 Å allows a strain of 0.1
+ROW, COLUMN = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1])
+WEIGHT = np.array([1.0, 1.0, 1.0, *[np.sqrt(2.0)] * 3])
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a relaxation ends."""
+
+    pressure: float  # eV/Å³
+    fmax: float  # eV/Å
+    smax: float  # eV/Å³
+    max_calls: int
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """c crystals, padded to p atoms, and what was evaluated there."""
+
+    positions: Floats  # (c, p, 3) Å
+    cells: Floats  # (c, 3, 3) Å
+    energies: Floats  # (c,) eV per cell
+    forces: Floats  # (c, p, 3) eV/Å
+    stresses: Floats  # (c, 3, 3) eV/Å³
+    member_energies: Floats  # (c, members) eV per cell
+    atomic_energies: Floats  # (c, p) eV
+
+    def choose(self, rows: Bools, other: Geometry) -> Geometry:
+        """These rows of this, the remaining ones of the other."""
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Geometry(*(np.where(rows.reshape((-1,) + (1,) * (a.ndim - 1)), a, b) for a, b in pairs))
+
+
+@dataclass(frozen=True)
+class Crystals:
+    """What does not change while the atoms move."""
+
+    index: Ints  # (c,) in the list the caller gave
+    numbers: Ints  # (c, p) 0 where there is no atom
+    real: Bools  # (c, p)
+    sizes: Ints  # (c,)
+    periodic: Bools  # (c, 3)
+    given_cells: Floats  # (c, 3, 3) Å, whose non-periodic vectors are handed back untouched
+    movable: Floats  # (c, 3, 3) projector on the periodic subspace, in which strain acts
+    allowed: Floats  # (c, p, p) Å, shortest distances
+    first_volumes: Floats  # (c,) Å³
+    first_lengths: Floats  # (c,) Å, longest periodic vector
+
+    @property
+    def solid(self) -> Bools:
+        """(c,) periodic along three axes."""
+        return np.asarray(self.periodic.all(axis=1))
+
+
+@dataclass(frozen=True)
+class End:
+    """A crystal that leaves the batch."""
+
+    index: int
+    outcome: str
+    calls: int
+    row: int
+    crystals: Crystals
+    geometry: Geometry
+
+
+@dataclass
+class Batch:
+    """The crystals still on their way, the geometry each stands at, and the one under trial."""
+
+    crystals: Crystals
+    calls: Ints  # (c,)
+    positions: Floats  # (c, p, 3) Å, under trial
+    cells: Floats  # (c, 3, 3) Å, under trial
+    now: Geometry | None = None
+    descent: Descent | None = None
+
+    @classmethod
+    def of(cls, structures: Structures, index: Ints, padding: int, fixed_cell: bool) -> Batch:
+        """The crystals with these indices, padded to `padding` atoms."""
+        chosen = structures.select(index)
+        real = np.arange(padding) < chosen.sizes[:, None]
+        numbers, positions = np.zeros(real.shape, np.int64), np.zeros((*real.shape, 3))
+        numbers[real], positions[real] = chosen.numbers, chosen.positions
+        cells = chosen.cells.copy()
+        for c in np.flatnonzero(~chosen.periodic.all(axis=1)):
+            cells[c] = complete_cell(cells[c])
+        crystals = Crystals(
+            index=index,
+            numbers=numbers,
+            real=real,
+            sizes=chosen.sizes,
+            periodic=chosen.periodic,
+            given_cells=chosen.cells,
+            movable=np.zeros_like(cells) if fixed_cell else _periodic_subspace(cells, chosen.periodic),
+            allowed=shortest_allowed(numbers, real),
+            first_volumes=np.abs(np.linalg.det(cells)),
+            first_lengths=_longest(cells, chosen.periodic),
+        )
+        return cls(crystals, np.zeros(len(index), np.int64), positions, cells)
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    @property
+    def n_atoms(self) -> int:
+        return int(self.crystals.sizes.sum())
+
+    def structures(self) -> Structures:
+        """The crystals under trial."""
+        fixed = self.crystals
+        return Structures(
+            fixed.numbers[fixed.real],
+            self.positions[fixed.real],
+            np.where(fixed.periodic[:, :, None], self.cells, fixed.given_cells),
+            fixed.periodic,
+            np.concatenate([[0], np.cumsum(fixed.sizes)]),
+        )
+
+    def absorb(self, prediction: Prediction, limits: Limits) -> list[End]:
+        """Take or refuse the geometry under trial; the crystals that end here, removed from the batch."""
+        self.calls = self.calls + 1
+        trial = self._padded(prediction)
+        ends = []
+        for outcome, rows in self._runaways(trial):
+            ends += self._ends(outcome, rows, trial)
+            trial = trial if not rows.any() else _rows(trial, ~rows)
+            self._keep(~rows)
+        if not len(self):
+            return ends
+        values, gradients = self._enthalpies(trial, limits.pressure), self._gradients(trial, limits.pressure)
+        if self.descent is None or self.now is None:
+            self.descent, self.now = Descent.start(values, gradients), trial
+        else:
+            self.now = trial.choose(self.descent.learn(values, gradients), self.now)
+        ends += self._ends("converged", rows := self._converged(self.now, limits), self.now)
+        self._keep(~rows)
+        ends += self._ends("step limit", rows := self.calls >= limits.max_calls, self.now)
+        self._keep(~rows)
+        return ends
+
+    def propose(self) -> None:
+        """Put the next geometry under trial."""
+        assert self.descent is not None and self.now is not None  # absorb() came first
+        steps = self.descent.newton()
+        moves, strains = self._apart(steps)
+        longest = np.sqrt((moves**2).sum(axis=2)).max(axis=1)
+        lengths = np.maximum(longest, STRAIN_LENGTH * np.sqrt((strains**2).sum(axis=(1, 2))))
+        moves, strains = self._apart(self.descent.propose(steps, lengths))
+        w, v = np.linalg.eigh(strains)
+        stretch = (v * np.exp(w)[:, None, :]) @ np.swapaxes(v, 1, 2)
+        self.positions = (self.now.positions + moves) @ stretch
+        self.cells = self.now.cells @ stretch
+
+    def _padded(self, prediction: Prediction) -> Geometry:
+        real = self.crystals.real
+        forces, atomic = np.zeros((*real.shape, 3)), np.zeros(real.shape)
+        forces[real], atomic[real] = prediction.forces, prediction.atomic_energies
+        return Geometry(
+            self.positions,
+            self.cells,
+            prediction.energies,
+            forces,
+            prediction.stresses,
+            prediction.member_energies,
+            atomic,
+        )
+
+    def _runaways(self, trial: Geometry) -> list[tuple[str, Bools]]:
+        """Crystals that end at once, the first reason of each; every later mask is for what the earlier leave."""
+        fixed = self.crystals
+        strained = fixed.movable.any(axis=(1, 2))
+        sums = trial.energies + trial.forces.sum(axis=(1, 2))
+        sums = sums + np.where(strained, trial.stresses.sum(axis=(1, 2)), 0.0)
+        broken = ~np.isfinite(sums)
+        volumes = np.abs(np.linalg.det(self.cells))
+        solid = fixed.solid
+        dense = collapsed(volumes, fixed.first_volumes, solid)
+        dense |= overlapping(self.positions, self.cells, fixed.periodic, fixed.allowed)
+        lengths = _longest(self.cells, fixed.periodic)
+        wide = exploded(volumes, fixed.first_volumes, lengths, fixed.first_lengths, fixed.sizes, solid)
+        dense &= ~broken
+        wide &= ~(broken | dense)
+        if not (broken | dense | wide).any():
+            return []
+        return [
+            ("not finite", broken),
+            ("collapsed", dense[~broken]),
+            ("exploded", wide[~(broken | dense)]),
+        ]
+
+    def _enthalpies(self, at: Geometry, pressure: float) -> Floats:
+        return at.energies + pressure * np.abs(np.linalg.det(at.cells)) if pressure else at.energies
+
+    def _stresses(self, at: Geometry, pressure: float) -> Floats:
+        """(c, 3, 3) eV/Å³, stress + pressure where the cell may give way, 0 elsewhere."""
+        movable = self.crystals.movable
+        free = np.asarray(movable.any(axis=(1, 2)))
+        total = np.where(free[:, None, None], at.stresses, 0.0) + pressure * np.eye(3)
+        return movable @ (0.5 * (total + np.swapaxes(total, 1, 2))) @ movable
+
+    def _gradients(self, at: Geometry, pressure: float) -> Floats:
+        """(c, 3 p + 6) eV/Å, without the translations."""
+        fixed = self.crystals
+        mean = at.forces.sum(axis=1) / fixed.sizes[:, None]
+        moves = np.where(fixed.real[:, :, None], mean[:, None, :] - at.forces, 0.0)
+        scale = np.abs(np.linalg.det(at.cells)) / np.sqrt(fixed.sizes)
+        strains = self._stresses(at, pressure)[:, ROW, COLUMN] * WEIGHT * scale[:, None]
+        return np.concatenate([moves.reshape(len(moves), -1), strains], axis=1)
+
+    def _apart(self, vectors: Floats) -> tuple[Floats, Floats]:
+        """Displacements (c, p, 3) Å and strains (c, 3, 3) of (c, 3 p + 6) variables."""
+        components = vectors[:, -6:] / (WEIGHT * np.sqrt(self.crystals.sizes)[:, None])
+        strains = np.zeros((len(vectors), 3, 3))
+        strains[:, ROW, COLUMN] = components
+        strains[:, COLUMN, ROW] = components
+        return vectors[:, :-6].reshape(len(vectors), -1, 3), strains
+
+    def _converged(self, at: Geometry, limits: Limits) -> Bools:
+        forces = np.sqrt((at.forces**2).sum(axis=2)).max(axis=1)
+        stresses = np.abs(self._stresses(at, limits.pressure)).max(axis=(1, 2))
+        return np.asarray((forces < limits.fmax) & (stresses < limits.smax))
+
+    def _ends(self, outcome: str, rows: Bools, at: Geometry) -> list[End]:
+        fixed = self.crystals
+        return [End(int(fixed.index[c]), outcome, int(self.calls[c]), int(c), fixed, at) for c in np.flatnonzero(rows)]
+
+    def _keep(self, rows: Bools) -> None:
+        """Drop the other rows from the batch."""
+        if rows.all():
+            return
+        self.crystals, self.calls = _rows(self.crystals, rows), self.calls[rows]
+        self.positions, self.cells = self.positions[rows], self.cells[rows]
+        self.now = None if self.now is None else _rows(self.now, rows)
+        self.descent = None if self.descent is None else _rows(self.descent, rows)
+
+
+def _rows(record: Any, rows: Bools) -> Any:
+    """The same record with these rows of every array."""
+    return replace(record, **{f.name: getattr(record, f.name)[rows] for f in fields(record)})
+
+
+def _periodic_subspace(cells: Floats, periodic: Bools) -> Floats:
+    """(c, 3, 3) orthogonal projectors on the span of the periodic vectors."""
+    projectors = np.broadcast_to(np.eye(3), cells.shape).copy()
+    for c in np.flatnonzero(~periodic.all(axis=1)):
+        q = np.linalg.qr(cells[c][periodic[c]].T)[0]
+        projectors[c] = q @ q.T
+    return projectors
+
+
+def _longest(cells: Floats, periodic: Bools) -> Floats:
+    return np.where(periodic, np.sqrt((cells**2).sum(axis=2)), 0.0).max(axis=1)

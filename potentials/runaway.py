@@ -1,0 +1,84 @@
+"""Which crystals have left the range in which a relaxation makes sense, judged for many padded crystals at once.
+
+Padded: (c, p) atoms per row, of which `real` ones exist; rows never meet.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+
+from potentials.structures import Floats, Ints
+
+SHORTEST = 0.4  # of the sum of covalent radii
+LARGEST_VOLUME, SMALLEST_VOLUME = 4.0, 0.25  # of the volume at the start
+VOLUME_PER_ATOM = 500.0  # Å³, three times the largest elemental solid (caesium) at ambient pressure
+LONGEST = 4.0  # of the longest lattice vector at the start: shear runs away at constant volume
+IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=float)  # (27, 3)
+
+
+def shortest_allowed(numbers: Ints, real: NDArray[np.bool_]) -> Floats:
+    """(c, p, p) Å; 0 for atoms that do not exist."""
+    radii = np.where(real, covalent_radii[numbers], 0.0)
+    both = real[:, :, None] & real[:, None, :]
+    return np.where(both, SHORTEST * (radii[:, :, None] + radii[:, None, :]), 0.0)
+
+
+def overlapping(positions: Floats, cells: Floats, periodic: NDArray[np.bool_], allowed: Floats) -> NDArray[np.bool_]:
+    """(c,) whether a distance is shorter than `allowed` (c, p, p); cells must be invertible.
+
+    Rounding fractional differences finds any distance below half the smallest width of the cell; where that is
+    not enough, the neighbouring images are looked at as well, the atom's own included.
+    """
+    reciprocal = np.linalg.inv(cells)
+    fractions = positions @ reciprocal
+    between = fractions[:, :, None, :] - fractions[:, None, :, :]  # (c, p, p, 3)
+    between -= np.where(periodic[:, None, None, :], np.round(between), 0.0)
+    apart = _squares(between, cells)
+    diagonal = np.arange(positions.shape[1])
+    apart[:, diagonal, diagonal] = np.inf
+    close = np.asarray((apart < allowed**2).any(axis=(1, 2)))
+    widths = np.where(periodic, 1.0 / np.sqrt((reciprocal**2).sum(axis=1)), np.inf).min(axis=1)
+    for c in np.flatnonzero(widths < 2.0 * allowed.max(axis=(1, 2))):
+        close[c] |= _overlapping_narrow(between[c], cells[c], periodic[c], allowed[c])
+    return close
+
+
+def _overlapping_narrow(between: Floats, cell: Floats, periodic: NDArray[np.bool_], allowed: Floats) -> bool:
+    shifts = np.unique(IMAGES * periodic, axis=0)
+    apart = _squares((between[None] + shifts[:, None, None, :]), cell)  # (images, p, p)
+    own = np.flatnonzero(~shifts.any(axis=1))[0]
+    diagonal = np.arange(len(allowed))
+    apart[own, diagonal, diagonal] = np.inf
+    return bool((apart < allowed**2).any())
+
+
+def _squares(fractions: Floats, cells: Floats) -> Floats:
+    """Squared lengths of fractional vectors (..., 3) in cells that broadcast over the middle axes."""
+    x, y, z = (fractions[..., k] for k in range(3))
+    total: Floats = np.zeros(fractions.shape[:-1])
+    for k in range(3):
+        a, b, c = (cells[..., i, k].reshape(cells.shape[:-2] + (1,) * 2) for i in range(3))
+        total += (x * a + y * b + z * c) ** 2
+    return total
+
+
+def collapsed(volumes: Floats, first_volumes: Floats, solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(c,) crystals periodic along three axes (`solid`) whose volume fell too far."""
+    return solid & (volumes < SMALLEST_VOLUME * first_volumes)
+
+
+def exploded(
+    volumes: Floats,
+    first_volumes: Floats,
+    lengths: Floats,
+    first_lengths: Floats,
+    sizes: Ints,
+    solid: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """(c,) crystals that swell or shear without end; `lengths` are those of the longest periodic vector, Å."""
+    swollen = (volumes > LARGEST_VOLUME * first_volumes) | (volumes > VOLUME_PER_ATOM * sizes)
+    return (solid & swollen) | (lengths > LONGEST * first_lengths)
