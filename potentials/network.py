@@ -61,13 +61,11 @@ class Model:
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"`{name}` must have shape {shape}, got {getattr(self, name).shape}")
-        if self.repulsion and reach(self.species) > self.shape.cutoff:
-            raise ValueError(f"`cutoff` must be at least {reach(self.species):.2f} Å, where the repulsion ends")
+        if self.repulsion and (end := reach(self.species)) > self.shape.cutoff:
+            raise ValueError(f"`cutoff` must be at least {end:.2f} Å, where the repulsion ends")
 
 
-def fold(
-    shape: Shape, species: tuple[int, ...], parameters: Collection[StratumParameters], repulsion: bool
-) -> Model:
+def fold(shape: Shape, species: tuple[int, ...], parameters: Collection[StratumParameters], repulsion: bool) -> Model:
     """The Model of `species`, from every unary stratum and from those larger strata that exist.
 
     Columns of a missing stratum are zero. Each number comes from one stratum alone, in the same operations

@@ -2,8 +2,8 @@
 
 V(r) = s(u) Zi Zj e²/(4 pi eps0 r) sum_k c_k exp(-d_k r/a), a = 0.46850 Å/(Zi^0.23 + Zj^0.23)
 (Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Solids, 1985), switched off by
-s(u) = 1 - 10u³ + 15u⁴ - 6u⁵, u = (r - r1)/(r2 - r1), between r1 and r2, fractions of the sum of the covalent radii.
-Both kernels take their constants from here.
+s(u) = 1 - 10u³ + 15u⁴ - 6u⁵, u = (r - r1)/(r2 - r1), where r1 and r2 are fractions of the sum of the covalent
+radii. Both kernels take their constants from here.
 """
 
 from ase.data import covalent_radii

@@ -1,0 +1,94 @@
+"""The compiled kernel behind the common signature: checks and arrays here, numbers in density.cpp."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potentials.kernels import repulsion
+from potentials.kernels.signature import ModelLike, ShapeLike, species_indices
+from potentials.structures import Floats, Prediction, Structures
+
+_density: Any = None
+with suppress(ImportError):  # it is built only where a C++ compiler was found; `missing` says so
+    _density = import_module("potentials.kernels._density")
+
+# Packing a model's weights costs as much as evaluating some ten atoms.
+_packed: WeakKeyDictionary[ModelLike, Any] = WeakKeyDictionary()
+
+
+def missing() -> str | None:
+    """Why this installation cannot run the compiled kernel; None when it can."""
+    if _density is None:
+        return "it was not built (install a C++ compiler, then the package again)"
+    if not _density.supported():
+        return "this processor lacks instructions it was built for (set OUTCROP_MARCH and build again)"
+    return None
+
+
+def evaluate(structures: Structures, model: ModelLike, n_threads: int) -> Prediction:
+    kinds = species_indices(structures, model.species)
+    n_crystals, n_atoms = len(structures), len(kinds)
+    members = np.empty((n_crystals, model.members))
+    forces, stresses, atomic = np.empty((n_atoms, 3)), np.empty((n_crystals, 3, 3)), np.empty(n_atoms)
+    network = _packed.get(model)
+    if network is None:
+        network = _packed[model] = _pack(model)
+    _density.evaluate(network, *_arrays(structures, kinds), members, forces, stresses, atomic, n_threads)
+    return Prediction(members.mean(axis=1), forces, stresses, members, atomic)
+
+
+def features(structures: Structures, shape: ShapeLike, species: tuple[int, ...], n_threads: int) -> list[Floats]:
+    arrays = _arrays(structures, species_indices(structures, species))
+    table = np.zeros((len(structures.numbers), shape.n_features(len(species))))
+    _density.features(_numbers(shape), len(species), *arrays, table, np.zeros(0), n_threads)
+    return [table[a:b] for a, b in pairwise(structures.offsets.tolist())]
+
+
+def jacobians(
+    structures: Structures, shape: ShapeLike, species: tuple[int, ...], n_threads: int
+) -> list[tuple[Floats, Floats]]:
+    arrays = _arrays(structures, species_indices(structures, species))
+    n_features, sizes = shape.n_features(len(species)), structures.sizes
+    table = np.zeros((len(structures.numbers), n_features))
+    ends = np.concatenate([[0], np.cumsum(sizes * n_features * (3 * sizes + 9))]).tolist()
+    slopes = np.zeros(ends[-1])
+    _density.features(_numbers(shape), len(species), *arrays, table, slopes, n_threads)
+    rows = list(pairwise(structures.offsets.tolist()))
+    return [
+        (table[a:b], slopes[p:q].reshape(b - a, n_features, 3 * (b - a) + 9))
+        for (a, b), (p, q) in zip(rows, pairwise(ends), strict=True)
+    ]
+
+
+def _numbers(shape: ShapeLike) -> tuple[float, int, int, int]:
+    return shape.cutoff, shape.n_max, shape.l_max, shape.n_pair
+
+
+def _pack(model: ModelLike) -> Any:
+    """The model in the memory layout of the compiled kernel."""
+    charges = np.array(model.species, dtype=float)
+    baseline = (
+        np.array(repulsion.AMPLITUDES),
+        np.array(repulsion.RATES),
+        (repulsion.LENGTH, repulsion.POWER, repulsion.INNER, repulsion.OUTER, repulsion.COULOMB),
+    )
+    parts = [np.ascontiguousarray(a) for a in (model.weights, model.biases, model.outputs, model.shifts)]
+    numbers = (model.members, model.hidden, model.repulsion)
+    return _density.Network(_numbers(model.shape), *numbers, *parts, charges, repulsion.radii(model.species), *baseline)
+
+
+def _arrays(structures: Structures, kinds: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+    return (
+        np.ascontiguousarray(kinds, dtype=np.int64),
+        np.ascontiguousarray(structures.positions, dtype=np.float64),
+        np.ascontiguousarray(structures.cells, dtype=np.float64),
+        np.ascontiguousarray(structures.periodic, dtype=np.uint8),
+        np.ascontiguousarray(structures.offsets, dtype=np.int64),
+    )

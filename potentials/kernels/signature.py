@@ -1,0 +1,72 @@
+"""What the kernels ask of a descriptor's shape and of a model, and the check at their door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from potentials.stratum import Stratum
+from potentials.structures import Floats, Ints, Structures
+
+
+class BlockLike(Protocol):
+    @property
+    def stratum(self) -> Stratum: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def stop(self) -> int: ...
+
+
+class ShapeLike(Protocol):
+    """The resolution of the descriptor; see `potentials.features.density.Shape`."""
+
+    @property
+    def cutoff(self) -> float: ...
+    @property
+    def n_max(self) -> int: ...
+    @property
+    def l_max(self) -> int: ...
+    @property
+    def n_pair(self) -> int: ...
+    @property
+    def n_products(self) -> int: ...
+    def n_features(self, n_species: int) -> int: ...
+    def blocks(self, centre: int, species: tuple[int, ...]) -> Sequence[BlockLike]: ...
+
+
+class ModelLike(Protocol):
+    """Folded networks of a library; see `potentials.network.Model`."""
+
+    @property
+    def shape(self) -> ShapeLike: ...
+    @property
+    def species(self) -> tuple[int, ...]: ...
+    @property
+    def members(self) -> int: ...
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def weights(self) -> Floats: ...
+    @property
+    def biases(self) -> Floats: ...
+    @property
+    def outputs(self) -> Floats: ...
+    @property
+    def shifts(self) -> Floats: ...
+    @property
+    def repulsion(self) -> bool: ...
+
+
+def species_indices(structures: Structures, species: tuple[int, ...]) -> Ints:
+    """(n_atoms,) the place of each atom's element in `species`, which must be ascending."""
+    known = np.asarray(species, dtype=np.int64)
+    indices = np.minimum(np.searchsorted(known, structures.numbers), len(known) - 1)
+    unknown = np.unique(structures.numbers[known[indices] != structures.numbers])
+    if len(unknown):
+        theirs, ours = (", ".join(chemical_symbols[z] for z in group) for group in (unknown, species))
+        raise ValueError(f"`structures` hold {theirs}, the model knows only {ours}; add the missing strata")
+    return indices

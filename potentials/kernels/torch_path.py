@@ -1,0 +1,216 @@
+"""The kernels in torch: any device, double precision, derivatives by autograd; the compiled kernel equals this.
+
+The formulas are stated in `potentials.features.density`, `potentials.network`, `potentials.kernels.repulsion`.
+Results may differ in the last bits with the batch they are part of.
+"""
+
+from __future__ import annotations
+
+import warnings
+from itertools import pairwise
+from math import factorial, pi, sqrt
+
+import torch
+from torch import Tensor
+
+from potentials.kernels import repulsion
+from potentials.kernels.neighbours import Neighbours, neighbours
+from potentials.kernels.signature import ModelLike, ShapeLike, species_indices
+from potentials.stratum import Stratum
+from potentials.structures import Floats, Prediction, Structures
+
+
+def evaluate(structures: Structures, model: ModelLike, device: str = "cpu") -> Prediction:
+    """Energies, forces and stresses of every crystal; NaN for a crystal which cannot be evaluated."""
+    where = torch.device(device)
+    kinds = torch.as_tensor(species_indices(structures, model.species), device=where)
+    near = neighbours(structures, model.shape.cutoff, where)
+    bonds = _bonds(structures, near).requires_grad_(True)
+    found = _features(bonds, near, kinds, model.shape, model.species)
+    atomic = _network(found, kinds, model)
+    if model.repulsion:
+        atomic = atomic + _repulsion(bonds, near, kinds, model.species)[:, None]
+    mean = atomic.mean(1)
+    (slope,) = torch.autograd.grad(mean.sum(), bonds)  # dE/d(bond i -> j)
+    slope = slope * near.real[:, :, None]
+    reactions = slope.reshape(-1, 3)[near.incoming] * near.incoming_real[:, :, None]
+    forces = slope.sum(1) - reactions.sum(1)
+    virials = torch.einsum("aji,ajk->aik", bonds.detach(), slope)
+
+    failed = near.failed
+    offsets = structures.offsets.tolist()
+    sums = [(atomic[a:b].detach().sum(0), virials[a:b].sum(0)) for a, b in pairwise(offsets)]
+    members = torch.stack([s[0] for s in sums]) if sums else atomic.new_zeros(0, model.members)
+    virial = torch.stack([s[1] for s in sums]) if sums else atomic.new_zeros(0, 3, 3)
+    cells = torch.as_tensor(structures.cells, device=where)
+    full = torch.as_tensor(structures.periodic, device=where).all(1)
+    volumes = torch.where(full & ~failed, torch.linalg.det(torch.nan_to_num(cells)).abs(), 1.0)
+    stresses = torch.where(full[:, None, None], virial / volumes[:, None, None], 0.0)
+    stresses = (stresses + stresses.transpose(1, 2)) / 2  # the energy does not turn with the crystal
+    lost = torch.repeat_interleave(failed, torch.as_tensor(structures.sizes, device=where))
+    members[failed], stresses[failed], forces[lost] = torch.nan, torch.nan, torch.nan
+    mean = torch.where(lost, torch.nan, mean.detach())
+    return Prediction(*(x.cpu().numpy() for x in (members.mean(1), forces, stresses, members, mean)))
+
+
+def features(structures: Structures, shape: ShapeLike, species: tuple[int, ...], device: str = "cpu") -> list[Floats]:
+    """Per crystal (n_c, D): the features of every atom; NaN for a crystal which cannot be evaluated."""
+    where = torch.device(device)
+    kinds = torch.as_tensor(species_indices(structures, species), device=where)
+    near = neighbours(structures, shape.cutoff, where)
+    found = _features(_bonds(structures, near), near, kinds, shape, species)
+    found[torch.repeat_interleave(near.failed, torch.as_tensor(structures.sizes, device=where))] = torch.nan
+    offsets = structures.offsets.tolist()
+    return [found[a:b].cpu().numpy() for a, b in pairwise(offsets)]
+
+
+def jacobians(
+    structures: Structures, shape: ShapeLike, species: tuple[int, ...], device: str = "cpu"
+) -> list[tuple[Floats, Floats]]:
+    """Per crystal: features (n_c, D), and their derivatives (n_c, D, 3 n_c + 9) by positions and strain."""
+    where = torch.device(device)
+    tables = []
+    for c in range(len(structures)):
+        one = structures.select([c])
+        kinds = torch.as_tensor(species_indices(one, species), device=where)
+        near = neighbours(one, shape.cutoff, where)
+        bonds = _bonds(one, near)
+        eye = torch.eye(3, dtype=bonds.dtype, device=where)
+
+        def function(
+            moves: Tensor,
+            bonds: Tensor = bonds,
+            near: Neighbours = near,
+            kinds: Tensor = kinds,
+            eye: Tensor = eye,
+        ) -> Tensor:
+            steps, strain = moves[:-9].reshape(-1, 3), moves[-9:].reshape(3, 3)
+            moved = bonds + (steps[near.others] - steps[:, None]) * near.real[:, :, None]
+            return _features(moved @ (eye + strain), near, kinds, shape, species)
+
+        still = bonds.new_zeros(3 * len(kinds) + 9)
+        with warnings.catch_warnings():  # torch warns of its own first use of forward derivatives
+            warnings.simplefilter("ignore", DeprecationWarning)
+            table, slopes = function(still), torch.func.jacfwd(function)(still)
+        if bool(near.failed.any()):
+            table, slopes = table * torch.nan, slopes * torch.nan
+        tables.append((table.cpu().numpy(), slopes.cpu().numpy()))
+    return tables
+
+
+def _bonds(structures: Structures, near: Neighbours) -> Tensor:
+    """(n_atoms, width, 3) vectors to the neighbours; an arbitrary fixed vector where there is none."""
+    positions = torch.as_tensor(structures.positions, device=near.shifts.device)
+    bonds = positions[near.others] - positions[:, None] + near.shifts
+    return torch.where(near.real[:, :, None], bonds, 1.0)
+
+
+def _features(bonds: Tensor, near: Neighbours, kinds: Tensor, shape: ShapeLike, species: tuple[int, ...]) -> Tensor:
+    """(n_atoms, D)."""
+    n_species = len(species)
+    distance = bonds.norm(dim=2)
+    angle = pi * distance / shape.cutoff
+    orders = torch.arange(1, max(shape.n_max, shape.n_pair) + 1, dtype=bonds.dtype, device=bonds.device)
+    fade = sqrt(2 / shape.cutoff) * (1 + torch.cos(angle)) / 2 / distance * near.real
+    radial = torch.sin(angle[:, :, None] * orders) * fade[:, :, None]  # (atom, neighbour, k)
+    chosen = torch.nn.functional.one_hot(kinds[near.others], n_species).to(bonds.dtype)
+    sums = torch.einsum("ajk,ajy->ayk", radial[:, :, : shape.n_pair], chosen)
+    harmonics = _harmonics(bonds / distance[:, :, None], shape.l_max)
+    weights = chosen[:, :, :, None] * radial[:, :, None, : shape.n_max]
+    moments = torch.einsum("ajyn,ajm->aynm", weights, harmonics)  # (atom, element, n, lm)
+
+    first, second = torch.triu_indices(shape.n_max, shape.n_max, device=bonds.device)
+    products: dict[tuple[int, int], Tensor] = {}
+    for y in range(n_species):
+        for z in range(y, n_species):
+            by_l = []
+            for l in range(1, shape.l_max + 1):
+                part = slice(l * l - 1, (l + 1) ** 2 - 1)
+                full = torch.einsum("anm,apm->anp", moments[:, y, :, part], moments[:, z, :, part])
+                by_l.append(((full + full.transpose(1, 2)) / 2)[:, first, second])
+            products[y, z] = torch.stack(by_l, 2).flatten(1)
+
+    result = torch.zeros(len(kinds), shape.n_features(n_species), dtype=bonds.dtype, device=bonds.device)
+    for x, centre in enumerate(species):
+        pieces = []
+        for block in shape.blocks(centre, species):
+            pieces += _pieces(block.stratum, centre, species, sums, products)
+        result = torch.where((kinds == x)[:, None], torch.cat(pieces, 1), result)
+    return result
+
+
+def _pieces(
+    stratum: Stratum,
+    centre: int,
+    species: tuple[int, ...],
+    sums: Tensor,
+    products: dict[tuple[int, int], Tensor],
+) -> list[Tensor]:
+    """The parts of one block, in order."""
+    x = species.index(centre)
+    others = [species.index(z) for z in stratum.numbers if z != centre]
+    if not others:
+        return [sums[:, x], products[x, x]]
+    if len(others) == 1:
+        (y,) = others
+        return [sums[:, y], products[min(x, y), max(x, y)], products[y, y]]
+    return [products[others[0], others[1]]]
+
+
+def _harmonics(directions: Tensor, l_max: int) -> Tensor:
+    """(..., (l_max + 1)² - 1) real harmonics of unit vectors times sqrt(4 pi/(2l + 1)), l from 1, m from -l.
+
+    sqrt((2 - [m = 0]) (l - m)!/(l + m)!) d^m P_l/dz^m Re (x + iy)^m, and Im (x + iy)^|m| where m < 0.
+    """
+    x, y, z = directions.unbind(-1)
+    cosines, sines = [torch.ones_like(x)], [torch.zeros_like(x)]
+    for m in range(l_max):
+        cosines.append(x * cosines[m] - y * sines[m])
+        sines.append(x * sines[m] + y * cosines[m])
+    # monic multiples of d^m P_l/dz^m, by the three-term recursion in l
+    monic: dict[tuple[int, int], Tensor] = {}
+    for m in range(l_max + 1):
+        monic[m, m] = torch.ones_like(z)
+        for l in range(m, l_max):
+            lower = monic[l - 1, m] * ((l * l - m * m) / (4 * l * l - 1)) if l > m else torch.zeros_like(z)
+            monic[l + 1, m] = z * monic[l, m] - lower
+    columns = []
+    for l in range(1, l_max + 1):
+        for m in range(-l, l + 1):
+            k = abs(m)
+            leading = factorial(2 * l) / (2**l * factorial(l) * factorial(l - k))
+            norm = leading * sqrt((2 if k else 1) * factorial(l - k) / factorial(l + k))
+            columns.append(norm * monic[l, k] * (cosines[k] if m >= 0 else sines[k]))
+    return torch.stack(columns, -1)
+
+
+def _network(found: Tensor, kinds: Tensor, model: ModelLike) -> Tensor:
+    """(n_atoms, members) eV."""
+    energies = found.new_zeros(len(found), model.members)
+    for s in range(len(model.species)):
+        weights, biases, outputs, shifts = (
+            torch.as_tensor(a[s], device=found.device)
+            for a in (model.weights, model.biases, model.outputs, model.shifts)
+        )
+        units = torch.tanh(biases + found @ weights) * outputs
+        own = shifts + units.reshape(len(found), model.members, model.hidden).sum(2)
+        energies = torch.where((kinds == s)[:, None], own, energies)
+    return energies
+
+
+def _repulsion(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int, ...]) -> Tensor:
+    """(n_atoms,) eV: half of every pair's energy."""
+    distance = bonds.norm(dim=2)
+    charge = torch.tensor(species, dtype=bonds.dtype, device=bonds.device)[kinds]
+    radius = torch.as_tensor(repulsion.radii(species), device=bonds.device)[kinds]
+    theirs = charge[near.others]
+    x = distance * (charge[:, None] ** repulsion.POWER + theirs**repulsion.POWER) / repulsion.LENGTH
+    screening = torch.zeros_like(x)
+    for amplitude, rate in zip(repulsion.AMPLITUDES, repulsion.RATES, strict=True):
+        screening = screening + amplitude * torch.exp(-rate * x)
+    reach = radius[:, None] + radius[near.others]
+    inner, outer = repulsion.INNER * reach, repulsion.OUTER * reach
+    u = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
+    switch = 1 - u**3 * (10 - 15 * u + 6 * u * u)
+    energy = repulsion.COULOMB * charge[:, None] * theirs / distance * screening * switch
+    return 0.5 * (energy * near.real).sum(1)
