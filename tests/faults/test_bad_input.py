@@ -1,0 +1,123 @@
+"""Bad input gets one clear line that says what to write instead, and a documented exit code; nothing is lost."""
+
+import subprocess
+
+import pytest
+from ase.build import bulk
+
+from tests.faults.campaigns import BY_EMT, SMALL, evo, start, write
+
+
+def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line of this run, after its exit code was checked."""
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("evo: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[system]\nelements = ["Cu"]\n[serach]\n', "did you mean `search`"),
+        ('[system]\nelements = ["Cu"]\natoms = [1, "eight"]\n', "eight"),
+        ('[system]\nelements = "Cu"\n', "valid list"),
+        ('[system]\nelements = ["Cu", "Si"]\n', "cannot do Si"),
+        ('[system]\nelements = ["Cu"\n', "not valid TOML"),
+        ('[system]\nelements = ["Cu"]\n[reference]\nengine = "ase"\ncalculator = "no.such:Thing"\n', "no.such"),
+        ('[system]\nelements = ["Cu"]\n[network]\nlibrary = "nowhere"\n', "nowhere"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_campaign_files(tmp_path, text, expected, command):
+    if command == "check" and "nowhere" in text:
+        pytest.skip("evo check does not open the library")
+    done = evo(command, write(tmp_path / "c", text))
+    assert expected in complaint(done, 65 if "nowhere" in text else 64)
+
+
+def test_seed_file(tmp_path):
+    directory = write(tmp_path / "c", '[seeds]\nfiles = ["seed.cif"]\n' + BY_EMT, chunks=1)
+    assert "seed.cif" in complaint(evo("run", directory), 65)
+    (directory / "seed.cif").write_text("data_\nloop_\n_cell_length_a 3.6 broken\n")
+    assert "seed.cif" in complaint(evo("run", directory), 65)
+    bulk("Au", "fcc", a=4.1).write(directory / "seed.cif")
+    assert "Au" in complaint(evo("run", directory), 65)
+
+
+def test_directory_that_cannot_be_written(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    (directory / "out").write_text("a file where a directory should be")
+    assert "cannot be written" in complaint(evo("run", directory), 74)
+
+
+def test_commands_before_any_run(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    for command in (["status"], ["results"], ["export", "-o", tmp_path / "x.cif"]):
+        assert "evo run" in complaint(evo(command[0], directory, *command[1:]), 74)
+
+
+def test_init_keeps_what_is_there(tmp_path):
+    assert evo("init", "Cu-Pt", tmp_path / "c").returncode == 0
+    before = (tmp_path / "c" / "campaign.toml").read_text()
+    assert "is there already" in complaint(evo("init", "Cu-Pt", tmp_path / "c"), 64)
+    assert (tmp_path / "c" / "campaign.toml").read_text() == before
+    assert "Qq" in complaint(evo("init", "Cu-Qq", tmp_path / "d"), 64)
+
+
+def test_init_check_run_results_export(tmp_path):
+    directory = tmp_path / "c"
+    assert evo("init", "Cu", directory).returncode == 0
+    checked = evo("check", directory)
+    assert checked.returncode == 0, checked.stderr
+    assert "candidate" in checked.stdout and "cost" in checked.stdout
+    write(directory, BY_EMT, chunks=2)
+    done = evo("run", directory)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.strip().splitlines()) >= 2  # one line per chunk
+    shown = evo("results", directory)
+    assert "Cu" in shown.stdout and "Pd" in shown.stdout
+    for suffix in ("db", "extxyz", "cif"):
+        assert evo("export", directory, "-o", tmp_path / f"x.{suffix}").returncode == 0
+    assert (tmp_path / "x.db").exists() and (tmp_path / "x.extxyz").exists() and list(tmp_path.glob("x-*.cif"))
+    assert "must end in" in complaint(evo("export", directory, "-o", tmp_path / "x.pdf"), 64)
+
+
+def test_changed_settings_are_refused_and_more_chunks_are_not(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    assert evo("run", directory).returncode == 0
+    write(directory, "[campaign]\nseed = 9\n" + BY_EMT, chunks=1)
+    assert "campaign.seed was 0" in complaint(evo("run", directory), 64)
+    write(directory, BY_EMT, chunks=2)
+    assert evo("run", directory).returncode == 0
+
+
+def test_second_start_on_a_running_campaign(tmp_path):
+    directory = write(tmp_path / "c", SMALL, chunks=400)
+    first = start(1, "run", directory)
+    try:
+        assert first.stderr.readline()
+        assert "is being run by process" in complaint(evo("run", directory), 73)
+    finally:
+        first.terminate()
+        first.communicate(timeout=120)
+
+
+def test_full_disk(tmp_path):
+    """The run stops with one line, and goes on when there is room again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=72k", "tmpfs", str(disk)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        directory = write(disk / "c", BY_EMT, chunks=12)
+        assert "nothing acknowledged is lost" in complaint(evo("run", directory, "--quiet"), 74)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        done = evo("run", directory)
+        assert done.returncode == 0, done.stderr
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+
+
