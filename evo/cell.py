@@ -126,18 +126,18 @@ def shortest_ratio(atoms: Atoms) -> float:
         return math.nan
     if abs(np.linalg.det(cell)) < 1e-9:
         return 0.0
-    images = _images(cell, pbc)
+    images = near_images(cell, pbc)
     if images is None:
         reduced = reduce_cell(atoms)
-        images = _images(np.asarray(reduced.cell.complete()), pbc)
+        images = near_images(np.asarray(reduced.cell.complete()), pbc)
         if images is None:  # periodic along fewer axes, or broken: every atom is too close
             return 0.0
         atoms, cell = reduced, np.asarray(reduced.cell.complete())
-    return _shortest(atoms.positions @ np.linalg.inv(cell), cell, pbc, radii, images)
+    return closest(atoms.positions @ np.linalg.inv(cell), cell, pbc, radii, images)
 
 
-def _shortest(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats) -> float:
-    """Shortest distance over sum of radii; `images` are the lattice vectors in Å to look at, zero first."""
+def closest(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats) -> float:
+    """Shortest distance over sum of radii, in Å both; `images` are the lattice vectors to look at, zero first."""
     first, second = np.triu_indices(len(radii))
     apart = fractional[first] - fractional[second]
     apart -= np.rint(apart) * pbc
@@ -148,7 +148,7 @@ def _shortest(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: F
     return math.sqrt(float(ratios.min()))
 
 
-def _images(cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
+def near_images(cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
     """(m, 3) lattice vectors in Å, zero first, that reach every pair that can be closest; None if too many.
 
     The own image of the largest atom bounds the smallest ratio, so no distance beyond the shortest lattice
