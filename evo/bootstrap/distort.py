@@ -1,0 +1,35 @@
+"""Distortions that show a potential what lies around a crystal: other volumes, strained cells, moved atoms."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from scipy.linalg import expm
+
+from potentials.structures import Floats
+
+
+def scaled(atoms: Atoms, factor: float) -> Atoms:
+    """The crystal at `factor` times its volume, fractional coordinates kept."""
+    result = atoms.copy()
+    result.set_cell(np.asarray(atoms.cell) * factor ** (1 / 3), scale_atoms=True)
+    return result
+
+
+def volume_factors(rng: np.random.Generator, n: int, lowest: float, highest: float) -> Floats:
+    """(n,) volume factors, evenly spread in their logarithm, one at random in each part of the range."""
+    parts = (np.arange(n) + rng.uniform(size=n)) / max(n, 1)
+    return np.asarray(np.exp(np.log(lowest) + parts * np.log(highest / lowest)))
+
+
+def shaken(rng: np.random.Generator, atoms: Atoms, strain: float, displacement: float) -> Atoms:
+    """The crystal under a random strain and with its atoms moved.
+
+    strain: standard deviation of each of the six components; displacement: Å, standard deviation of each coordinate.
+    """
+    upper = np.triu(rng.normal(0.0, strain, (3, 3)))
+    upper[np.triu_indices(3, 1)] /= 2
+    result = atoms.copy()
+    result.set_cell(np.asarray(atoms.cell) @ expm(upper + upper.T - np.diag(np.diag(upper))), scale_atoms=True)
+    result.positions += rng.normal(0.0, displacement, result.positions.shape)
+    return result

@@ -1,0 +1,171 @@
+"""The bootstrap: within its calls, the same on any rank, and covering what a potential has to know."""
+
+import pickle
+
+import numpy as np
+import pytest
+from ase.data import covalent_radii
+
+from evo.bootstrap import FAMILIES, plan, run_task
+from evo.bootstrap.distort import shaken, volume_factors
+from evo.bootstrap.ledger import HIGHEST, STRONGEST, Labelled, Ledger, distinct
+from evo.candidate import Failure
+from evo.cell import Space, shortest_ratio
+from evo.reference import Label, open_reference
+from evo.settings import ReferenceSection
+
+CU, PD, AG, PT = 29, 46, 47, 78
+TERNARY = Space(elements=(CU, PD, AG), n_atoms=(1, 8))
+
+
+def emt():
+    return open_reference(ReferenceSection(engine="emt"))
+
+
+class Counting:
+    """EMT that counts, and fails every so often in the way asked for."""
+
+    def __init__(self, fail_every=0, stress=True):
+        self.emt = emt()
+        self.calls = 0
+        self.fail_every = fail_every
+        self.stress = stress
+
+    def evaluate(self, atoms):
+        self.calls += 1
+        if self.fail_every and self.calls % self.fail_every == 0:
+            return Failure("unconverged", "as asked")
+        label = self.emt.evaluate(atoms)
+        if self.stress or isinstance(label, Failure):
+            return label
+        return Label(label.energy, label.forces, np.full((3, 3), np.nan), label.seconds)
+
+
+def equal(one, other):
+    return len(one.labelled) == len(other.labelled) and all(
+        a.label.energy == b.label.energy and (a.atoms.positions == b.atoms.positions).all()
+        for a, b in zip(one.labelled, other.labelled, strict=True)
+    )
+
+
+@pytest.mark.parametrize("elements", [(CU,), (CU, PD), (CU, PD, AG), (CU, PD, AG, PT)])
+@pytest.mark.parametrize("budget", [1, 10, 150, 700])
+def test_plan_spends_the_budget_and_no_more(elements, budget):
+    tasks = plan(elements, budget, 0, Space(elements=elements, n_atoms=(1, 8)))
+    assert sum(t.calls for t in tasks) == budget
+    assert all(t.calls > 0 for t in tasks)
+    assert [t.index for t in tasks] == list(range(len(tasks)))
+    strata = [t.stratum.sort_key() for t in tasks]
+    assert strata == sorted(strata)
+    assert max(t.stratum.order for t in tasks) <= 3
+    if budget == 700:
+        assert len({t.stratum for t in tasks}) == sum(1 for s in tasks[-1].stratum.subsets()) or len(elements) == 4
+
+
+def test_plan_gives_more_to_mixed_strata():
+    calls = {}
+    for t in plan((CU, PD, AG), 700, 0, TERNARY):
+        calls[t.stratum.name] = calls.get(t.stratum.name, 0) + t.calls
+    assert calls["Cu"] < calls["CuPd"] < calls["CuPdAg"]
+    assert list(calls) == ["Cu", "Pd", "Ag", "CuPd", "CuAg", "PdAg", "CuPdAg"]
+
+
+def test_fixed_composition_still_learns_its_elements():
+    space = Space(elements=(CU, PD), n_atoms=(8, 8), formula={CU: 4, PD: 4})
+    tasks = plan((CU, PD), 120, 0, space)
+    assert {t.stratum.name for t in tasks} == {"Cu", "Pd", "CuPd"}
+    assert all(run_task(t, emt()).labelled for t in tasks[:2])
+
+
+@pytest.mark.parametrize("stratum", ["Cu", "CuPd", "CuPdAg"])
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_tasks_keep_to_their_calls_and_repeat(stratum, family):
+    tasks = [t for t in plan((CU, PD, AG), 700, 5, TERNARY) if t.stratum.name == stratum and t.family == family]
+    if not tasks:
+        pytest.skip("a family that this stratum does without")
+    for task in (tasks[0], tasks[-1]):
+        reference = Counting()
+        made = run_task(task, reference)
+        assert made.calls == reference.calls <= task.calls
+        assert made.labelled
+        assert all(set(x.atoms.numbers) == set(task.stratum.numbers) for x in made.labelled)
+        assert all(np.isfinite(x.label.energy) and np.abs(x.label.forces).max() <= STRONGEST for x in made.labelled)
+        assert equal(made, run_task(pickle.loads(pickle.dumps(task)), emt()))
+
+
+def test_another_seed_makes_other_crystals():
+    one, other = (plan((CU, PD, AG), 300, seed, TERNARY)[-1] for seed in (0, 1))
+    assert not equal(run_task(one, emt()), run_task(other, emt()))
+
+
+def test_unaries_learn_repulsion_and_the_minimum():
+    made = [x for t in plan((CU,), 80, 0, Space(elements=(CU,), n_atoms=(1, 8))) for x in run_task(t, emt()).labelled]
+    energies = np.array([x.label.energy / len(x.atoms) for x in made])
+    volumes = np.array([x.atoms.cell.volume / len(x.atoms) for x in made])
+    best = volumes[energies.argmin()]
+    assert volumes.min() < 0.7 * best
+    assert volumes.max() > 1.3 * best
+    assert (energies < energies.min() + 0.05).sum() >= 5
+    assert min(shortest_ratio(x.atoms) for x in made) * 2 * covalent_radii[CU] < 2.2
+    assert energies.max() - energies.min() <= HIGHEST
+
+
+@pytest.mark.parametrize("fail_every", [1, 2, 5])
+def test_a_reference_that_fails_costs_calls_but_not_the_task(fail_every):
+    for task in plan((CU, PD), 90, 0, Space(elements=(CU, PD), n_atoms=(1, 6))):
+        reference = Counting(fail_every)
+        made = run_task(task, reference)
+        assert made.calls == reference.calls <= task.calls
+        assert len(made.labelled) <= made.calls
+        assert bool(made.labelled) or fail_every == 1 or task.calls < 3
+
+
+def test_a_reference_without_stress_serves():
+    task = plan((CU, PD), 90, 0, Space(elements=(CU, PD), n_atoms=(2, 6)))[-1]
+    made = run_task(task, Counting(stress=False))
+    assert made.labelled
+    assert all(np.isnan(x.label.stress).all() for x in made.labelled)
+
+
+def test_absurd_labels_are_left_out():
+    from ase.build import bulk
+
+    class Told:
+        def __init__(self, energies, force):
+            self.energies, self.force = list(energies), force
+
+        def evaluate(self, atoms):
+            return Label(self.energies.pop(0), np.full((1, 3), self.force), np.zeros((3, 3)), 0.0)
+
+    def kept(energies, force):
+        ledger = Ledger(Told(energies, force), len(energies))
+        for _ in energies:
+            ledger.point(bulk("Cu"), "lattice")
+        return [x.label.energy for x in ledger.kept()]
+
+    assert kept([0.0, HIGHEST + 0.1, HIGHEST - 0.1], 0.0) == [0.0, HIGHEST - 0.1]
+    assert kept([0.0], STRONGEST + 1) == []
+
+
+def test_steps_of_a_relaxation_are_thinned_but_keep_both_ends():
+    from ase.build import bulk
+
+    steps = [
+        Labelled(bulk("Cu"), Label(float(np.exp(-i / 3)), np.zeros((1, 3)), np.zeros((3, 3)), 0.0), "search")
+        for i in range(40)
+    ]
+    kept = distinct(steps)
+    assert kept[0] is steps[0]
+    assert kept[-1] is steps[-1]
+    assert 8 < len(kept) < 30
+    assert distinct([]) == []
+
+
+def test_distortions():
+    rng = np.random.default_rng(0)
+    factors = volume_factors(rng, 6, 0.6, 1.6)
+    assert (np.diff(factors) > 0).all() and factors[0] >= 0.6 and factors[-1] <= 1.6
+    from ase.build import bulk
+
+    one = shaken(rng, bulk("Cu"), 0.05, 0.1)
+    assert 0.7 < one.cell.volume / bulk("Cu").cell.volume < 1.4
