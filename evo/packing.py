@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from numpy.typing import NDArray
 
 from evo.cell import Space, counts_of, grid, reduce_cell, shortest_ratio, well_shaped
 
@@ -33,7 +36,7 @@ def settle(atoms: Atoms, space: Space) -> Atoms | None:
             return None
         guess = space.volume(result.numbers)
         if not TIGHTEST < volume / guess < LOOSEST:
-            _scale(result, guess / volume)
+            result = at_volume(result, guess)
     for _ in range(MOST_INFLATIONS):
         if shortest_ratio(result) >= space.min_distance:
             return result
@@ -42,7 +45,7 @@ def settle(atoms: Atoms, space: Space) -> Atoms | None:
             return reduce_cell(pushed)
         if not periodic:
             return None
-        _scale(result, INFLATION)
+        result = at_volume(result, INFLATION * result.get_volume())
     return None
 
 
@@ -82,6 +85,16 @@ def push_apart(atoms: Atoms, ratio: float) -> Atoms:
     return result
 
 
-def _scale(atoms: Atoms, factor: float) -> None:
-    """Multiply the volume, fractional coordinates kept."""
-    atoms.set_cell(np.asarray(atoms.cell) * factor ** (1 / 3), scale_atoms=True)
+def at_volume(atoms: Atoms, volume: float) -> Atoms:
+    """The crystal with its cell scaled to this volume in Å³, fractional coordinates kept; unchanged if not periodic."""
+    result = atoms.copy()
+    if np.asarray(atoms.pbc).all():
+        factor = (volume / atoms.get_volume()) ** (1 / 3)
+        result.set_cell(np.asarray(atoms.cell) * factor, scale_atoms=True)
+    return result
+
+
+def recast(atoms: Atoms, numbers: Sequence[int] | NDArray[np.int_], space: Space) -> Atoms:
+    """The same sites with other elements on them, the volume following the guess for the new composition."""
+    result = Atoms(numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    return at_volume(result, result.cell.volume * space.volume(result.numbers) / space.volume(atoms.numbers))

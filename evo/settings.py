@@ -97,6 +97,7 @@ class OperatorWeights(Section):
     permutation: float = Field(1.0, ge=0, description="exchange of unlike atoms")
     transmute: float = Field(1.5, ge=0, description="atoms change element (variable composition)")
     add_remove: float = Field(0.7, ge=0, description="one atom more or fewer (variable composition)")
+    superstructure: float = Field(1.0, ge=0, description="small crystal in a larger cell, its atoms dealt anew")
 
 
 class SearchSection(Section):

@@ -137,3 +137,15 @@ def _crystal(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64], ND
 def _atoms(crystal: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int_]]) -> Atoms:
     cell, fractional, numbers = crystal
     return Atoms(numbers, scaled_positions=fractional, cell=cell, pbc=True)
+
+
+def equivalent_sites(atoms: Atoms, symprec: float = 0.05) -> NDArray[np.int_]:
+    """(n,) for each atom the first atom that symmetry carries onto it; every atom alone when there is no telling."""
+    alone = np.arange(len(atoms))
+    if (crystal := _crystal(atoms)) is None:
+        return alone
+    try:
+        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
+    except spglib.SpglibError:
+        return alone
+    return alone if dataset is None else np.asarray(dataset.equivalent_atoms, dtype=int)
