@@ -25,16 +25,16 @@ def lattice(ledger: Ledger, rng: np.random.Generator, task: BootstrapTask) -> No
     known = [a for _, a in prototype.prototypes(task.stratum.numbers) if set(a.numbers) == set(task.stratum.numbers)]
     start = known[task.variant % len(known)]
     start = scaled(start, task.space.volume(start.numbers) / start.cell.volume)
-    relaxed = ledger.relax(start, "prototype", max(1, task.calls // 2))
+    relaxed = ledger.relax(start, max(1, task.calls // 2))
     for factor in volume_factors(rng, (ledger.left + 1) // 2, COMPRESSED, EXPANDED):
-        ledger.point(scaled(relaxed, factor), "volume")
+        ledger.point(scaled(relaxed, factor))
     surround(ledger, rng, relaxed)
 
 
 def decorated(ledger: Ledger, rng: np.random.Generator, task: BootstrapTask) -> None:
     """Atoms at random on the sites of a simple lattice: what ordered alloys and their hull are made of."""
     crystal = decoration(rng, task.variant, task.stratum.numbers, task.space)
-    relaxed = ledger.relax(crystal, "decorated", max(1, (2 * task.calls) // 3))
+    relaxed = ledger.relax(crystal, max(1, (2 * task.calls) // 3))
     surround(ledger, rng, relaxed)
 
 
@@ -48,9 +48,9 @@ def search(ledger: Ledger, rng: np.random.Generator, task: BootstrapTask) -> Non
             break
     if crystal is None:
         crystal = decoration(rng, task.variant, task.stratum.numbers, task.space)
-    relaxed = ledger.relax(crystal, "search", max(1, (3 * task.calls) // 4))
+    relaxed = ledger.relax(crystal, max(1, (3 * task.calls) // 4))
     for factor in volume_factors(rng, ledger.left // 2, COMPRESSED, 0.9):
-        ledger.point(shaken(rng, scaled(relaxed, factor), 0.02, 0.05), "compressed")
+        ledger.point(shaken(rng, scaled(relaxed, factor), 0.02, 0.05))
     surround(ledger, rng, relaxed)
 
 
@@ -61,7 +61,7 @@ def surround(ledger: Ledger, rng: np.random.Generator, crystal: Atoms) -> None:
         cell = random_supercell(rng, crystal, factor)
         size = np.exp(rng.uniform(np.log(0.2), 0.0))
         changed = shaken(rng, cell, 0.08 * size, 0.25 * size)
-        ledger.point(scaled(changed, np.exp(rng.normal(0.0, 0.08))), "shaken")
+        ledger.point(scaled(changed, np.exp(rng.normal(0.0, 0.08))))
 
 
 def decoration(rng: np.random.Generator, variant: int, elements: tuple[int, ...], space: Space) -> Atoms:

@@ -25,25 +25,26 @@ class Labelled:
 
     atoms: Atoms
     label: Label
-    family: str  # how it was made
+    family: str  # labels of one family stay together when data are held out; "" for a family of its own
 
 
 class Ledger:
     """Asks the reference, never more often than agreed, and keeps the labels."""
 
-    def __init__(self, reference: Reference, calls: int) -> None:
+    def __init__(self, reference: Reference, calls: int, family: str = "") -> None:
         self._reference = reference
+        self._family = family
         self._labelled: list[Labelled] = []
         self.calls = 0  # spent, failures included
         self.left = calls
 
-    def point(self, atoms: Atoms, family: str) -> None:
+    def point(self, atoms: Atoms) -> None:
         """One label; nothing when the calls are spent or the reference fails."""
         label = self._ask(atoms)
         if label is not None:
-            self._labelled.append(Labelled(_bare(atoms), label, family))
+            self._labelled.append(Labelled(_bare(atoms), label, self._family))
 
-    def relax(self, atoms: Atoms, family: str, calls: int) -> Atoms:
+    def relax(self, atoms: Atoms, calls: int) -> Atoms:
         """The lowest crystal of at most so many steps of relaxation; the steps that differ are kept as labels."""
         calls = min(calls, self.left)
         if calls < 1:
@@ -54,7 +55,7 @@ class Ledger:
             crystal = structures.atoms(0)
             label = self._ask(crystal)
             if label is not None:
-                steps.append(Labelled(crystal, label, family))
+                steps.append(Labelled(crystal, label, self._family))
             return _prediction(label, len(crystal))
 
         relax(

@@ -140,7 +140,7 @@ def test_absurd_labels_are_left_out():
     def kept(energies, force):
         ledger = Ledger(Told(energies, force), len(energies))
         for _ in energies:
-            ledger.point(bulk("Cu"), "lattice")
+            ledger.point(bulk("Cu"))
         return [x.label.energy for x in ledger.kept()]
 
     assert kept([0.0, HIGHEST + 0.1, HIGHEST - 0.1], 0.0) == [0.0, HIGHEST - 0.1]
