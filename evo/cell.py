@@ -17,6 +17,7 @@ from evo.niggli import niggli
 Floats = NDArray[np.float64]
 
 HERMITE = 2 ** (1 / 6)  # the shortest vector of a lattice is at most this times V^(1/3): fcc
+RANDOM_PACKING = 0.6  # share of space that spheres fill when poured
 MOST_IMAGES = 343  # a cell that needs more images than this to find its shortest distance is reduced first
 
 
@@ -49,9 +50,13 @@ class Space:
         return total, total
 
     def volume(self, atoms: Mapping[int, int] | Iterable[int]) -> float:
-        """Guessed volume in Å³ of these atoms: counts by atomic number, or one atomic number per atom."""
+        """Guessed volume in Å³ of these atoms: counts by atomic number, or one atomic number per atom.
+
+        Never less than spheres as large as `min_distance` asks for need in a random packing.
+        """
         counts = atoms if isinstance(atoms, Mapping) else counts_of(atoms)
-        return compound_volume(counts, self.volumes)
+        spheres = sum(n * 4 / 3 * math.pi * (self.min_distance * covalent_radius(z)) ** 3 for z, n in counts.items())
+        return max(compound_volume(counts, self.volumes), spheres / RANDOM_PACKING)
 
     def distance_limit(self, z: int, other: int) -> float:
         """Shortest distance in Å allowed between these elements."""

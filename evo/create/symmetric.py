@@ -19,8 +19,9 @@ from evo.occupation import choose
 from evo.symmetry import Group, group
 from evo.wyckoff import Position
 
-MOST_GROUPS = 400  # drawn; most of them are refused by a table look-up
-MOST_LATTICES = 3  # per choice of positions
+MOST_LATTICES = 100
+N_SHAPES = 3  # lattices tried for one choice of positions
+ROOMIER = 1.005  # of the volume, with every lattice that failed
 MOST_PLACINGS = 6  # per orbit with free parameters
 VOLUME_SCALE = (0.9, 1.3)  # of the guess
 PERIODIC = np.array([True, True, True])
@@ -32,15 +33,17 @@ def create(rng: np.random.Generator, counts: Mapping[int, int], space: Space) ->
 
     `counts` are atoms by atomic number. The group is that of the construction: the crystal may have more symmetry.
     """
-    for _ in range(MOST_GROUPS):
+    n_lattices = 0  # it grows: groups with a free mirror plane, such as Pm, hold any composition
+    while n_lattices < MOST_LATTICES:
         found = group(int(rng.integers(2, 231)))
         orbits = choose(rng, found.positions, counts)
         if orbits is None:
             continue
         # the most special orbits first: they cannot give way
         orbits.sort(key=lambda orbit: (orbit[1].n_free, -orbit[1].multiplicity))
-        for _ in range(MOST_LATTICES):
-            atoms = _build(rng, found, orbits, space)
+        for _ in range(N_SHAPES):
+            n_lattices += 1
+            atoms = _build(rng, found, orbits, space, ROOMIER**n_lattices)
             if atoms is not None:
                 return atoms
             if all(position.n_free == 0 for _, position in orbits) and found.system == "cubic":
@@ -77,11 +80,13 @@ def lattice(rng: np.random.Generator, system: str, volume: float) -> Floats:
     return cell * float(volume / np.linalg.det(cell)) ** (1 / 3)
 
 
-def _build(rng: np.random.Generator, found: Group, orbits: list[tuple[int, Position]], space: Space) -> Atoms | None:
+def _build(
+    rng: np.random.Generator, found: Group, orbits: list[tuple[int, Position]], space: Space, scale: float
+) -> Atoms | None:
     """One attempt: a lattice, then every orbit in turn; None when an orbit finds no place."""
     numbers = np.concatenate([[z] * position.multiplicity for z, position in orbits])
-    volume = space.volume(numbers) * rng.uniform(*VOLUME_SCALE)
-    wanted = max(space.min_distance, rng.uniform(space.min_distance, COMFORT))
+    volume = scale * space.volume(numbers) * rng.uniform(*VOLUME_SCALE)
+    wanted = max(space.min_distance, rng.uniform(min(space.min_distance, COMFORT), COMFORT))
     primitive = found.primitive @ lattice(rng, found.system, found.centring * volume)
     basis = niggli(primitive)
     if basis is None:
