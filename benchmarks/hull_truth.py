@@ -48,8 +48,7 @@ def truth(system: str) -> None:
     """Enumerate, relax what the cache lacks, write the hull, print a summary."""
     elements = system.split("-")
     known = _read_cache(_cache_file(system))
-    volumes = {e: relaxed(bulk(e, "fcc", a=4.0))[0].cell.volume for e in elements}
-    crystals = list(superstructures(elements, volumes))
+    crystals = list(superstructures(elements))
     with _cache_file(system).open("a") as cache:
         for i, (name, atoms) in enumerate(crystals):
             if name not in known:
@@ -66,8 +65,9 @@ def truth(system: str) -> None:
     print_summary(result)
 
 
-def superstructures(elements: list[str], volumes: dict[str, float]) -> Iterator[tuple[str, Atoms]]:
-    """(name, crystal) of every superstructure, at the volume that its elements have; volumes in Å³ per atom."""
+def superstructures(elements: list[str]) -> Iterator[tuple[str, Atoms]]:
+    """(name, crystal) of every superstructure, at the volume that its elements have together."""
+    volumes = {e: relaxed(bulk(e, "fcc", a=4.0))[0].cell.volume for e in elements}
     for lattice, primitive in LATTICES:
         sizes = range(1, LARGEST // len(primitive) + 1)
         for i, atoms in enumerate(enumerate_structures(primitive, sizes, elements)):

@@ -17,6 +17,7 @@ from evo.create import prototype, random, symmetric
 from evo.supercell import random_supercell
 
 LARGEST = 8  # atoms per cell: what a reference can afford hundreds of times
+MOST_ATTEMPTS = 100
 COMPRESSED, EXPANDED = 0.6, 1.6  # of the relaxed volume
 
 
@@ -40,14 +41,7 @@ def decorated(ledger: Ledger, rng: np.random.Generator, task: BootstrapTask) -> 
 
 def search(ledger: Ledger, rng: np.random.Generator, task: BootstrapTask) -> None:
     """What a search will meet: a random crystal on its way down, and the same compressed until atoms touch."""
-    make = (symmetric.create, symmetric.create, random.create)[task.variant % 3]
-    crystal = None
-    for _ in range(50):
-        crystal = make(rng, task.space.sample_counts(rng), task.space)
-        if crystal is not None and set(crystal.numbers) == set(task.stratum.numbers):
-            break
-    if crystal is None:
-        crystal = decoration(rng, task.variant, task.stratum.numbers, task.space)
+    crystal = random_crystal(rng, task.variant, task.space)
     relaxed = ledger.relax(crystal, max(1, (3 * task.calls) // 4))
     for factor in volume_factors(rng, ledger.left // 2, COMPRESSED, 0.9):
         ledger.point(shaken(rng, scaled(relaxed, factor), 0.02, 0.05))
@@ -62,6 +56,17 @@ def surround(ledger: Ledger, rng: np.random.Generator, crystal: Atoms) -> None:
         size = np.exp(rng.uniform(np.log(0.2), 0.0))
         changed = shaken(rng, cell, 0.08 * size, 0.25 * size)
         ledger.point(scaled(changed, np.exp(rng.normal(0.0, 0.08))))
+
+
+def random_crystal(rng: np.random.Generator, variant: int, space: Space) -> Atoms:
+    """A random crystal of all elements of the space: two in three symmetric, one without symmetry."""
+    make = (symmetric.create, symmetric.create, random.create)[variant % 3]
+    for _ in range(MOST_ATTEMPTS):
+        counts = space.sample_counts(rng)
+        crystal = make(rng, counts, space) if len(counts) == len(space.elements) else None
+        if crystal is not None:
+            return crystal
+    return decoration(rng, variant, space.elements, space)
 
 
 def decoration(rng: np.random.Generator, variant: int, elements: tuple[int, ...], space: Space) -> Atoms:
