@@ -18,10 +18,10 @@ from evo.cell import Space, counts_of
 from evo.create import prototype, random, symmetric
 from evo.operators.add_remove import add_remove
 from evo.operators.heredity import heredity
-from evo.operators.permutation import permutation
+from evo.operators.permutation import has_permutations, permutation
 from evo.operators.rattle import rattle
 from evo.operators.strain import strain
-from evo.operators.superstructure import superstructure
+from evo.operators.superstructure import has_superstructures, superstructure
 from evo.operators.transmute import transmute
 from evo.packing import settle
 from evo.settings import OperatorWeights
@@ -39,6 +39,7 @@ MUTATIONS: dict[str, Operator] = {
     "add_remove": add_remove,
     "superstructure": superstructure,
 }
+SUITED = {"permutation": has_permutations, "superstructure": has_superstructures}
 
 MOST_ATTEMPTS = 10  # operators drawn for one child before it is made at random
 NEAR = 0.5  # chance that a mate is sought among the nearest compositions
@@ -77,6 +78,7 @@ def toolbox(weights: OperatorWeights | Mapping[str, float], space: Space, tourna
     box.register("mate", _operate, table=MATINGS, space=space)
     box.register("mutate", _operate, table=MUTATIONS, space=space)
     box.register("select", select, size=tournament)
+    box.register("suited", suited, space=space)
     box.register("pick", pick_operator, weights=by_name)
     box.register("elements", _corners, space=space)
     box.register("fallback", _fallback, space=space)
@@ -109,8 +111,9 @@ def breed(
             parents = [one, toolbox.select(rng, mates(rng, one, pool))]
             child = toolbox.mate(rng, name, [p.atoms for p in parents])
         else:
-            parents = [toolbox.select(rng, pool)]
-            child = toolbox.mutate(rng, name, [p.atoms for p in parents])
+            able = toolbox.suited(name, pool)
+            parents = [toolbox.select(rng, able)] if able else []
+            child = toolbox.mutate(rng, name, [p.atoms for p in parents]) if parents else None
         if child is not None:
             return child, name, tuple(p.id for p in parents)
     child, name = toolbox.fallback(rng)
@@ -128,6 +131,12 @@ def pick_operator(rng: np.random.Generator, n_parents: int, weights: Mapping[str
     if shares.sum() <= 0:
         return None
     return names[int(rng.choice(len(names), p=shares / shares.sum()))]
+
+
+def suited(name: str, pool: Sequence[Parent], space: Space) -> list[Parent]:
+    """Those of whom this operator can make a child at all, so that it gets the share that its weight gives it."""
+    test = SUITED.get(name)
+    return [parent for parent in pool if test is None or test(parent.atoms, space)]
 
 
 def select(rng: np.random.Generator, pool: Sequence[Parent], size: int) -> Parent:

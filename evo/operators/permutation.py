@@ -25,6 +25,11 @@ def permutation(rng: np.random.Generator, parents: list[Atoms], space: Space) ->
     return settle(child, space)
 
 
+def has_permutations(parent: Atoms, space: Space) -> bool:
+    """Whether exchanging atoms can give another crystal."""
+    return len(parent) > 2 and len(set(parent.numbers.tolist())) > 1
+
+
 def permuted(rng: np.random.Generator, numbers: np.ndarray) -> np.ndarray | None:
     """These atomic numbers in another order, at least one of them in another place; None when there is none."""
     if len(numbers) < 3 or len(set(numbers.tolist())) < 2:

@@ -20,13 +20,21 @@ def superstructure(rng: np.random.Generator, parents: list[Atoms], space: Space)
     None when no multiple of its atoms is allowed, and with one element: a supercell alone is no new crystal.
     """
     parent = parents[0]
-    fewest, most = space.sizes
-    factors = [k for k in range(2, most // len(parent) + 1) if k * len(parent) >= fewest]
-    if not factors or len(space.elements) < 2 or not np.asarray(parent.pbc).all():
+    if not has_superstructures(parent, space):
         return None
-    cell = random_supercell(rng, parent, int(rng.choice(factors)))
+    cell = random_supercell(rng, parent, int(rng.choice(_factors(parent, space))))
     numbers = _decorated(rng, cell.numbers, space)
     return None if numbers is None else settle(recast(cell, numbers, space), space)
+
+
+def has_superstructures(parent: Atoms, space: Space) -> bool:
+    """Whether some multiple of this crystal is of a size that is looked for, and its atoms can differ."""
+    return len(space.elements) > 1 and bool(np.asarray(parent.pbc).all()) and bool(_factors(parent, space))
+
+
+def _factors(parent: Atoms, space: Space) -> list[int]:
+    fewest, most = space.sizes
+    return [k for k in range(2, most // len(parent) + 1) if k * len(parent) >= fewest]
 
 
 def _decorated(rng: np.random.Generator, numbers: np.ndarray, space: Space) -> np.ndarray | None:
