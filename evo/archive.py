@@ -32,6 +32,7 @@ class Archive:
         self.refuted: set[str] = set()  # members the reference contradicts: kept, but neither hull nor parents
         self.reasons: Counter[str] = Counter()
         self.n_relaxed = 0
+        self.n_calls = 0  # evaluations that relaxations took
         self.n_duplicates = 0
         self._settings = settings
         self._niche_size = niche_size
@@ -49,6 +50,7 @@ class Archive:
         entered = []
         for candidate in candidates:
             self.n_relaxed += 1
+            self.n_calls += candidate.calls
             self._used.update(candidate.origin.parents)
             failure = candidate.failure or self._absurd(candidate, known)
             if failure is not None:

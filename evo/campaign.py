@@ -352,5 +352,7 @@ class Campaign:
             hull_phases=0 if hull is None else len(hull.vertices),
             confirmed=len(self.reference_phases()) if self.ground.reference is not None else 0,
             reference_calls=self.ground.calls + self.calls,
+            bootstrap_calls=self.ground.calls,
+            relax_calls=self.archive.n_calls,
             method=self.archive.method,
         )

@@ -17,6 +17,8 @@ class Progress:
     hull_phases: int = 0  # on the hull by the network
     confirmed: int = 0  # on the hull by the reference
     reference_calls: int = 0  # all, bootstrap included
+    bootstrap_calls: int = 0  # of these, before the search
+    relax_calls: int = 0  # evaluations by the relaxer
     method: str = ""  # method of the relaxer
 
     def line(self) -> str:

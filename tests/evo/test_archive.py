@@ -1,0 +1,106 @@
+"""The archive: duplicates, niches, gate, refutation, and a change of method."""
+
+import numpy as np
+import pytest
+from ase.build import bulk, make_supercell
+
+from evo.archive import REFUTED, Archive
+from evo.candidate import Candidate, Energy, Failure, Origin, from_json, to_json
+from evo.hull import Hull
+from evo.likeness import fingerprint
+from evo.settings import GateSection
+
+NN, REF = "nn:1", "ref:1"
+
+
+def candidate(name, atoms, per_atom, failure=None, parents=(), method=NN):
+    return Candidate(
+        id=name,
+        atoms=atoms,
+        origin=Origin("random", parents),
+        energies={method: Energy(method, per_atom * len(atoms), 0.01)},
+        failure=failure,
+        fingerprint=fingerprint(atoms),
+    )
+
+
+def alloy(a=3.7):
+    """L1_0-like CuPd."""
+    atoms = bulk("Cu", "fcc", a=a, cubic=True)
+    atoms.numbers[:2] = 46
+    return atoms
+
+
+@pytest.fixture
+def archive():
+    made = Archive(NN, REF, GateSection(), niche_size=2, duplicate_distance=0.01)
+    made.absorb([candidate("cu", bulk("Cu", "fcc", a=3.6), -3.5), candidate("pd", bulk("Pd", "fcc", a=3.9), -3.7)], None)
+    return made
+
+
+def test_a_supercell_is_a_duplicate_and_another_crystal_is_not(archive):
+    doubled = make_supercell(bulk("Cu", "fcc", a=3.6), 2 * np.eye(3))
+    entered = archive.absorb([candidate("again", doubled, -3.5), candidate("bcc", bulk("Cu", "bcc", a=2.9), -3.49)], None)
+    assert [c.id for c in entered] == ["bcc"]
+    assert archive.n_duplicates == 1
+
+
+def test_failures_are_kept_with_their_reason(archive):
+    archive.absorb([candidate("x", alloy(), -3.6, Failure("collapsed"))], None)
+    assert "x" not in archive.members
+    assert archive.failed["x"].failure.reason == "collapsed"
+    assert archive.reasons["collapsed"] == 1
+
+
+def test_absurd_energies_stay_out_when_something_is_known(archive):
+    known = Hull.of([({29: 1}, -3.5, REF, "a"), ({46: 1}, -3.7, REF, "b")])
+    archive.absorb([candidate("hole", alloy(), -8.6), candidate("high", alloy(), 5.0)], known)
+    assert {archive.failed[i].failure.reason for i in ("hole", "high")} == {"absurd energy"}
+    archive.absorb([candidate("nan", alloy(), float("nan"))], known)
+    assert archive.failed["nan"].failure.reason == "not finite"
+
+
+def test_a_refuted_candidate_leaves_hull_and_parents(archive):
+    archive.absorb([candidate("hole", alloy(), -4.0)], None)
+    assert "hole" in archive.hull().vertices
+    archive.add_energy("hole", Energy(REF, 4 * (-4.0 + 1.01 * REFUTED)))
+    assert "hole" not in archive.hull().vertices
+    assert "hole" not in [p.id for p in archive.parents()]
+
+
+def test_niches_limit_parents_of_one_composition(archive):
+    crystals = [candidate(f"n{k}", bulk("Cu", "hcp", a=2.5, c=3.9 + 0.2 * k), -3.49 + 0.01 * k) for k in range(4)]
+    archive.absorb(crystals, None)
+    assert [p.id for p in archive.parents() if p.id != "pd"] == ["cu", "n0"]
+
+
+def test_use_makes_a_parent_less_fit(archive):
+    before = {p.id: p.fitness for p in archive.parents()}
+    archive.absorb([candidate("child", alloy(), -3.55, parents=("cu",))], None)
+    after = {p.id: p.fitness for p in archive.parents()}
+    assert after["cu"] > before["cu"]
+    assert after["pd"] == before["pd"]
+
+
+def test_change_of_method_never_mixes(archive):
+    new = {c.id: Energy("nn:2", c.energies[NN].value + 0.1 * c.n_atoms) for c in archive.members.values()}
+    archive.change_method("nn:2", new)
+    assert archive.hull().method == "nn:2"
+    assert set(archive.members["cu"].energies) == {NN, "nn:2"}
+    with pytest.raises(ValueError, match="never mixes"):
+        Hull.of([({29: 1}, -3.5, NN, "a"), ({46: 1}, -3.7, "nn:2", "b")])
+
+
+def test_a_pinned_member_keeps_its_geometry(archive):
+    archive.pin(["cu"])
+    better = candidate("better", bulk("Cu", "fcc", a=3.601), -3.502)
+    archive.absorb([better], None)
+    assert archive.members["cu"].atoms.cell.volume == pytest.approx(3.6**3 / 4)
+
+
+def test_json_keeps_every_bit():
+    one = candidate("c00001-02", alloy(1 / 3 + 3.4), -3.5 / 3, Failure("collapsed", "x"), ("a", "b"))
+    two = from_json(to_json(one))
+    assert np.array_equal(one.atoms.positions, two.atoms.positions)
+    assert np.array_equal(one.fingerprint, two.fingerprint)
+    assert (one.energies, one.failure, one.origin) == (two.energies, two.failure, two.origin)
