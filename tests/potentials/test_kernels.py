@@ -1,0 +1,219 @@
+"""The kernels: compiled and torch agree; a result is the crystal's own, to the last bit; absurd input gives NaN."""
+
+import time
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from potentials import kernels
+from potentials.kernels import compiled
+from potentials.network import Shape
+from potentials.structures import Structures
+from tests.crystals import AG, AU, CU, PD, crystal, library, mixed
+
+needs_compiled = pytest.mark.skipif("compiled" not in kernels.available(), reason="the compiled kernel is not built")
+SPECIES = (CU, PD, AG)
+DEFAULT = Shape(6.0, n_max=5, l_max=4, n_pair=8)
+SMALL = Shape(5.0, n_max=3, l_max=3, n_pair=5)
+# every angular order; every number of radial functions, those without code of their own among them; odd n_pair
+SHAPES = [
+    DEFAULT,
+    SMALL,
+    *(Shape(4.8, n, l, p) for n, l, p in ((1, 4, 8), (2, 1, 1), (4, 3, 4), (6, 5, 7), (7, 2, 3), (8, 5, 16))),
+]
+FIELDS = ("energies", "forces", "stresses", "member_energies", "atomic_energies")
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def same_bits(found, expected):
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(found, field), getattr(expected, field), err_msg=field)
+
+
+@needs_compiled
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("members", "hidden"), [(1, 16), (3, 5)])
+def test_predictions_agree(shape, members, hidden):
+    structures = Structures.from_ase(mixed(np.random.default_rng(3)))
+    model = library(SPECIES, shape, members, hidden)
+    found, expected = (kernels.evaluate(structures, model, kernel=k) for k in ("compiled", "torch"))
+    for field in FIELDS:
+        close(getattr(found, field), getattr(expected, field))
+
+
+@needs_compiled
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_features_and_jacobians_agree(shape):
+    crystals = [a for a in mixed(np.random.default_rng(4)) if len(a) <= 6]
+    structures = Structures.from_ase(crystals)
+    found, expected = (kernels.jacobians(structures, shape, SPECIES, kernel=k) for k in ("compiled", "torch"))
+    plain = kernels.features(structures, shape, SPECIES, kernel="compiled")
+    for atoms, ours, theirs, features in zip(crystals, found, expected, plain, strict=True):
+        assert ours[1].shape == (len(atoms), shape.n_features(3), 3 * len(atoms) + 9)
+        close(ours[0], theirs[0])
+        close(ours[1], theirs[1])
+        close(features, theirs[0])
+
+
+@needs_compiled
+def test_a_result_is_the_crystals_own():
+    """Alone, shuffled, in batches of 7 and 64, with any number of threads: equal bits."""
+    rng = np.random.default_rng(5)
+    structures = Structures.from_ase([a for _ in range(5) for a in mixed(rng)][:64])
+    model = library(SPECIES, DEFAULT, members=3)
+    whole = kernels.evaluate(structures, model, kernel="compiled")
+    for n_threads in (2, 3):
+        same_bits(kernels.evaluate(structures, model, n_threads, kernel="compiled"), whole)
+    shuffled = rng.permutation(64)
+    for groups in (np.split(np.arange(64), 64), np.split(np.arange(64), range(7, 64, 7)), [shuffled]):
+        for group in groups:
+            part = kernels.evaluate(structures.select(group), model, kernel="compiled")
+            atoms = np.concatenate([np.arange(structures.offsets[c], structures.offsets[c + 1]) for c in group])
+            for field in ("energies", "stresses", "member_energies"):
+                np.testing.assert_array_equal(getattr(part, field), getattr(whole, field)[group], err_msg=field)
+            for field in ("forces", "atomic_energies"):
+                np.testing.assert_array_equal(getattr(part, field), getattr(whole, field)[atoms], err_msg=field)
+
+
+@needs_compiled
+def test_tables_are_the_crystals_own():
+    structures = Structures.from_ase([a for a in mixed(np.random.default_rng(6)) if len(a) <= 6])
+    whole = kernels.jacobians(structures, SMALL, SPECIES, kernel="compiled")
+    threaded = kernels.jacobians(structures, SMALL, SPECIES, n_threads=2, kernel="compiled")
+    for c in range(len(structures)):
+        (alone,) = kernels.jacobians(structures.select([c]), SMALL, SPECIES, kernel="compiled")
+        for k in (0, 1):
+            np.testing.assert_array_equal(alone[k], whole[c][k])
+            np.testing.assert_array_equal(threaded[c][k], whole[c][k])
+
+
+@needs_compiled
+@pytest.mark.parametrize("shape", [DEFAULT, SMALL, Shape(5.0, 2, 5, 3)], ids=str)
+@pytest.mark.parametrize("own", [(CU,), (PD,), (AU,), (CU, PD), (PD, AG), (CU, AU), (CU, PD, AG), (PD, AG, AU)])
+def test_a_crystal_has_the_same_bits_in_every_library(own, shape):
+    """Unary in binary, binary in ternary, ternary in quaternary."""
+    structures = Structures.from_ase(mixed(np.random.default_rng(7), own))
+    expected = kernels.evaluate(structures, library(own, shape), kernel="compiled")
+    for larger in [(CU, PD, AG, AU), *(s for s in ((CU, PD), (CU, PD, AG), (PD, AG, AU)) if set(own) < set(s))]:
+        same_bits(kernels.evaluate(structures, library(larger, shape), kernel="compiled"), expected)
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_blocks_of_absent_elements_are_exactly_zero(kernel):
+    structures = Structures.from_ase(mixed(np.random.default_rng(8), (CU, AG))[:8])
+    tables = kernels.jacobians(structures.select([0, 1, 2]), SMALL, SPECIES, kernel=kernel)
+    tables += [(f, f) for f in kernels.features(structures, SMALL, SPECIES, kernel=kernel)]
+    numbers = [structures.atoms(c).numbers for c in [0, 1, 2, *range(len(structures))]]
+    for own, (features, slopes) in zip(numbers, tables, strict=True):
+        for i, centre in enumerate(own.tolist()):
+            for block in SMALL.blocks(centre, SPECIES):
+                absent = not set(block.stratum.numbers) <= set(own.tolist())
+                assert absent != bool(features[i, block.start : block.stop].any())
+                assert not absent or not slopes[i, block.start : block.stop].any()
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_the_repulsion_of_a_close_pair(kernel):
+    """Ziegler-Biersack-Littmark, full inside half of the sum of the radii (1.32 Å for Cu)."""
+    structures = Structures.from_ase([Atoms("Cu2", [[0, 0, 0], [0, 0, r]]) for r in (0.8, 1.3, 1.7, 2.2)])
+    with_it, without = (
+        kernels.evaluate(structures, library((CU,), SMALL, repulsion=on), kernel=kernel).energies
+        for on in (True, False)
+    )
+    r = np.array([0.8, 1.3, 1.7])
+    x = r / (0.46850 / (2 * 29**0.23))
+    phi = sum(
+        c * np.exp(-d * x) for c, d in ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+    )
+    u = (r[2] - 1.32) / (2.112 - 1.32)
+    expected = 14.399645 * 29**2 / r * phi * [1, 1, 1 - 10 * u**3 + 15 * u**4 - 6 * u**5]
+    np.testing.assert_allclose((with_it - without)[:3], expected, rtol=1e-6)
+    assert with_it[3] == without[3]
+
+
+def absurd() -> list[Atoms]:
+    copper = bulk("Cu", cubic=True)
+    kinds = [copper.copy() for _ in range(9)]
+    kinds[0].positions[1, 2] = np.nan
+    kinds[1].positions[2, 0] = np.inf
+    kinds[2].cell[0, 0] = np.nan
+    kinds[3].set_cell(copper.cell * 0.05, scale_atoms=True)
+    kinds[4].set_cell(np.diag([4.0, 4.0, 1e-9]), scale_atoms=True)
+    kinds[5].cell[2] = kinds[5].cell[1]
+    kinds[6].cell[:] = 0.0
+    kinds[7].positions[1] = kinds[7].positions[0]
+    kinds[8].set_cell([[1e-3, 0, 0], [1e3, 1e-3, 0], [0, 1e3, 1e-3]])
+    return kinds
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+@pytest.mark.parametrize("which", range(9))
+def test_absurd_crystals_are_nan_and_harm_no_other(kernel, which):
+    good = bulk("Cu", cubic=True)
+    model = library((CU,), SMALL)
+    alone = kernels.evaluate(Structures.from_ase([good]), model, kernel=kernel)
+    structures = Structures.from_ase([good, absurd()[which], good])
+    start = time.monotonic()
+    found = kernels.evaluate(structures, model, kernel=kernel)
+    tables = kernels.jacobians(structures, SMALL, (CU,), kernel=kernel)
+    plain = kernels.features(structures, SMALL, (CU,), kernel=kernel)
+    assert time.monotonic() - start < 20
+    for values in (found.energies[1], found.stresses[1], found.member_energies[1]):
+        assert np.isnan(values).all()
+    for values in (found.forces[4:8], found.atomic_energies[4:8], *tables[1], plain[1]):
+        assert np.isnan(values).all()
+    for c in (0, 2):
+        close(found.energies[c], alone.energies[0])
+        close(found.forces[4 * c : 4 * c + 4], alone.forces)
+        assert np.isfinite(tables[c][1]).all() and np.isfinite(plain[c]).all()
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_far_atoms_and_long_cells_are_no_reason_for_nan(kernel):
+    """Unwrapped positions, a needle of a cell, a cluster with an atom that flew away."""
+    needle = bulk("Cu", cubic=True)
+    needle.set_cell([[2.0, 0, 0], [20.0, 3.0, 0], [13.0, 40.0, 6.0]], scale_atoms=True)
+    far = bulk("Cu", cubic=True)
+    near = far.copy()
+    far.positions[1] += 300 * far.cell[0] - 57 * far.cell[2]
+    cluster = Atoms("Cu3", [[0, 0, 0], [0, 0, 2.4], [0, 0, 1e6]])
+    structures = Structures.from_ase([needle, far, near, cluster])
+    found = kernels.evaluate(structures, library((CU,), SMALL), kernel=kernel)
+    assert np.isfinite(found.energies).all() and np.isfinite(found.forces).all()
+    close(found.energies[1], found.energies[2])
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_no_crystals(kernel):
+    empty = Structures.from_ase([])
+    found = kernels.evaluate(empty, library((CU, PD), SMALL), kernel=kernel)
+    assert found.energies.shape == (0,) and found.member_energies.shape == (0, 2)
+    assert kernels.features(empty, SMALL, (CU,), kernel=kernel) == []
+    assert kernels.jacobians(empty, SMALL, (CU,), kernel=kernel) == []
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_an_unknown_element_is_named(kernel):
+    structures = Structures.from_ase([bulk("Au"), bulk("Cu")])
+    with pytest.raises(ValueError, match="hold Au, the model knows only Cu, Pd"):
+        kernels.evaluate(structures, library((CU, PD), SMALL), kernel=kernel)
+    with pytest.raises(ValueError, match="hold Au"):
+        kernels.features(structures, SMALL, (CU, PD), kernel=kernel)
+
+
+def test_the_choice_of_the_kernel(monkeypatch):
+    structures, model = Structures.from_ase([crystal(np.random.default_rng(9), 3)]), library(SPECIES, SMALL)
+    with pytest.raises(ValueError, match='`kernel` must be "auto"'):
+        kernels.evaluate(structures, model, kernel="fortran")
+    with pytest.raises(ValueError, match='runs on "cpu"'):
+        kernels.evaluate(structures, model, kernel="compiled", device="cuda")
+    monkeypatch.setattr(compiled, "_density", None)
+    assert kernels.available() == ("torch",)
+    with pytest.raises(RuntimeError, match="it was not built"):
+        kernels.evaluate(structures, model, kernel="compiled")
+    same_bits(kernels.evaluate(structures, model), kernels.evaluate(structures, model, kernel="torch"))
