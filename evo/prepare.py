@@ -21,8 +21,9 @@ from evo.progress import Progress
 from evo.reference import ReferenceUnavailable, open_reference
 from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
 from evo.settings import ReferenceSection, Settings
-from potentials.library import Library, Recipe
+from potentials.library import Library
 from potentials.network import Shape
+from potentials.recipe import Recipe
 from potentials.units import EV_PER_A3_PER_GPA
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potentials.environments import Environments
-from potentials.network import Shape, StratumParameters, fold
+from potentials.network import StratumParameters, fold
 from potentials.potential import Potential
+from potentials.recipe import Recipe
 from potentials.stratum import Stratum
 
 FORMAT = 1
@@ -33,23 +34,6 @@ class LibraryError(ValueError):
     """A library that cannot be read, or is not what it was; the message names the file."""
 
     exit_code = 65
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """The architecture that every stratum of a library shares."""
-
-    shape: Shape = field(default_factory=lambda: Shape(cutoff=6.0, n_max=4, l_max=3, n_pair=8))
-    hidden: int = 10
-    members: int = 4
-    repulsion: bool = True  # screened nuclear repulsion as baseline
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Recipe:
-        return cls(Shape(**data["shape"]), data["hidden"], data["members"], data["repulsion"])
 
 
 @dataclass(frozen=True, eq=False)
