@@ -15,7 +15,7 @@ from ase import Atoms
 from deap import base
 
 from evo.cell import Space, counts_of
-from evo.create import prototype, random, symmetric
+from evo.create import random, symmetric
 from evo.operators.add_remove import add_remove
 from evo.operators.heredity import heredity
 from evo.operators.permutation import has_permutations, permutation
@@ -23,7 +23,6 @@ from evo.operators.rattle import rattle
 from evo.operators.strain import strain
 from evo.operators.superstructure import has_superstructures, superstructure
 from evo.operators.transmute import transmute
-from evo.packing import settle
 from evo.settings import OperatorWeights
 from evo.supercell import random_supercell
 
@@ -45,7 +44,7 @@ MOST_ATTEMPTS = 10  # operators drawn for one child before it is made at random
 NEAR = 0.5  # chance that a mate is sought among the nearest compositions
 N_NEAR = 5  # how many of the pool count as nearest
 SMALLER = 0.5  # chance that a crystal of a divisible composition is made small and multiplied
-FIRST_PHASES = ("fcc", "bcc", "hcp")  # with which every element begins, so that the hull has its corners at once
+FIRST_SIZES = (1, 2, 4)  # atoms of the crystals with which every element begins, so that the hull has its corners at once
 
 
 @dataclass(frozen=True)
@@ -95,11 +94,12 @@ def breed(
     """A crystal that the search allows, the name of the operator that made it, and the ids of its parents.
 
     An operator is drawn by weight, then its parents; after MOST_ATTEMPTS without a child it is made from nothing. In
-    the `first` chunk the slots begin with the elements themselves, in FIRST_PHASES, where the search allows an
-    element.
+    the `first` chunk the slots begin with random crystals of the elements themselves, in FIRST_SIZES.
     """
-    if first and (corners := toolbox.elements()) and slot < len(corners):
-        return corners[slot].copy(), "prototype", ()
+    if first and slot < len(corners := toolbox.elements()):
+        child = toolbox.create(rng, "symmetric", counts=corners[slot])
+        if child is not None:
+            return child, "symmetric", ()
     for _ in range(MOST_ATTEMPTS):
         name = toolbox.pick(rng, len(pool))
         if name is None:
@@ -162,8 +162,10 @@ def _gap(one: Parent, other: Parent) -> float:
     return 0.5 * sum(abs(shares[0].get(z, 0.0) - shares[1].get(z, 0.0)) for z in {*shares[0], *shares[1]})
 
 
-def _create(rng: np.random.Generator, name: str, space: Space) -> Atoms | None:
-    counts = space.sample_counts(rng)
+def _create(
+    rng: np.random.Generator, name: str, space: Space, counts: Mapping[int, int] | None = None
+) -> Atoms | None:
+    counts = space.sample_counts(rng) if counts is None else counts
     divisor = int(np.gcd.reduce(list(counts.values())))
     if space.formula is not None and divisor > 1 and rng.random() < SMALLER:
         # a fixed Cu4Pd4 may be B2 four times over, which no search among primitive cells of eight atoms meets
@@ -189,9 +191,6 @@ def _fallback(rng: np.random.Generator, space: Space) -> tuple[Atoms, str]:
     return random.sparse(rng, counts, space), "random"
 
 
-def _corners(space: Space) -> list[Atoms]:
-    """Every element in every one of the FIRST_PHASES whose cell the search allows."""
-    phases = {z: dict(prototype.prototypes((z,))) for z in space.elements}
-    named = [(kind, z) for kind in FIRST_PHASES for z in space.elements]
-    crystals = [atoms for kind, z in named for name, atoms in phases[z].items() if name.split()[0] == kind]
-    return [settled for atoms in crystals if (settled := settle(atoms, space)) is not None]
+def _corners(space: Space) -> list[dict[int, int]]:
+    """Counts of every element alone in every one of the FIRST_SIZES that the search allows."""
+    return [{z: n} for n in FIRST_SIZES for z in space.elements if space.allows({z: n})]
