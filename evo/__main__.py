@@ -131,7 +131,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from evo.job import read_notes
+    from evo.notes import read_notes
 
     notes = read_notes(options.directory)
     if options.json:
@@ -142,7 +142,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _results(options: argparse.Namespace) -> int:
-    from evo.job import read_notes
+    from evo.notes import read_notes
     from evo.report.phases import from_json, table
 
     rows = read_notes(options.directory)["phases"]
@@ -151,7 +151,7 @@ def _results(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from evo.job import read_notes
+    from evo.notes import read_notes
     from evo.report.export import write
     from evo.report.phases import from_json
 

@@ -18,7 +18,7 @@ from evo.progress import Progress
 from evo.report import export, phases
 from evo.settings import Settings, SettingsError, load
 from evo.software import versions
-from evo.store import Store, StoreError
+from evo.store import Store
 
 EXIT_FINISHED, EXIT_DRAINED = 0, 75
 EXTENSIBLE = {"search.chunks"}  # may change between two runs: a longer campaign begins like the shorter one
@@ -31,6 +31,7 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
     store = Store(directory / "out" / "campaign.sqlite", writer=True)
     try:
         _compare(store, settings)
+        _write_resolved(directory / "out" / "resolved.json", store)
         campaign = Campaign(settings, directory, Desk(store, pool, stop), accept_library=accept_library)
         show = _Display(quiet)
         try:
@@ -47,20 +48,6 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         show.end()
         _finish(directory / "out", campaign)
         return EXIT_FINISHED
-    finally:
-        store.close()
-
-
-def read_notes(directory: Path) -> dict[str, Any]:
-    """What the last step of the campaign left for readers: "progress", "line", "phases"."""
-    load(directory / "campaign.toml")
-    store = Store(directory / "out" / "campaign.sqlite", writer=False)
-    try:
-        found = store.note("state")
-        if found is None:
-            raise StoreError(f"{directory}: nothing is finished yet; ask again after the first step")
-        state: dict[str, Any] = json.loads(found)
-        return state
     finally:
         store.close()
 
@@ -142,6 +129,12 @@ def _compare(store: Store, settings: Settings) -> None:
     store.set_note("settings", settings.model_dump_json())
     if store.note("software") is None:
         store.set_note("software", json.dumps(versions()))
+
+
+def _write_resolved(path: Path, store: Store) -> None:
+    """Settings with all defaults and the software, beside the results, for people."""
+    notes = {name: json.loads(store.note(name) or "null") for name in ("settings", "software")}
+    path.write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

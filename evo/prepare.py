@@ -74,7 +74,7 @@ def space_of(settings: Settings) -> Space:
     """The compositions, sizes and distances that the search may visit."""
     system = settings.system
     formula = formula_counts(system.formula) if system.formula else None
-    n_atoms = (sum(formula.values()), sum(formula.values())) if formula else tuple(system.atoms)
+    n_atoms = (sum(formula.values()), sum(formula.values())) if formula else system.atoms
     return Space(
         elements=tuple(int(atomic_numbers[s]) for s in system.elements),
         n_atoms=n_atoms,
