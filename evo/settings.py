@@ -110,7 +110,7 @@ class SearchSection(Section):
     tournament: Count = Field(3, description="parents compete by enthalpy above the hull")
     symmetric_start: int = Field(4, ge=0, description="first chunks that are made of random crystals alone")
     duplicate_distance: Positive = Field(0.01, description="fingerprints closer than this are one crystal")
-    operators: OperatorWeights = Field(default_factory=OperatorWeights)  # type: ignore[arg-type]
+    operators: OperatorWeights = Field(default_factory=OperatorWeights)
 
 
 class RelaxSection(Section):
@@ -174,15 +174,15 @@ class NetworkSection(Section):
 class Settings(Section):
     """All of campaign.toml."""
 
-    campaign: CampaignSection = Field(default_factory=CampaignSection)  # type: ignore[arg-type]
+    campaign: CampaignSection = Field(default_factory=CampaignSection)
     system: SystemSection
-    seeds: SeedsSection = Field(default_factory=SeedsSection)  # type: ignore[arg-type]
-    search: SearchSection = Field(default_factory=SearchSection)  # type: ignore[arg-type]
-    relax: RelaxSection = Field(default_factory=RelaxSection)  # type: ignore[arg-type]
-    gate: GateSection = Field(default_factory=GateSection)  # type: ignore[arg-type]
-    reference: ReferenceSection = Field(default_factory=ReferenceSection)  # type: ignore[arg-type]
-    bootstrap: BootstrapSection = Field(default_factory=BootstrapSection)  # type: ignore[arg-type]
-    network: NetworkSection = Field(default_factory=NetworkSection)  # type: ignore[arg-type]
+    seeds: SeedsSection = Field(default_factory=SeedsSection)
+    search: SearchSection = Field(default_factory=SearchSection)
+    relax: RelaxSection = Field(default_factory=RelaxSection)
+    gate: GateSection = Field(default_factory=GateSection)
+    reference: ReferenceSection = Field(default_factory=ReferenceSection)
+    bootstrap: BootstrapSection = Field(default_factory=BootstrapSection)
+    network: NetworkSection = Field(default_factory=NetworkSection)
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
