@@ -1,283 +1,234 @@
-"""Library: strata on disk, one file per version, each with its hash, what it stands on, and what it cost.
+"""Library: a directory with one file per stratum version and an index; strata are added, never changed.
 
-A directory with library.json (recipe, versions, which are current) and NAME.vNNNN.npz for every version of every stratum:
-arrays without pickle, and a JSON text of everything else. A file that exists is never written again.
+library.json         recipe, current version of each stratum, every version with its hashes
+CuPd.v0002.npz       parameters of the stratum {Cu, Pd}, second version
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from potentials.environments import Environments
-from potentials.network import StratumParameters, fold
-from potentials.potential import Potential
+from potentials.network import fold
+from potentials.potential import Potential, resolve_device
 from potentials.recipe import Recipe
 from potentials.stratum import Stratum
+from potentials.stratum_file import FORMAT, LibraryError, TrainedStratum, pack, unpack, write_atomically
 
-FORMAT = 1
-Arrays = dict[str, NDArray[Any]]
+__all__ = ["Library", "LibraryError", "Recipe", "TrainedStratum"]
 
-
-class LibraryError(ValueError):
-    """A library that cannot be read, or is not what it was; the message names the file."""
-
-    exit_code = 65
+INDEX = "library.json"
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedStratum:
-    """One stratum as training made it."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of `Library.describe()`."""
 
-    parameters: StratumParameters
-    environments: Mapping[int, Environments]  # by atomic number
-    parents: Mapping[str, str]  # name -> content hash of every stratum below that it was trained on
-    about: Mapping[str, Any]  # data hash, method of the labels, errors, counts, CPU seconds: not part of the hash
-
-    @property
-    def stratum(self) -> Stratum:
-        return self.parameters.stratum
-
-    def arrays(self) -> Arrays:
-        """Everything that its energies depend on, and the environments."""
-        p = self.parameters
-        found: Arrays = {}
-        for z in p.stratum.numbers:
-            found |= {f"columns.{z}": p.columns[z], f"scale.{z}": p.scale[z], f"scale_shift.{z}": p.scale_shift[z]}
-            found |= {
-                f"environments.{z}": self.environments[z].points,
-                f"distance.{z}": np.array(self.environments[z].distance),
-            }
-        if p.stratum.order == 1:
-            assert p.biases is not None and p.outputs is not None and p.shifts is not None
-            found |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
-        return found
-
-    def content_hash(self) -> str:
-        """64 hex digits of the arrays and of the parents; CPU seconds and remarks do not count."""
-        return _content_hash(self.stratum, self.arrays(), self.parents)
+    stratum: str
+    version: int
+    n_parameters: int  # that belong to it, of one member
+    n_total: int  # with those of all its subsets
+    n_data: int
+    errors: Mapping[str, float]  # eV/atom and eV/Å, RMSE in training and held out
+    seconds: float  # CPU, labels and training
 
 
 class Library:
-    """A directory of strata. Open it with `open` or `create`."""
+    """The strata trained so far. Files are read when asked for, and verified each time."""
 
     def __init__(self, path: Path, index: dict[str, Any]) -> None:
         self.path = path
-        self.recipe = Recipe.from_json(index["recipe"])
         self._index = index
-        self._loaded: dict[tuple[str, int], TrainedStratum] = {}
+        self.recipe = Recipe.from_json(index["recipe"])
 
     @classmethod
     def create(cls, path: str | Path, recipe: Recipe) -> Library:
-        """A new, empty library."""
+        """A new, empty library in this directory, which is made if need be."""
         path = Path(path)
-        if (path / "library.json").exists():
-            raise LibraryError(f"{path} is a library already; open it, or choose another directory")
-        library = cls(path, {"format": FORMAT, "recipe": recipe.to_json(), "strata": {}, "current": {}})
+        if (path / INDEX).exists():
+            raise LibraryError(f"{path} holds a library already; open it, or choose another directory")
         path.mkdir(parents=True, exist_ok=True)
+        library = cls(path, {"format": FORMAT, "recipe": recipe.to_json(), "strata": {}})
         library._write_index()
         return library
 
     @classmethod
     def open(cls, path: str | Path) -> Library:
-        """The library in this directory."""
-        file = Path(path) / "library.json"
+        """The library in this directory; LibraryError when there is none that can be read."""
+        index = Path(path) / INDEX
         try:
-            index = json.loads(file.read_text(encoding="utf-8"))
-            if index["format"] != FORMAT:
-                raise LibraryError(f"{file} has format {index['format']}, this version reads {FORMAT}")
-            return cls(Path(path), index)
+            content = json.loads(index.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise LibraryError(f"{index} has format {content['format']}, this version reads {FORMAT}")
+            _check_index(content)
+            return cls(Path(path), content)
         except FileNotFoundError:
-            raise LibraryError(f"{path} is no library: it has no library.json") from None
-        except (ValueError, KeyError, TypeError) as error:
+            raise LibraryError(f"{index} is not there; {path} holds no library") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, LibraryError):
                 raise
-            raise LibraryError(f"{file} cannot be read: {error}") from None
+            raise LibraryError(f"{index} is damaged ({type(error).__name__}); restore it from a copy") from None
 
     def copy(self, path: str | Path) -> Library:
-        """The same library in another directory, which must not be one yet."""
-        if (Path(path) / "library.json").exists():
-            raise LibraryError(f"{path} is a library already; choose another directory")
-        shutil.copytree(self.path, path, dirs_exist_ok=True)
-        return Library.open(path)
+        """The same library in another directory, which must not hold one."""
+        target = Path(path)
+        if (target / INDEX).exists():
+            raise LibraryError(f"{target} holds a library already; choose another directory")
+        target.mkdir(parents=True, exist_ok=True)
+        for name, entry in self._index["strata"].items():
+            for version in entry["versions"]:
+                shutil.copyfile(self.path / _file(name, int(version)), target / _file(name, int(version)))
+        copied = Library(target, json.loads(json.dumps(self._index)))
+        copied._write_index()
+        return copied
 
     def strata(self) -> list[Stratum]:
-        """Those that have a current version, in canonical order."""
-        return sorted((Stratum.parse(name) for name in self._index["current"]), key=Stratum.sort_key)
+        """Those that have a version, canonical order."""
+        return sorted((Stratum.parse(name) for name in self._index["strata"]), key=Stratum.sort_key)
 
     def versions(self) -> dict[str, int]:
-        """Name -> current version."""
-        return {s.name: int(self._index["current"][s.name]) for s in self.strata()}
+        """The current version of each stratum, canonical order."""
+        return {s.name: int(self._index["strata"][s.name]["current"]) for s in self.strata()}
 
-    def content_hash(self, name: str, version: int) -> str:
-        try:
-            return str(self._index["strata"][name][str(version)])
-        except KeyError:
-            raise LibraryError(f"{self.path} has no version {version} of {name}") from None
+    def content(self, name: str, version: int) -> str:
+        """The content hash of a stratum version."""
+        return str(self._entry(name, version)["content"])
 
     def version(self, versions: Mapping[str, int] | None = None) -> str:
-        """The method of a potential with these versions (the current ones if None): "nn:" and 12 hex digits."""
+        """ "nn:" and 12 hex digits that stand for these strata (the current ones) and the recipe."""
         chosen = self.versions() if versions is None else versions
-        hashes = [f"{name} {self.content_hash(name, v)}" for name, v in sorted(chosen.items())]
-        text = json.dumps([self.recipe.to_json(), hashes], sort_keys=True)
+        hashes = [[name, self.content(name, v)] for name, v in sorted(chosen.items())]
+        recipe = {k: v for k, v in self.recipe.to_json().items() if k != "fitting"}
+        text = json.dumps([FORMAT, recipe, hashes], sort_keys=True)
         return "nn:" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def add(self, trained: TrainedStratum) -> int:
-        """Keep this stratum as a new version, and return its number; the same content keeps its number.
+    def stratum(self, stratum: Stratum, version: int | None = None) -> TrainedStratum:
+        """A stratum as it was added; the current version unless another is named."""
+        name = stratum.name
+        number = self.versions().get(name, 0) if version is None else version
+        entry, path = self._entry(name, number), self.path / _file(name, number)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise LibraryError(f"{path} cannot be read: {error.strerror}; restore it from a copy") from None
+        if hashlib.sha256(data).hexdigest() != entry["file"]:
+            raise LibraryError(f"{path} is damaged (its bytes have another hash); restore it from a copy")
+        trained = unpack(data, str(path))
+        if trained.stratum != stratum or trained.content_hash() != entry["content"]:
+            raise LibraryError(f"{path} is not the file that {INDEX} lists; restore both from one copy")
+        return trained
 
-        The first version of a stratum becomes current by itself, later ones by `adopt`.
-        """
+    def add(self, trained: TrainedStratum) -> int:
+        """Make this the current version of its stratum and return its number; one that is there already is not made twice."""
         name, content = trained.stratum.name, trained.content_hash()
-        known = self._index["strata"].setdefault(name, {})
-        for version, there in known.items():
-            if there == content:
-                return int(version)
         for parent, parent_hash in trained.parents.items():
-            if parent_hash not in self._index["strata"].get(parent, {}).values():
-                raise LibraryError(f"{name} was trained on a {parent} that {self.path} does not have; add that first")
-        number = max(map(int, known), default=0) + 1
-        _write_atomically(self._file(name, number), _packed(trained))
-        known[str(number)] = content
-        self._index["current"].setdefault(name, number)
+            known = self._index["strata"].get(parent, {"versions": {}})["versions"].values()
+            if parent_hash not in {v["content"] for v in known}:
+                raise LibraryError(f"{name} was trained on a {parent} that {self.path} does not hold; train it again")
+        self._check_shape(trained)
+        entry = self._index["strata"].setdefault(name, {"current": 0, "versions": {}})
+        same = [int(v) for v, e in entry["versions"].items() if e["content"] == content]
+        number = same[0] if same else 1 + max((int(v) for v in entry["versions"]), default=0)
+        if not same:
+            data = pack(trained, self.recipe.to_json())
+            write_atomically(self.path / _file(name, number), data)
+            entry["versions"][str(number)] = {
+                "content": content,
+                "file": hashlib.sha256(data).hexdigest(),
+                "parents": dict(trained.parents),
+                "n_parameters": trained.n_parameters,
+                "metadata": dict(trained.metadata),
+            }
+        entry["current"] = number
         self._write_index()
         return number
 
-    def adopt(self, versions: Mapping[str, int]) -> None:
-        """Make these versions the current ones."""
-        for name, number in versions.items():
-            self.content_hash(name, number)
-        current = {**self._index["current"], **versions}
-        if current != self._index["current"]:
-            self._index["current"] = current
-            self._write_index()
+    def assemble(
+        self, stratum: Stratum, *, versions: Mapping[str, int] | None = None, device: str = "auto"
+    ) -> Potential:
+        """The Potential of these elements from every subset that exists, at these versions (default: the current ones).
 
-    def stratum(self, name: str, version: int | None = None) -> TrainedStratum:
-        """This stratum as it is on disk, checked against its hash."""
-        number = self.versions().get(name, 0) if version is None else version
-        expected = self.content_hash(name, number)
-        if (name, number) not in self._loaded:
-            self._loaded[name, number] = _unpacked(self._file(name, number), Stratum.parse(name), expected)
-        return self._loaded[name, number]
-
-    def assemble(self, stratum: Stratum, versions: Mapping[str, int] | None = None, device: str = "cpu") -> Potential:
-        """The potential of these elements: every subset that exists; elements themselves must."""
+        Missing pairs and triples contribute nothing; a missing element is an error, and so is a stratum that was
+        trained on another version of one below it.
+        """
         chosen = self.versions() if versions is None else dict(versions)
-        parts = {s: self.stratum(s.name, chosen[s.name]) for s in stratum.subsets() if s.name in chosen}
-        lacking = [s.name for s in stratum.subsets() if s.order == 1 and s not in parts]
-        if lacking:
-            raise LibraryError(f"{self.path} has no {', '.join(lacking)}; train them first: potentials train")
-        parameters = {s: t.parameters for s, t in parts.items()}
-        return Potential(
-            model=fold(self.recipe.shape, stratum.numbers, list(parameters.values()), self.recipe.repulsion),
-            stratum=stratum,
-            method=self.version({s.name: chosen[s.name] for s in parts}),
-            parameters=parameters,
-            environments={s: t.environments for s, t in parts.items()},
-            device=_device(device),
-        )
+        names = [s.name for s in stratum.subsets() if s.name in chosen]
+        missing = [s for s in stratum.symbols if s not in names]
+        if missing:
+            raise LibraryError(f"{self.path} has no stratum {', '.join(missing)}; train it first")
+        used = {name: chosen[name] for name in names}
+        self._check_parents(used)
+        loaded = [self.stratum(Stratum.parse(name), number) for name, number in used.items()]
+        model = fold(self.recipe.shape, stratum.numbers, [t.parameters for t in loaded], self.recipe.repulsion)
+        environments = {t.stratum: t.environments for t in loaded}
+        return Potential(model, stratum, self.version(used), environments, resolve_device(device))
 
-    def describe(self) -> list[dict[str, Any]]:
-        """One row per current stratum: name, version, parameters (own and of all it needs), and what is known about it."""
-        sizes = {s: _n_parameters(self.stratum(s.name)) for s in self.strata()}
-        return [
-            {
-                "stratum": s.name,
-                "version": self.versions()[s.name],
-                "hash": self.content_hash(s.name, self.versions()[s.name])[:12],
-                "own_parameters": sizes[s],
-                "all_parameters": sum(sizes.get(t, 0) for t in s.subsets()),
-                **self.stratum(s.name).about,
-            }
-            for s in self.strata()
-        ]
+    def describe(self) -> list[Row]:
+        """The current version of each stratum, canonical order."""
+        rows, counts = [], {n: int(self._entry(n, v)["n_parameters"]) for n, v in self.versions().items()}
+        for stratum in self.strata():
+            number = self.versions()[stratum.name]
+            entry = self._entry(stratum.name, number)
+            data = entry["metadata"]
+            rows.append(
+                Row(
+                    stratum=stratum.name,
+                    version=number,
+                    n_parameters=int(entry["n_parameters"]),
+                    n_total=sum(counts.get(s.name, 0) for s in stratum.subsets()),
+                    n_data=int(data.get("n_data", 0)),
+                    errors=dict(data.get("errors", {})),
+                    seconds=float(data.get("seconds_labels", 0.0)) + float(data.get("seconds_training", 0.0)),
+                )
+            )
+        return rows
 
-    def _file(self, name: str, version: int) -> Path:
-        return self.path / f"{name}.v{version:04d}.npz"
+    def _entry(self, name: str, version: int) -> dict[str, Any]:
+        versions = self._index["strata"].get(name, {"versions": {}})["versions"]
+        if str(version) not in versions:
+            have = ", ".join(versions) or "none"
+            raise LibraryError(f"{self.path} has no version {version} of {name} (there are: {have})")
+        return dict(versions[str(version)])
+
+    def _check_parents(self, used: Mapping[str, int]) -> None:
+        for name, number in used.items():
+            for parent, content in self._entry(name, number)["parents"].items():
+                if parent not in used or self.content(parent, used[parent]) != content:
+                    raise LibraryError(
+                        f"{name} version {number} in {self.path} was trained on another version of {parent}; train {name} again"
+                    )
+
+    def _check_shape(self, trained: TrainedStratum) -> None:
+        shape, order = self.recipe.shape, trained.stratum.order
+        expected = (self.recipe.members, shape.block_size(order), self.recipe.hidden)
+        for z, columns in trained.parameters.columns.items():
+            if columns.shape != expected:
+                raise LibraryError(
+                    f"`columns` of {trained.stratum.name} for centre {z} must have shape {expected} by the recipe of "
+                    f"{self.path}, got {columns.shape}"
+                )
 
     def _write_index(self) -> None:
-        _write_atomically(self.path / "library.json", (json.dumps(self._index, indent=1) + "\n").encode())
+        text = json.dumps(self._index, indent=1, sort_keys=True, allow_nan=False)
+        write_atomically(self.path / INDEX, text.encode())
 
 
-def _n_parameters(trained: TrainedStratum) -> int:
-    """Adjustable parameters of one committee member."""
-    p = trained.parameters
-    count = sum(int(np.prod(c.shape[1:])) for c in p.columns.values())
-    if p.biases is not None and p.outputs is not None:
-        count += p.biases.shape[1] + p.outputs.shape[1] + 1
-    return count
+def _file(name: str, version: int) -> str:
+    return f"{name}.v{version:04d}.npz"
 
 
-def _content_hash(stratum: Stratum, arrays: Arrays, parents: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps([FORMAT, stratum.name, sorted(parents.items())]).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name], dtype="<f8")
-        digest.update(f"{name} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def _packed(trained: TrainedStratum) -> bytes:
-    text = json.dumps({"format": FORMAT, "parents": dict(trained.parents), "about": dict(trained.about)})
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, metadata=np.array(text), **trained.arrays())
-    return buffer.getvalue()
-
-
-def _unpacked(file: Path, stratum: Stratum, expected: str) -> TrainedStratum:
-    try:
-        with np.load(file, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-        metadata = json.loads(str(arrays.pop("metadata")))
-        found = _content_hash(stratum, arrays, metadata["parents"])
-    except FileNotFoundError:
-        raise LibraryError(f"{file} is missing; put it back from a copy") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise LibraryError(f"{file} is damaged ({error}); put it back from a copy") from None
-    if found != expected:
-        raise LibraryError(f"{file} is not what library.json says (hash {found[:12]}, expected {expected[:12]})")
-    by_centre = {z: str(z) for z in stratum.numbers}
-    parameters = StratumParameters(
-        stratum,
-        scale_shift={z: arrays[f"scale_shift.{k}"] for z, k in by_centre.items()},
-        scale={z: arrays[f"scale.{k}"] for z, k in by_centre.items()},
-        columns={z: arrays[f"columns.{k}"] for z, k in by_centre.items()},
-        biases=arrays.get("biases"),
-        outputs=arrays.get("outputs"),
-        shifts=arrays.get("shifts"),
-    )
-    environments = {
-        z: Environments(arrays[f"environments.{k}"], float(arrays[f"distance.{k}"])) for z, k in by_centre.items()
-    }
-    return TrainedStratum(parameters, environments, metadata["parents"], metadata["about"])
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """The whole file or nothing, also when the power fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _device(wanted: str) -> str:
-    """ "cuda" or "cpu"; "auto" is CUDA where there is a driver and torch can use it."""
-    if wanted != "auto":
-        return wanted
-    if not Path("/dev/nvidiactl").exists():  # torch takes seconds to import, so look first
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _check_index(content: dict[str, Any]) -> None:
+    """KeyError, TypeError or ValueError where the index is not one."""
+    Recipe.from_json(content["recipe"])
+    for name, entry in content["strata"].items():
+        Stratum.parse(name)
+        if str(entry["current"]) not in entry["versions"]:
+            raise ValueError(name)
+        for version in entry["versions"].values():
+            for key in ("content", "file", "parents", "n_parameters", "metadata"):
+                version[key]

@@ -1,0 +1,155 @@
+"""One stratum version on disk: an npz archive without pickles, arrays and one JSON text, checked by SHA-256 when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potentials.environments import Environments
+from potentials.network import StratumParameters
+from potentials.stratum import Stratum
+
+FORMAT = 1
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of every archive member: equal contents are equal bytes
+Arrays = dict[str, NDArray[Any]]
+
+
+class LibraryError(ValueError):
+    """A library or one of its files that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedStratum:
+    """What training yields: parameters, the surroundings they know, and where they come from."""
+
+    parameters: StratumParameters
+    environments: Environments
+    parents: Mapping[str, str]  # content hash of every lower stratum they were trained on, by name
+    metadata: Mapping[str, Any]  # method, n_data, data hash, errors, CPU seconds, lowest eV/atom
+
+    @property
+    def stratum(self) -> Stratum:
+        return self.parameters.stratum
+
+    @property
+    def members(self) -> int:
+        return len(next(iter(self.parameters.columns.values())))
+
+    @property
+    def n_parameters(self) -> int:
+        """Of one committee member."""
+        p = self.parameters
+        own = sum(c[0].size for c in p.columns.values())
+        return own + sum(x[0].size for x in (p.biases, p.outputs, p.shifts) if x is not None)
+
+    def arrays(self) -> Arrays:
+        """Everything that decides a prediction or a grade."""
+        p, e = self.parameters, self.environments
+        named: Arrays = {}
+        for z in self.stratum.numbers:
+            named |= {f"shift.{z}": p.scale_shift[z], f"scale.{z}": p.scale[z], f"columns.{z}": p.columns[z]}
+            named |= {f"environment_shift.{z}": e.shift[z], f"environment_scale.{z}": e.scale[z]}
+            named |= {f"environments.{z}": e.points[z], f"edge.{z}": np.array(e.edge[z])}
+        if p.biases is not None and p.outputs is not None and p.shifts is not None:
+            named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
+        return named
+
+    def content_hash(self) -> str:
+        """SHA-256 over names, types, shapes and bytes of the arrays, and over the parents' hashes."""
+        digest = hashlib.sha256(json.dumps([FORMAT, dict(self.parents)], sort_keys=True).encode())
+        for name, array in sorted(self.arrays().items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def pack(trained: TrainedStratum, recipe: Mapping[str, Any]) -> bytes:
+    """The bytes of the file; the same content gives the same bytes."""
+    header = {
+        "format": FORMAT,
+        "stratum": trained.stratum.name,
+        "elements": list(trained.stratum.symbols),
+        "order": trained.stratum.order,
+        "content": trained.content_hash(),
+        "parents": dict(trained.parents),
+        "recipe": dict(recipe),
+        **trained.metadata,
+    }
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)
+        for name, array in [("metadata", text), *sorted(trained.arrays().items())]:
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", EPOCH), member.getvalue())
+    return stream.getvalue()
+
+
+def unpack(data: bytes, name: str) -> TrainedStratum:
+    """The stratum in these bytes; LibraryError naming the file when they are not what was written."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays: Arrays = {k: archive[k] for k in archive.files}
+        header = json.loads(arrays.pop("metadata").tobytes())
+        if header["format"] != FORMAT:
+            raise LibraryError(f"{name} has format {header['format']}, this version reads {FORMAT}; update the package")
+        trained = _assemble(header, arrays)
+    except LibraryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damaged bytes raise whatever they happen to spell
+        raise LibraryError(f"{name} is damaged ({type(error).__name__}); restore it from a copy") from None
+    if trained.content_hash() != header["content"]:
+        raise LibraryError(f"{name} is damaged (its content has another hash); restore it from a copy")
+    return trained
+
+
+def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
+    stratum = Stratum.parse(header["stratum"])
+
+    def by_element(name: str) -> dict[int, NDArray[Any]]:
+        return {z: arrays[f"{name}.{z}"] for z in stratum.numbers}
+
+    parameters = StratumParameters(
+        stratum,
+        by_element("shift"),
+        by_element("scale"),
+        by_element("columns"),
+        arrays.get("biases"),
+        arrays.get("outputs"),
+        arrays.get("shifts"),
+    )
+    edges = {z: float(a) for z, a in by_element("edge").items()}
+    environments = Environments(
+        by_element("environment_shift"), by_element("environment_scale"), by_element("environments"), edges
+    )
+    own = ("format", "stratum", "elements", "order", "content", "parents", "recipe")
+    metadata = {k: v for k, v in header.items() if k not in own}
+    return TrainedStratum(parameters, environments, header["parents"], metadata)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """All of it or nothing, also when the machine stops in between."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
