@@ -5,15 +5,10 @@
 
 #include "density.h"
 #include "harmonics.h"
-#include "lattice.h"
+#include "neighbours.h"
 #include "simd.h"
 
 namespace outcrop {
-
-// Blocks first..last of neighbours of one element (or of one atom).
-struct Group {
-  int kind, first, last, neighbours;
-};
 
 // N radial functions at least, angular order up to L.
 template <int N, int L>

@@ -1,10 +1,9 @@
-// One crystal as the kernel sees it: its elements, its atoms sorted by element, its lattice, the shell of each atom.
+// One crystal as the kernel sees it: its elements, its atoms sorted by element, its lattice, the plans of its features.
 #pragma once
 
 #include <cmath>
 #include <vector>
 
-#include "centre.h"
 #include "layout.h"
 #include "lattice.h"
 
@@ -20,7 +19,6 @@ struct Crystal {
   std::vector<int> kinds;     // (n_atoms,) place in `elements`
   std::vector<int> order;     // atoms by kind
   std::vector<Plan> plans;    // by kind
-  std::int64_t budget;        // lines of images left to visit
 
   Crystal(const Batch& batch, std::int64_t c, const Shape& shape, int n_species)
       : n_atoms(static_cast<int>(batch.offsets[c + 1] - batch.offsets[c])),
@@ -31,7 +29,6 @@ struct Crystal {
     periodic_everywhere = lattice.rank == 3;
     sound = lattice.sound;
     for (int x = 0; x < 3 * n_atoms; ++x) sound = sound && std::isfinite(positions[x]);
-    budget = MOST_LINES + 64 * std::int64_t(n_atoms) * n_atoms;
     const std::int64_t* own = batch.kinds + batch.offsets[c];
     for (int i = 0; i < n_atoms; ++i) present[own[i]] = 1;
     std::vector<int> place(n_species, -1);
@@ -48,28 +45,6 @@ struct Crystal {
   }
 
   int n_kinds() const { return static_cast<int>(elements.size()); }
-
-  // The neighbours of atom i in groups padded to whole blocks: a group for every element or, when `by_atom`, for every
-  // atom, in the order of `order`. False when the crystal cannot be searched.
-  bool surround(int i, double cutoff, bool by_atom, Shell& shell, std::vector<Group>& groups) {
-    shell.clear();
-    groups.clear();
-    for (int at = 0; at < n_atoms; ++at) {
-      const int j = order[at];
-      if (at == 0 || by_atom || kinds[j] != groups.back().kind)
-        groups.push_back({kinds[j], shell.count / WIDTH, shell.count / WIDTH, 0});
-      const double bond[3] = {positions[3 * j] - positions[3 * i], positions[3 * j + 1] - positions[3 * i + 1],
-                              positions[3 * j + 2] - positions[3 * i + 2]};
-      const int before = shell.neighbours;
-      if (!add_images(lattice, cutoff, bond, i == j, j, shell, budget)) return false;
-      groups.back().neighbours += shell.neighbours - before;
-      if (at + 1 == n_atoms || by_atom || kinds[order[at + 1]] != kinds[j]) {
-        shell.pad(i, 0.5 * cutoff);
-        groups.back().last = shell.count / WIDTH;
-      }
-    }
-    return true;
-  }
 
   double volume() const {
     const double *a = cell, *b = cell + 3, *c = cell + 6;

@@ -25,16 +25,18 @@ struct Description {
   C around;
   Buffer<V> moments, raw, by_atom, by_strain;
   Buffer<double> f, sums_by_atom, sums_by_strain, columns;
+  Images images;
   std::vector<Group> groups, of_kind;
 
   Description(const Shape& s, int n) : shape(s), n_species(n), around(s) {}
 
   // table (n, D); slopes (n, D, 3 n + 9) or null
   void crystal(const Batch& batch, std::int64_t c, double* table, double* slopes) {
-    Crystal it(batch, c, shape, n_species);
+    const Crystal it(batch, c, shape, n_species);
     const std::size_t D = shape.features(n_species), n = it.n_atoms;
-    bool done = it.sound;
     around.shell.reserve(slopes ? it.n_atoms : it.n_kinds());
+    bool done = it.sound && images.list(it.lattice, it.positions, it.n_atoms, it.order, it.kinds, shape.cutoff,
+                                        slopes != nullptr);
     for (std::size_t i = 0; i < n && done; ++i)
       done = centre(it, static_cast<int>(i), table + i * D, slopes ? slopes + i * D * (3 * n + 9) : nullptr);
     if (done) return;
@@ -44,8 +46,8 @@ struct Description {
   }
 
  private:
-  bool centre(Crystal& it, int i, double* table, double* slopes) {
-    if (!it.surround(i, shape.cutoff, slopes != nullptr, around.shell, groups)) return false;
+  bool centre(const Crystal& it, int i, double* table, double* slopes) {
+    if (!around.shell.find(images, i, shape.cutoff, groups)) return false;
     around.prepare(groups.data(), static_cast<int>(groups.size()));
     of_kind.clear();  // the groups of atoms joined to groups of elements; padding inside counts for nothing
     for (const Group& g : groups) {

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "centre.h"
 #include "crystal.h"
 #include "network.h"
 #include "products.h"
@@ -38,13 +39,14 @@ struct Evaluation {
   Layer layer;
   Buffer<V> moments, back;
   Buffer<double> f, slope, energies;
+  Images images;
   std::vector<Group> groups;
 
   explicit Evaluation(const Network& n) : network(n), around(n.shape), layer(n) {}
 
   void crystal(const Batch& batch, std::int64_t c, const Results& results) {
     const std::int64_t first = batch.offsets[c];
-    Crystal crystal(batch, c, network.shape, network.n_species);
+    const Crystal crystal(batch, c, network.shape, network.n_species);
     double* members = results.members + c * network.members;
     double* stress = results.stresses + 9 * c;
     if (sweep(crystal, members, results.forces + 3 * first, stress, results.atomic + first)) return;
@@ -56,19 +58,22 @@ struct Evaluation {
   }
 
  private:
-  bool sweep(Crystal& crystal, double* members, double* forces, double* stress, double* atomic) {
+  bool sweep(const Crystal& crystal, double* members, double* forces, double* stress, double* atomic) {
     if (!crystal.sound) return false;
     const int n_kinds = crystal.n_kinds();
+    const double cutoff = network.shape.cutoff;
     V* const a = moments.need(n_kinds * Centre<N, L>::MOMENTS);
     V* const b = back.need(n_kinds * Centre<N, L>::MOMENTS);
     double* const own = energies.need(network.members);
     around.shell.reserve(n_kinds);
+    if (!images.list(crystal.lattice, crystal.positions, crystal.n_atoms, crystal.order, crystal.kinds, cutoff, false))
+      return false;
     for (int m = 0; m < network.members; ++m) members[m] = 0.0;
     for (int x = 0; x < 3 * crystal.n_atoms; ++x) forces[x] = 0.0;
     V virial[6] = {};
 
     for (int i = 0; i < crystal.n_atoms; ++i) {
-      if (!crystal.surround(i, network.shape.cutoff, false, around.shell, groups)) return false;
+      if (!around.shell.find(images, i, cutoff, groups)) return false;
       const int kind = crystal.kinds[i], element = crystal.elements[kind];
       const Plan& plan = crystal.plans[kind];
       around.prepare(groups.data(), n_kinds);
