@@ -10,6 +10,7 @@ import warnings
 from itertools import pairwise
 from math import factorial, pi, sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,10 +20,26 @@ from potentials.kernels.signature import ModelLike, ShapeLike, species_indices
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
 
+# Atoms at a time, some 100 kB each.
+PORTION = {"cpu": 2_000, "cuda": 30_000}
+
 
 def evaluate(structures: Structures, model: ModelLike, device: str = "cpu") -> Prediction:
     """Energies, forces and stresses of every crystal; NaN for a crystal which cannot be evaluated."""
     where = torch.device(device)
+    parts = [_evaluate(part, model, where) for part in _portions(structures, where)]
+    names = ("energies", "forces", "stresses", "member_energies", "atomic_energies")
+    return Prediction(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+def _portions(structures: Structures, where: torch.device) -> list[Structures]:
+    """The structures cut where a run of them reaches PORTION atoms; at least one portion."""
+    run = (structures.offsets[1:] - 1) // PORTION[where.type]
+    cuts = [0, *(np.flatnonzero(np.diff(run)) + 1).tolist(), len(structures)]
+    return [structures.select(range(a, b)) for a, b in pairwise(cuts)] if len(cuts) > 2 else [structures]
+
+
+def _evaluate(structures: Structures, model: ModelLike, where: torch.device) -> Prediction:
     kinds = torch.as_tensor(species_indices(structures, model.species), device=where)
     near = neighbours(structures, model.shape.cutoff, where)
     bonds = _bonds(structures, near).requires_grad_(True)
@@ -56,6 +73,11 @@ def evaluate(structures: Structures, model: ModelLike, device: str = "cpu") -> P
 def features(structures: Structures, shape: ShapeLike, species: tuple[int, ...], device: str = "cpu") -> list[Floats]:
     """Per crystal (n_c, D): the features of every atom; NaN for a crystal which cannot be evaluated."""
     where = torch.device(device)
+    tables = [_tables(part, shape, species, where) for part in _portions(structures, where)]
+    return [table for part in tables for table in part]
+
+
+def _tables(structures: Structures, shape: ShapeLike, species: tuple[int, ...], where: torch.device) -> list[Floats]:
     kinds = torch.as_tensor(species_indices(structures, species), device=where)
     near = neighbours(structures, shape.cutoff, where)
     found = _features(_bonds(structures, near), near, kinds, shape, species)
