@@ -159,3 +159,23 @@ def test_superstructures_reach_the_orderings_of_fcc() -> None:
     children = [superstructure(rng, [copper], space) for _ in range(400)]
     found = {(space_group(c), tuple(sorted(counts_of(c.numbers).values()))) for c in children if c is not None}
     assert {(123, (1, 1)), (166, (1, 1)), (221, (1, 3)), (139, (1, 3)), (139, (1, 2))} <= found
+
+
+def collapsed() -> Atoms:
+    return Atoms("Cu2Pd2", positions=np.full((4, 3), 0.3), cell=3.8 * np.eye(3), pbc=True)
+
+
+def flattened() -> Atoms:
+    return Atoms("CuPd", positions=[[0, 0, 0], [1, 1, 0.01]], cell=np.diag([9.0, 9.0, 0.05]), pbc=True)
+
+
+def blown_up() -> Atoms:
+    return Atoms("CuPd", positions=[[0, 0, 0], [30, 30, 30]], cell=60 * np.eye(3), pbc=True)
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("parent", [collapsed(), flattened(), blown_up()], ids=["collapsed", "flattened", "blown up"])
+def test_parents_that_no_relaxation_should_have_left(operator: Operator, parent: Atoms) -> None:
+    for seed in range(10):
+        check(operator(np.random.default_rng(seed), [parent, PARENTS[seed]], SPACE), SPACE)
+        check(operator(np.random.default_rng(seed), [PARENTS[seed], parent], SPACE), SPACE)
