@@ -44,7 +44,7 @@ MOST_ATTEMPTS = 10  # operators drawn for one child before it is made at random
 NEAR = 0.5  # chance that a mate is sought among the nearest compositions
 N_NEAR = 5  # how many of the pool count as nearest
 SMALLER = 0.5  # chance that a crystal of a divisible composition is made small and multiplied
-FIRST_SIZES = (1, 2, 4)  # atoms of the crystals with which every element begins, so that the hull has its corners at once
+FIRST_SIZES = (1, 2, 4)  # atoms of each element's first crystals, so that the hull has its corners at once
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,7 @@ def _gap(one: Parent, other: Parent) -> float:
     return 0.5 * sum(abs(shares[0].get(z, 0.0) - shares[1].get(z, 0.0)) for z in {*shares[0], *shares[1]})
 
 
-def _create(
-    rng: np.random.Generator, name: str, space: Space, counts: Mapping[int, int] | None = None
-) -> Atoms | None:
+def _create(rng: np.random.Generator, name: str, space: Space, counts: Mapping[int, int] | None = None) -> Atoms | None:
     counts = space.sample_counts(rng) if counts is None else counts
     divisor = int(np.gcd.reduce(list(counts.values())))
     if space.formula is not None and divisor > 1 and rng.random() < SMALLER:
