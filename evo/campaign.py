@@ -6,6 +6,7 @@ ranks and when it is cut and resumed anywhere (ARCHITECTURE.md, determinism).
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,9 @@ from potentials.units import EV_PER_A3_PER_GPA
 
 SINGLE_POINT_BATCH = 64  # crystals per task when the archive is brought to a new library
 RELAX_AGAIN = 32  # the best of the archive are relaxed again with a new library
-FINAL_ROUNDS = 6  # rounds of re-checks after the last chunk, at most
+FINAL_ROUNDS = 8  # rounds of re-checks after the last chunk, at most
+LEARNING_ROUNDS = 2  # of these, the first ones, after which strata are retrained
+FINAL_RELAXATIONS = 12  # phases for whose relaxation by the reference calls are kept back, up to a sixth of the budget
 _UNKNOWN = Energy("", float("nan"))  # holds the place of an energy until the single point is there
 
 
@@ -36,7 +39,7 @@ _UNKNOWN = Energy("", float("nan"))  # holds the place of an energy until the si
 class Round:
     """Something issued after one chunk that takes effect at a later one."""
 
-    due: int  # chunk number
+    due: float  # chunk number; infinite after the last chunk, when nothing else is waited for
     ids: list[str]
 
 
@@ -44,7 +47,7 @@ class Round:
 class Learning:
     """A retraining under way."""
 
-    due: int
+    due: float
     training: learn.Training
     steps: Iterator[list[str]]
     awaited: list[str] = field(default_factory=list)
@@ -68,6 +71,7 @@ class Campaign:
         self._stage = ""  # prefix of the keys of the final stage: a longer campaign asks them anew
         self._checks: deque[Round] = deque()
         self._learning: Learning | None = None
+        self._learns = True
         self._bred_with: dict[int, Relaxer] = {}
         self._known: Hull | None = None
         self._taken: set[str] = set()
@@ -144,7 +148,7 @@ class Campaign:
         reserve = self.settings.reference.max_calls // 3
         return min(self.settings.reference.per_round, left - reserve)
 
-    def _ask_reference(self, due: int, n: int) -> bool:
+    def _ask_reference(self, due: float, n: int) -> bool:
         """Issue a round of re-checks; False when nothing matters or the budget is spent."""
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or n <= 0:
             return False
@@ -163,7 +167,7 @@ class Campaign:
             self._checks.append(Round(due, [c.id for c in chosen]))
         return bool(chosen)
 
-    def _take_effect(self, chunk: int) -> None:
+    def _take_effect(self, chunk: float) -> None:
         """Reference results and retrained strata whose chunk has come (law 3)."""
         if self._learning is not None:
             self._advance(wait=self._learning.due <= chunk)
@@ -201,9 +205,9 @@ class Campaign:
 
     # ---- learning
 
-    def _learn_from(self, new: list[dict[str, Any]], due: int) -> None:
+    def _learn_from(self, new: list[dict[str, Any]], due: float) -> None:
         """Retrain the strata that the new labels show to be wrong, and those that stand on them."""
-        if self.ground.library is None or self._learning is not None:
+        if self.ground.library is None or self._learning is not None or not self._learns:
             return
         data = labels.dataset(new, self.ground.reference_method)
         missed = learn.erred(self._potential(), data) if len(data.structures) else []
@@ -249,7 +253,10 @@ class Campaign:
         new = network_relaxer(self.settings, self.ground.library, versions, self.ground.space)
         held_out = self._dataset().held_out()
         if not learn.no_worse(load_potential(new), self._potential(), held_out):
+            assert isinstance(self.relaxer, NetworkRelaxer)
+            self.ground.library.use(dict(self.relaxer.versions))
             return
+        self.ground.library.use(versions)
         self.relaxer = new
         members = self._single_points(self._key(f"points/{self.round}/archive"), list(self.archive.members.values()))
         energies = {c.id: c.energies[new.method] for c in members}
@@ -270,16 +277,16 @@ class Campaign:
 
     def _confirm(self) -> Iterator[Progress]:
         """Ask about what is still unconfirmed near the hull, then let the reference relax the phases of its hull."""
-        never = self.settings.search.chunks + 10**9
+        never = math.inf
         while self._checks or self._learning is not None:
             self._take_effect(never)
         self._stage = f"end{self.settings.search.chunks}/"
-        reserve = 0
-        if self.settings.reference.final_steps and self.ground.reference is not None:
-            reserve = min(self.settings.reference.max_calls // 6, 60)
+        reserve = min(self.settings.reference.max_calls // 6, FINAL_RELAXATIONS * self.settings.reference.final_steps)
         for n in range(FINAL_ROUNDS):
             left = self.settings.reference.max_calls - self.calls - reserve
-            if not self._ask_reference(0, min(self.settings.reference.per_round, left)):
+            # the last rounds only confirm: a library that changes always brings new candidates
+            self._learns = n < LEARNING_ROUNDS
+            if not self._ask_reference(math.inf, min(self.settings.reference.per_round, left)):
                 break
             while self._checks or self._learning is not None:
                 self._take_effect(never)

@@ -148,6 +148,16 @@ class Library:
         self._write_index()
         return number
 
+    def use(self, versions: Mapping[str, int]) -> None:
+        """Make these versions the current ones, for instance after newer ones have proved worse."""
+        for name, number in versions.items():
+            self._entry(name, number)
+        changed = {n: v for n, v in versions.items() if self._index["strata"][n]["current"] != v}
+        if changed:
+            for name, number in changed.items():
+                self._index["strata"][name]["current"] = number
+            self._write_index()
+
     def assemble(
         self, stratum: Stratum, *, versions: Mapping[str, int] | None = None, device: str = "auto"
     ) -> Potential:

@@ -11,7 +11,7 @@ from evo.symmetry import symbol
 
 STABLE = "stable"  # on the reference's hull: the reference has confirmed it
 UNCONFIRMED = "unconfirmed"  # on the network's hull, the reference has not been asked
-REFUTED = "refuted"  # on the network's hull, but not on the reference's
+METASTABLE = "metastable"  # on the network's hull, above the reference's
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def phases(campaign: Campaign) -> list[Phase]:
                 space_group=symbol(c.space_group),
                 space_group_number=c.space_group,
                 n_atoms=c.n_atoms,
-                status=STABLE if i in on_reference else UNCONFIRMED if confirmed is None else REFUTED,
+                status=STABLE if i in on_reference else UNCONFIRMED if confirmed is None else METASTABLE,
                 energy_network=network,
                 energy_reference=confirmed,
                 above_hull_network=_above(network_hull, c, network),
