@@ -97,15 +97,21 @@ class MpiPool:
         self._queue.clear()
 
     def close(self) -> None:
+        self._queue.clear()
+        while any(self._under_way.values()):  # a rank that hands over a large result would otherwise wait for ever
+            self._receive()
+            time.sleep(POLL_S)
         for rank in self._under_way:
             self._comm.send(None, dest=rank)
 
     def _send(self) -> None:
+        self._outgoing = [request for request in self._outgoing if not request.test()[0]]
         while self._queue:
             rank = min(self._under_way, key=lambda r: (self._under_way[r], r))
             if self._under_way[rank] >= PREFETCH:
                 return
-            self._comm.send(self._queue.popleft(), dest=rank)
+            # never a blocking send: a large task would wait for a rank that itself waits to hand over a large result
+            self._outgoing.append(self._comm.isend(self._queue.popleft(), dest=rank))
             self._under_way[rank] += 1
 
     def _receive(self) -> list[tuple[str, Any]]:

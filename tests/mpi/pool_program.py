@@ -15,6 +15,11 @@ def fail(x):
     raise ValueError("planted")
 
 
+def large(x):
+    """A megabyte in, a megabyte out: more than MPI sends without a receiver."""
+    return sum(x), b"x" * 2**20
+
+
 def sleep(x):
     time.sleep(0.05)
     return x
@@ -34,14 +39,16 @@ def main():
     if pool is None:
         return
     try:
-        function = {"sum": square, "fail": fail, "forever": sleep}[sys.argv[1]]
+        function = {"sum": square, "fail": fail, "forever": sleep, "large": large}[sys.argv[1]]
         rounds = 10**6 if sys.argv[1] == "forever" else 1
         for n in range(rounds):
             for x in range(40):
-                pool.submit(f"{n}/{x}", function, x)
+                pool.submit(f"{n}/{x}", function, bytes([x]) + bytes(2**20) if function is large else x)
             if n == 0 and sys.argv[1] == "forever":
                 print("ready", flush=True)
             results = collect_all(pool)
+            if function is large:
+                results = {key: total for key, (total, _) in results.items()}
         print(len(results), sum(results.values()), flush=True)
     finally:
         pool.close()

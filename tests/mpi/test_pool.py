@@ -58,6 +58,14 @@ def test_every_result_arrives_once(ranks):
 
 
 @needs_mpi
+def test_large_messages_both_ways_do_not_lock():
+    process = start("large", f"marker-large-{os.getpid()}", ranks=3)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.split() == ["40", str(sum(range(40)))]
+
+
+@needs_mpi
 def test_an_exception_on_a_rank_ends_the_job_with_its_trace():
     marker = f"marker-fail-{os.getpid()}"
     process = start("fail", marker)
