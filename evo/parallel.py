@@ -76,6 +76,7 @@ class MpiPool:
         self.size = communicator.Get_size()
         self._queue: deque[Task] = deque()
         self._under_way = dict.fromkeys(range(1, self.size), 0)
+        self._outgoing: list[Any] = []  # requests of tasks that may still be on their way
         self._works = self.size <= LARGEST_WORKING_COORDINATOR
 
     def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
