@@ -46,6 +46,8 @@ _remembered: OrderedDict[tuple[object, ...], list[Table]] = OrderedDict()
 def tables(dataset: Dataset, recipe: Recipe, stratum: Stratum, lowest: Mapping[int, float]) -> list[Table]:
     """One Table per crystal of `dataset`, whose elements are those of `stratum`; remembered by content.
 
+    A crystal whose features cannot be computed (collapsed) is left out.
+
     lowest: eV per atom of each element at its most stable, by atomic number; energies above their mean are high.
     """
     key = (dataset.content_hash(), recipe, stratum, tuple(sorted(lowest.items())))
@@ -62,7 +64,7 @@ def heights(dataset: Dataset, lowest: Mapping[int, float]) -> Floats:
     s = dataset.structures
     per_atom = np.array([lowest.get(int(z), 0.0) for z in s.numbers])
     excess = (dataset.labels.energies - np.add.reduceat(per_atom, s.offsets[:-1])) / s.sizes
-    return np.asarray(excess - np.nanmin(excess))
+    return np.asarray(excess - excess.min())
 
 
 def baseline(structures: Structures, recipe: Recipe, stratum: Stratum) -> Prediction:
@@ -78,6 +80,8 @@ def _tables(dataset: Dataset, recipe: Recipe, stratum: Stratum, lowest: Mapping[
     base, height = baseline(structures, recipe, stratum), heights(dataset, lowest)
     result = []
     for c, (features, jacobian) in enumerate(kernels.jacobians(structures, recipe.shape, stratum.numbers)):
+        if not np.isfinite(jacobian).all():
+            continue
         atoms = slice(structures.offsets[c], structures.offsets[c + 1])
         numbers, n = structures.numbers[atoms], int(structures.sizes[c])
         # (n, D, 3 n + 9) -> (n, 3 n + 6, D)
@@ -94,7 +98,7 @@ def _tables(dataset: Dataset, recipe: Recipe, stratum: Stratum, lowest: Mapping[
             [[energy], (base.forces[atoms] - labels.forces[atoms]).ravel(), virial.ravel()[STRAIN]]
         )
         weights = _weights(fitting, n, labels.forces[atoms], float(height[c])) * np.sqrt(dataset.weights[c])
-        known = np.isfinite(targets) & np.isfinite(features).all()
+        known = np.isfinite(targets)
         result.append(Table(centres, np.where(known, targets, 0.0), np.where(known, weights, 0.0)))
     return result
 

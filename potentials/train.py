@@ -32,8 +32,9 @@ from potentials.stratum_file import TrainedStratum
 from potentials.structures import Floats, Structures
 from potentials.tables import heights, tables
 
-ITERATIONS = {1: 100, 2: 40}  # for a new stratum, by order; 30 above
-SPREAD = (0.5, 0.5, 0.3)  # of the first pre-activations, biases, outputs (eV) of a unary stratum
+ITERATIONS = {1: 100}  # for a new element; a new pair or triple starts closer
+ITERATIONS_ABOVE = 12
+SPREAD = (0.5, 0.3, 0.3)  # of the first pre-activations, biases, outputs (eV) of a unary stratum
 FREE_SHIFT = 1e-6  # decay of e relative to the other parameters: a cohesive energy is not to be small
 
 
@@ -113,6 +114,8 @@ def plan(
     if not len(own.training()):
         raise ValueError(f"no crystals of {stratum.name} to train on; label some with exactly these elements")
     only_method(own.methods)
+    if unlabelled := int((~np.isfinite(own.labels.energies)).sum()):
+        raise ValueError(f"{unlabelled} crystals of {stratum.name} have no finite energy; leave them out")
     below = [s for s in stratum.subsets() if s != stratum]
     if missing := [s.name for s in below if s.name not in versions]:
         raise ValueError(f"{stratum.name} needs the strata {', '.join(missing)} below it; train them first")
@@ -129,7 +132,7 @@ def plan(
             member=member,
             recipe=recipe,
             dataset=own,
-            iterations=iterations if iterations is not None else ITERATIONS.get(stratum.order, 30),
+            iterations=iterations if iterations is not None else ITERATIONS.get(stratum.order, ITERATIONS_ABOVE),
             scaling=scaling,
             warm=warm,
             frozen=tuple(t.parameters for t in frozen),
@@ -148,10 +151,11 @@ def fit_member(task: FitTask) -> FitResult:
         found, iterations = _start(task, layout), 0
         if layout.size:
             problem = _problem(task, task.dataset.training(), layout)
-            decay = np.full(len(found), task.recipe.fitting.decay)
+            fitting = task.recipe.fitting
+            decay = np.full(len(found), fitting.decay if layout.unary else fitting.pull)
             if layout.unary:
                 decay[-1] *= FREE_SHIFT
-            minimum = minimise(problem, found, decay, task.iterations)
+            minimum = minimise(problem, found, _prior(task, layout), decay, task.iterations)
             found, iterations = minimum.parameters, minimum.iterations
     seconds = time.process_time() - started
     columns = {z: np.ascontiguousarray(layout.columns(found, k).T) for k, z in enumerate(task.stratum.numbers)}
@@ -182,7 +186,7 @@ def finish(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[str, 
         "data": task.dataset.content_hash(),
         "n_data": len(task.dataset),
         "errors": _errors(task, parameters),
-        "lowest": float(np.nanmin(per_atom)) if task.stratum.order == 1 else None,
+        "lowest": float(per_atom.min()) if task.stratum.order == 1 else None,
         "iterations": [r.iterations for r in made],
         "seconds_labels": float(task.dataset.seconds.sum()),
         "seconds_training": float(sum(r.seconds for r in made)),
@@ -218,6 +222,8 @@ def _layout(task: FitTask) -> Layout:
 def _start(task: FitTask, layout: Layout) -> Floats:
     """Where the fit begins: the old parameters; zero for the columns of a new pair; random for a new element."""
     old, m = task.scaling, task.member
+    if not layout.unary and not task.warm:
+        return _prior(task, layout)
     if not layout.unary:
         return np.concatenate([old.columns[z][m].T.ravel() for z in task.stratum.numbers])
     (z,) = task.stratum.numbers
@@ -230,8 +236,31 @@ def _start(task: FitTask, layout: Layout) -> Floats:
     biases, outputs = rng.normal(scale=SPREAD[1], size=layout.hidden), rng.normal(scale=SPREAD[2], size=layout.hidden)
     data = task.dataset.training()
     per_atom = data.labels.energies / data.structures.sizes
-    low = heights(data, {}) < task.recipe.fitting.high_energy
-    return np.concatenate([columns.ravel(), biases, outputs, [np.nanmean(per_atom[low])]])
+    low = heights(data, {}) <= task.recipe.fitting.high_energy
+    return np.concatenate([columns.ravel(), biases, outputs, [per_atom[low].mean()]])
+
+
+def _prior(task: FitTask, layout: Layout) -> Floats:
+    """What the parameters are drawn to: for an element zero; for more, every neighbour counts like one of the centre's kind.
+
+    A density that does not tell elements apart has the products P = P^XX + 2 P^XY + P^YY, so the raw weights of the pair are
+    those of the centre's own T and P; those of a triple are the means of the two pairs', twice.
+    """
+    prior = np.zeros(layout.size * layout.n_centres)
+    if layout.unary or not layout.size:
+        return prior
+    n_pair, m = task.recipe.shape.n_pair, task.member
+    raw = {(p.stratum, z): p.columns[z][m] * p.scale[z][:, None] for p in task.frozen for z in p.stratum.numbers}
+    for k, z in enumerate(task.stratum.numbers):
+        others = [y for y in task.stratum.numbers if y != z]
+        if len(others) == 1:
+            own = raw[Stratum((z,)), z]
+            weights = np.concatenate([own[:n_pair], 2 * own[n_pair:], own[n_pair:]])
+        else:
+            n = task.recipe.shape.n_products
+            weights = sum((raw[Stratum.of((z, y)), z][-n:] for y in others), np.zeros(()))
+        layout.columns(prior, k)[:] = (weights / task.scaling.scale[z][:, None]).T
+    return prior
 
 
 def _problem(task: FitTask, dataset: Dataset, layout: Layout) -> StratumProblem:
@@ -275,7 +304,9 @@ def _errors(task: FitTask, parameters: StratumParameters) -> dict[str, float]:
 
 
 def _environments(task: FitTask) -> Environments:
+    # what lies higher hardly counts in the fit, so being near it is no reason for trust
     data = task.dataset.training()
+    data = data.select(np.flatnonzero(heights(data, task.lowest) <= task.recipe.fitting.high_energy))
     families = [f or f"#{c}" for c, f in enumerate(data.families)]
     tables_ = kernels.features(data.structures, task.recipe.shape, task.stratum.numbers)
     by_element: dict[int, list[Floats]] = {z: [] for z in task.stratum.numbers}
