@@ -158,14 +158,6 @@ class Library:
                 self._index["strata"][name]["current"] = number
             self._write_index()
 
-    def use(self, versions: Mapping[str, int]) -> None:
-        """Make these the current versions of their strata; the others stay as they are."""
-        for name, number in versions.items():
-            self._entry(name, number)  # an unknown version is an error before anything changes
-        for name, number in versions.items():
-            self._index["strata"][name]["current"] = int(number)
-        self._write_index()
-
     def assemble(
         self, stratum: Stratum, *, versions: Mapping[str, int] | None = None, device: str = "auto"
     ) -> Potential:
