@@ -148,13 +148,12 @@ class Campaign:
         reserve = self.settings.reference.max_calls // 3
         return min(self.settings.reference.per_round, left - reserve)
 
-    def _ask_reference(self, due: float, n: int) -> bool:
+    def _ask_reference(self, due: float, n: int, window: float | None = None) -> bool:
         """Issue a round of re-checks; False when nothing matters or the budget is spent."""
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or n <= 0:
             return False
-        chosen = learn.choose(
-            self.archive, self.ground.reference_method, self._taken, n, self.settings.reference.window
-        )
+        width = self.settings.reference.window if window is None else window
+        chosen = learn.choose(self.archive, self.ground.reference_method, self._taken, n, width)
         chosen = (learn.probes(self.archive, self.ground.reference_method, self._taken) + chosen)[:n]
         for c in chosen:
             self.desk.ask(
@@ -292,6 +291,9 @@ class Campaign:
                 self._take_effect(never)
             yield self._progress("confirm", n + 1, FINAL_ROUNDS)
         self._relax_by_reference()
+        # what calls are left go to phases on the network's hull that nobody has checked
+        while self._ask_reference(math.inf, self.settings.reference.max_calls - self.calls, window=0.0):
+            self._take_effect(never)
         yield self._progress("done", self.settings.search.chunks, self.settings.search.chunks)
 
     def _relax_by_reference(self) -> None:

@@ -100,7 +100,7 @@ class Training:
     strata: list[Stratum]
     key: str  # prefix of the tasks' keys
     members: int
-    iterations: int
+    iterations: int | None
     versions: dict[str, int]  # what to stand on; grows with what is trained
 
     def steps(self) -> Iterator[list[str]]:

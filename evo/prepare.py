@@ -158,7 +158,7 @@ def _library(
             strata=missing,
             key="train/0",
             members=network.members,
-            iterations=network.iterations,
+            iterations=None,  # as many as a new stratum needs
             versions=given,
         )
         for step, keys in enumerate(training.steps()):

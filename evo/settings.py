@@ -165,10 +165,11 @@ class NetworkSection(Section):
     radial: Count = Field(4, description="radial functions of the angular moments")
     angular: Count = Field(3, description="largest angular momentum")
     pair: Count = Field(8, description="two-body radial functions")
-    hidden: Count = Field(10, description="hidden units per element")
+    hidden: Count = Field(6, description="hidden units per element")
     members: Count = Field(4, description="networks in the committee")
-    iterations: Count = Field(30, description="Levenberg-Marquardt iterations for a new stratum")
-    retrain_iterations: Count = Field(8, description="iterations when a stratum is retrained from where it was")
+    retrain_iterations: Count = Field(
+        6, description="Levenberg-Marquardt iterations when a stratum is retrained from where it was"
+    )
 
 
 class Settings(Section):

@@ -33,7 +33,6 @@ angular = 2
 pair = 4
 hidden = 4
 members = 2
-iterations = 4
 retrain_iterations = 2
 """
 
