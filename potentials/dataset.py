@@ -24,6 +24,10 @@ FULL = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # Voigt order
 class DataError(ValueError):
     """A file of labelled crystals that cannot be used; the message names it."""
 
+    exit_code = 65
+
+    exit_code = 65
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

@@ -174,9 +174,13 @@ class Library:
         used = {name: chosen[name] for name in names}
         self._check_parents(used)
         loaded = [self.stratum(Stratum.parse(name), number) for name, number in used.items()]
-        model = fold(self.recipe.shape, stratum.numbers, [t.parameters for t in loaded], self.recipe.repulsion)
-        environments = {t.stratum: t.environments for t in loaded}
-        return Potential(model, stratum, self.version(used), environments, resolve_device(device))
+        return Potential(
+            model=fold(self.recipe.shape, stratum.numbers, [t.parameters for t in loaded], self.recipe.repulsion),
+            stratum=stratum,
+            method=self.version(used),
+            environments={t.stratum: t.environments for t in loaded},
+            device=resolve_device(device),
+        )
 
     def describe(self) -> list[Row]:
         """The current version of each stratum, canonical order."""

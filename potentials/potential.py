@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from potentials import kernels
-from potentials.environments import Environments
+from potentials.environments import Environments, Surroundings, surroundings
 from potentials.network import Model
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
@@ -24,6 +24,7 @@ class Potential:
     method: str  # "nn:" and 12 hex digits of the strata's contents
     environments: Mapping[Stratum, Environments]  # of every stratum that was trained
     device: str = "cpu"
+    _known: dict[tuple[Stratum, int], Surroundings | None] = field(default_factory=dict, repr=False)
 
     def evaluate(self, structures: Structures, n_threads: int = 1, kernel: str = "auto") -> Prediction:
         """What the committee says of every crystal; NaN where one cannot be evaluated."""
@@ -32,21 +33,30 @@ class Potential:
     def grades(self, structures: Structures, n_threads: int = 1) -> Floats:
         """(n_crystals,) extrapolation grade of the worst atom: 1 is the edge of the training data of its elements.
 
-        Infinite where the crystal's own set of elements was never trained, or its features cannot be computed.
+        Infinite where the crystal's own set of elements was never trained (of four and more elements: one of its triples),
+        or its features cannot be computed.
         """
         result = np.full(len(structures), np.inf)
         groups: dict[Stratum, list[int]] = {}
         for c in range(len(structures)):
             own = structures.numbers[structures.offsets[c] : structures.offsets[c + 1]]
             groups.setdefault(Stratum.of(own.tolist()), []).append(c)
-        for stratum, index in groups.items():
-            if stratum not in self.environments:
-                continue
+        for company, index in groups.items():
             chosen = structures.select(index)
-            features = np.concatenate(kernels.features(chosen, self.model.shape, stratum.numbers, n_threads))
-            grades = self.environments[stratum].grades(features, chosen.numbers)
+            features = np.concatenate(kernels.features(chosen, self.model.shape, company.numbers, n_threads))
+            grades = np.full(len(features), np.inf)
+            for z in company.numbers:
+                known = self._surroundings(company, z)
+                if known is not None:
+                    grades[chosen.numbers == z] = known.grades(features[chosen.numbers == z])
             result[index] = np.maximum.reduceat(grades, chosen.offsets[:-1])
         return result
+
+    def _surroundings(self, company: Stratum, centre: int) -> Surroundings | None:
+        key = (company, centre)
+        if key not in self._known:
+            self._known[key] = surroundings(self.model.shape, self.environments, company, centre)
+        return self._known[key]
 
 
 def resolve_device(device: str) -> str:

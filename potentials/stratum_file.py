@@ -27,6 +27,10 @@ Arrays = dict[str, NDArray[Any]]
 class LibraryError(ValueError):
     """A library or one of its files that cannot be used; the message names it."""
 
+    exit_code = 65
+
+    exit_code = 65
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedStratum:
@@ -58,8 +62,8 @@ class TrainedStratum:
         named: Arrays = {}
         for z in self.stratum.numbers:
             named |= {f"shift.{z}": p.scale_shift[z], f"scale.{z}": p.scale[z], f"columns.{z}": p.columns[z]}
-            named |= {f"environment_shift.{z}": e.shift[z], f"environment_scale.{z}": e.scale[z]}
-            named |= {f"environments.{z}": e.points[z], f"edge.{z}": np.array(e.edge[z])}
+            named |= {f"environment_scale.{z}": e.scales[z]}
+            named |= {f"environments.{z}": e.points[z], f"edge.{z}": np.array(e.edges[z])}
         if p.biases is not None and p.outputs is not None and p.shifts is not None:
             named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
         return named
@@ -129,9 +133,7 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
         arrays.get("shifts"),
     )
     edges = {z: float(a) for z, a in by_element("edge").items()}
-    environments = Environments(
-        by_element("environment_shift"), by_element("environment_scale"), by_element("environments"), edges
-    )
+    environments = Environments(by_element("environment_scale"), by_element("environments"), edges)
     own = ("format", "stratum", "elements", "order", "content", "parents", "recipe")
     metadata = {k: v for k, v in header.items() if k not in own}
     return TrainedStratum(parameters, environments, header["parents"], metadata)

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from potentials import kernels
 from potentials.dataset import Dataset, only_method
-from potentials.environments import Environments
+from potentials.environments import Environments, remember
 from potentials.fit import Frozen, Layout, Scaled, StratumProblem, rows_of
 from potentials.levenberg import minimise
 from potentials.library import Library
@@ -50,7 +50,8 @@ class FitTask:
     scaling: StratumParameters  # of the stratum's inputs; its columns are where a warm start begins, else zero
     warm: bool
     frozen: tuple[StratumParameters, ...]  # every stratum below, all members, canonical order
-    parents: Mapping[str, str]  # content hashes of the frozen strata, by name
+    known: Mapping[Stratum, Environments]  # surroundings of the frozen strata
+    parents: Mapping[str, str]  # their content hashes, by name
     lowest: Mapping[int, float]  # eV/atom of each element at its most stable
 
 
@@ -136,6 +137,7 @@ def plan(
             scaling=scaling,
             warm=warm,
             frozen=tuple(t.parameters for t in frozen),
+            known={t.stratum: t.environments for t in frozen},
             parents={t.stratum.name: t.content_hash() for t in frozen},
             lowest=lowest,
         )
@@ -317,7 +319,8 @@ def _environments(task: FitTask) -> Environments:
         for z, row in zip(data.structures.numbers[a:b].tolist(), table, strict=True):
             by_element[z].append(row)
             names[z].append(family)
-    return Environments.of({z: np.array(t) for z, t in by_element.items()}, names, task.recipe.shape, task.stratum)
+    features = {z: np.array(t) for z, t in by_element.items()}
+    return remember(task.recipe.shape, task.stratum, task.known, features, names)
 
 
 def _encode(array: Floats) -> list[Any]:
