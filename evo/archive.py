@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -141,7 +142,9 @@ class Archive:
 
     def _absurd(self, candidate: Candidate, known: Hull | None) -> Failure | None:
         energy = candidate.per_atom(self.method)
-        above = 0.0 if known is None else known.above(candidate.reduced_counts, energy)
+        above = 0.0
+        if known is not None and math.isfinite(energy):
+            above = known.above(candidate.reduced_counts, energy)
         return gate.energy(energy, above, self._settings)
 
     def _merge(self, twin: str, candidate: Candidate) -> None:

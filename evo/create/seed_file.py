@@ -16,24 +16,30 @@ from evo.cell import Space, counts_of
 MOST_ATOMS = 10_000  # beyond this it is a mistake, or an attempt to fill the memory
 
 
+class SeedError(ValueError):
+    """A seed file that cannot be used; the message names it."""
+
+    exit_code = 65
+
+
 def read_seeds(path: Path, space: Space) -> list[Atoms]:
     """Every frame of the file: numbers, positions, cell and periodicity, and nothing else that it may hold.
 
-    ValueError in one line with the file, what was expected and what came, when it cannot be read, holds no frame, or
+    SeedError in one line with the file, what was expected and what came, when it cannot be read, holds no frame, or
     holds a frame with no atoms, other elements, another composition than the fixed formula, numbers that are not
     finite, or a periodic cell without volume. The number of atoms is free: it is the user's own crystal.
     """
     if not path.is_file():
-        raise ValueError(f"seed file {path}: expected a file, found none")
+        raise SeedError(f"seed file {path}: expected a file, found none")
     try:
         frames = ase.io.read(path, index=":")
     except Exception as error:  # noqa: BLE001  (ASE's hundred readers raise whatever they like on bad input)
         reason = " ".join(str(error).split())[:160] or "no reason given"
-        raise ValueError(
+        raise SeedError(
             f"seed file {path}: expected a format that ASE reads, got {type(error).__name__}: {reason}"
         ) from None
     if not frames:
-        raise ValueError(f"seed file {path}: expected at least one structure, found none")
+        raise SeedError(f"seed file {path}: expected at least one structure, found none")
     return [_checked(f"seed file {path}, structure {i + 1}", atoms, space) for i, atoms in enumerate(frames)]
 
 
@@ -41,21 +47,21 @@ def _checked(name: str, atoms: Atoms, space: Space) -> Atoms:
     """A bare copy of these atoms, or a ValueError that begins with `name`."""
     if not isinstance(atoms, Atoms) or not 1 <= len(atoms) <= MOST_ATOMS:
         found = len(atoms) if isinstance(atoms, Atoms) else type(atoms).__name__
-        raise ValueError(f"{name}: expected 1 to {MOST_ATOMS} atoms, got {found}")
+        raise SeedError(f"{name}: expected 1 to {MOST_ATOMS} atoms, got {found}")
     cell = np.asarray(atoms.cell, dtype=float)
     for what, values in (("positions", atoms.positions), ("cell", cell)):
         if not np.isfinite(values).all():
-            raise ValueError(f"{name}: expected finite {what}, got {values[~np.isfinite(values)][0]}")
+            raise SeedError(f"{name}: expected finite {what}, got {values[~np.isfinite(values)][0]}")
     foreign = sorted({int(z) for z in atoms.numbers} - set(space.elements))
     if foreign:
         expected = ", ".join(chemical_symbols[z] for z in space.elements)
         got = ", ".join(chemical_symbols[z] if 0 < z < len(chemical_symbols) else f"number {z}" for z in foreign)
-        raise ValueError(f"{name}: expected only the elements {expected}, got {got}")
+        raise SeedError(f"{name}: expected only the elements {expected}, got {got}")
     counts = counts_of(atoms.numbers)
     if space.formula is not None and _reduced(counts) != _reduced(space.formula):
-        raise ValueError(f"{name}: expected the composition {_text(space.formula)}, got {_text(counts)}")
+        raise SeedError(f"{name}: expected the composition {_text(space.formula)}, got {_text(counts)}")
     if np.asarray(atoms.pbc).any() and abs(np.linalg.det(np.asarray(atoms.cell.complete()))) < 1e-6:
-        raise ValueError(f"{name}: expected a cell with a volume, got {cell.tolist()}")
+        raise SeedError(f"{name}: expected a cell with a volume, got {cell.tolist()}")
     return Atoms(atoms.numbers, positions=atoms.positions, cell=cell, pbc=atoms.pbc)
 
 
