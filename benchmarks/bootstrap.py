@@ -21,7 +21,7 @@ from ase.data import atomic_numbers
 from hull_truth import HERE, superstructures
 
 from evo import bootstrap
-from evo.bootstrap.families import random_crystal
+from evo.bootstrap.crystals import searched
 from evo.cell import Space, counts_of
 from evo.hull import Hull, Point
 from evo.learn import strata_to_train
@@ -66,7 +66,7 @@ def trained(dataset: Dataset, elements: tuple[int, ...], network: NetworkSection
     versions: dict[str, int] = {}
     for stratum in strata_to_train(elements):
         start = time.process_time()
-        tasks = plan(library, versions, dataset, stratum, members=network.members, iterations=network.iterations)
+        tasks = plan(library, versions, dataset, stratum)
         versions[stratum.name] = library.add(finish(tasks, [fit_member(t) for t in tasks]))
         print(
             f"trained {stratum.name:8s} on {len(dataset.of_stratum(stratum)):4d} labels, "
@@ -148,7 +148,7 @@ def search_errors(elements: tuple[int, ...], potential: Potential, reference: Re
     rng = np.random.default_rng(SEED_OF_TEST)
     strata = Stratum(elements).subsets()
     spaces = [Space(elements=s.numbers, n_atoms=(s.order, 8)) for s in strata]
-    crystals = [random_crystal(rng, k, spaces[k % len(spaces)]) for k in range(SEARCHES)]
+    crystals = [searched(rng, spaces[k % len(spaces)]) for k in range(SEARCHES)]
     end = relax(potential.evaluate, Structures.from_ase(crystals), max_calls=200)
     ok = [i for i, outcome in enumerate(end.outcomes) if outcome == "converged"]
     errors, heights = [], []

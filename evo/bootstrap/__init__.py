@@ -3,16 +3,20 @@
 `plan` cuts the calls into tasks, stratum by stratum in canonical order; `run_task` makes the labels of one. A task
 depends on nothing but its record, so tasks run on any rank in any order. Only strata of up to three elements have
 parameters of their own, so only they are labelled.
+
+What a task does: it relaxes a decorated lattice for a few calls, which tells what volume this reference gives to the
+elements; it follows random crystals through their first steps downhill; and it labels single crystals of several kinds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from ase import Atoms
 
-from evo.bootstrap import families
+from evo.bootstrap import crystals
 from evo.bootstrap.ledger import Labelled, Ledger
 from evo.bootstrap.task import BootstrapTask
 from evo.cell import Space
@@ -21,20 +25,22 @@ from potentials.stratum import Stratum
 
 __all__ = ["BootstrapTask", "Labelled", "Made", "plan", "run_task"]
 
-Family = Callable[[Ledger, np.random.Generator, BootstrapTask], None]
-FAMILIES: dict[str, Family] = {
-    "lattice": families.lattice,
-    "decorated": families.decorated,
-    "search": families.search,
-}
-TASK_CALLS = {"lattice": 14, "decorated": 9, "search": 14}  # a task of about this size is worth its relaxation
-# share of the calls by number of elements: a pair has three times the parameters of an element, but stands on two
+TASK_CALLS = 18  # about; a task must be worth the calls that find its volume
+STEPS = 4  # calls of each relaxation: later steps are too much alike
+# calls by number of elements: a pair has three times the parameters of an element, but stands on two
 WEIGHTS = {1: 1.0, 2: 1.6, 3: 2.0}
-SHARES = {
-    1: {"lattice": 0.6, "search": 0.4},
-    2: {"lattice": 0.3, "decorated": 0.35, "search": 0.35},
-    3: {"lattice": 0.1, "decorated": 0.45, "search": 0.45},
-}
+# of the calls of a task, the part that follows random crystals downhill
+SEARCHED = 0.2
+# the rest, by kind: an element has no orderings, so it spends more on other volumes and coordinations
+Kind = Callable[[np.random.Generator, Space], Atoms]
+KINDS: tuple[tuple[Kind, bool], ...] = (
+    # the kind, and whether it takes its volume from the lattice that was relaxed
+    (crystals.near_lattice, True),
+    (crystals.squeezed, True),
+    (crystals.porous, True),
+    (crystals.unrelaxed, False),
+)
+SHARES = {1: (0.27, 0.14, 0.38, 0.21), 2: (0.50, 0.06, 0.30, 0.14), 3: (0.50, 0.06, 0.30, 0.14)}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Made:
 
 
 def plan(elements: Sequence[int], budget: int, seed: int, space: Space) -> list[BootstrapTask]:
-    """Tasks whose calls add up to at most `budget`, unaries first.
+    """Tasks whose calls add up to `budget`, unaries first.
 
     `space` gives the distances, volumes and the largest cell of the search; a fixed composition is not kept, because a
     pair cannot be learned before its elements.
@@ -54,25 +60,36 @@ def plan(elements: Sequence[int], budget: int, seed: int, space: Space) -> list[
     strata = [s for s in Stratum.of(elements).subsets() if s.order in WEIGHTS]
     total = sum(WEIGHTS[s.order] for s in strata)
     tasks: list[BootstrapTask] = []
-    spent, due = 0, 0.0
+    due = 0.0
     for stratum in strata:
-        for family, share in SHARES[stratum.order].items():
-            due += budget * WEIGHTS[stratum.order] / total * share
-            calls = round(due) - spent
-            spent += calls
-            own = _space(space, stratum)
-            for variant, size in enumerate(_cut(calls, TASK_CALLS[family])):
-                tasks.append(BootstrapTask(len(tasks), stratum, family, variant, size, seed, own))
+        spent = round(due)
+        due += budget * WEIGHTS[stratum.order] / total
+        for calls in _cut(round(due) - spent, TASK_CALLS):
+            tasks.append(BootstrapTask(len(tasks), stratum, calls, seed, _space(space, stratum)))
     return tasks
 
 
 def run_task(task: BootstrapTask, reference: Reference) -> Made:
     """The labels of one task; a function of the task and the reference alone."""
-    # whole searches are held out, because their steps are alike; of known lattices every single label counts
-    family = "" if task.family == "lattice" else f"bootstrap {task.stratum.name} {task.family} {task.variant}"
-    ledger = Ledger(reference, task.calls, family)
-    FAMILIES[task.family](ledger, np.random.default_rng([task.seed, task.index]), task)
+    rng = np.random.default_rng([task.seed, task.index])
+    ledger = Ledger(reference, task.calls)
+    # the steps of a relaxation are alike, so data are held out by whole relaxations
+    name = f"bootstrap {task.stratum.name} {task.index}"
+    start = crystals.decorated(rng, task.space)
+    found = ledger.relax(start, STEPS, f"{name} lattice")
+    measured = _resized(task.space, found.cell.volume / start.cell.volume)
+    for n in range(round(SEARCHED * task.calls / STEPS + rng.uniform(-0.5, 0.5))):
+        ledger.relax(crystals.searched(rng, task.space), STEPS, f"{name} search {n}")
+    for kind, follows in _deal(rng, ledger.left, SHARES[task.stratum.order]):
+        ledger.point(kind(rng, measured if follows else task.space))
     return Made(ledger.kept(), ledger.calls)
+
+
+def _deal(rng: np.random.Generator, n: int, shares: Sequence[float]) -> list[tuple[Kind, bool]]:
+    """n kinds, each as often as its share says, to within one."""
+    places = (np.arange(n) + rng.uniform()) / max(n, 1)
+    edges = np.cumsum(shares) / np.sum(shares)
+    return [KINDS[int(i)] for i in np.minimum(np.searchsorted(edges, places), len(KINDS) - 1)]
 
 
 def _cut(calls: int, size: int) -> list[int]:
@@ -83,10 +100,17 @@ def _cut(calls: int, size: int) -> list[int]:
 
 def _space(space: Space, stratum: Stratum) -> Space:
     """Small crystals of these elements, whatever the composition."""
-    largest = min(families.LARGEST, max(space.sizes[1], 2 * stratum.order))
+    largest = min(crystals.LARGEST, max(space.sizes[1], 2 * stratum.order))
     return Space(
         elements=stratum.numbers,
         n_atoms=(stratum.order, largest),
         min_distance=space.min_distance,
         volumes={z: space.volumes[z] for z in stratum.numbers},
     )
+
+
+def _resized(space: Space, factor: float) -> Space:
+    """The same with other volumes; a lattice that ran away tells nothing."""
+    if not 0.4 < factor < 2.0:
+        return space
+    return replace(space, volumes={z: v * factor for z, v in space.volumes.items()})

@@ -6,8 +6,6 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import expm
 
-from potentials.structures import Floats
-
 
 def scaled(atoms: Atoms, factor: float) -> Atoms:
     """The crystal at `factor` times its volume, fractional coordinates kept."""
@@ -16,10 +14,9 @@ def scaled(atoms: Atoms, factor: float) -> Atoms:
     return result
 
 
-def volume_factors(rng: np.random.Generator, n: int, lowest: float, highest: float) -> Floats:
-    """(n,) volume factors, evenly spread in their logarithm, one at random in each part of the range."""
-    parts = (np.arange(n) + rng.uniform(size=n)) / max(n, 1)
-    return np.asarray(np.exp(np.log(lowest) + parts * np.log(highest / lowest)))
+def log_uniform(rng: np.random.Generator, lowest: float, highest: float) -> float:
+    """A number between these, every ratio as likely as any other of its size."""
+    return float(np.exp(rng.uniform(np.log(lowest), np.log(highest))))
 
 
 def shaken(rng: np.random.Generator, atoms: Atoms, strain: float, displacement: float) -> Atoms:

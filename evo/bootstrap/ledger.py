@@ -31,9 +31,8 @@ class Labelled:
 class Ledger:
     """Asks the reference, never more often than agreed, and keeps the labels."""
 
-    def __init__(self, reference: Reference, calls: int, family: str = "") -> None:
+    def __init__(self, reference: Reference, calls: int) -> None:
         self._reference = reference
-        self._family = family
         self._labelled: list[Labelled] = []
         self.calls = 0  # spent, failures included
         self.left = calls
@@ -42,9 +41,9 @@ class Ledger:
         """One label; nothing when the calls are spent or the reference fails."""
         label = self._ask(atoms)
         if label is not None:
-            self._labelled.append(Labelled(_bare(atoms), label, self._family))
+            self._labelled.append(Labelled(_bare(atoms), label, ""))
 
-    def relax(self, atoms: Atoms, calls: int) -> Atoms:
+    def relax(self, atoms: Atoms, calls: int, family: str) -> Atoms:
         """The lowest crystal of at most so many steps of relaxation; the steps that differ are kept as labels."""
         calls = min(calls, self.left)
         if calls < 1:
@@ -55,7 +54,7 @@ class Ledger:
             crystal = structures.atoms(0)
             label = self._ask(crystal)
             if label is not None:
-                steps.append(Labelled(crystal, label, self._family))
+                steps.append(Labelled(crystal, label, family))
             return _prediction(label, len(crystal))
 
         relax(

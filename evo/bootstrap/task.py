@@ -10,12 +10,10 @@ from potentials.stratum import Stratum
 
 @dataclass(frozen=True)
 class BootstrapTask:
-    """What is labelled follows from this record alone."""
+    """What is labelled follows from this record and the reference alone."""
 
     index: int
     stratum: Stratum  # every crystal of the task has exactly these elements
-    family: str  # name in evo/bootstrap/__init__.py, FAMILIES
-    variant: int  # counts the tasks of this family and stratum: which prototype, which lattice
     calls: int  # reference calls, at most
     seed: int
-    space: Space  # sizes and distances of random crystals
+    space: Space  # elements of the stratum, sizes and distances of its crystals
