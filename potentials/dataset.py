@@ -179,6 +179,8 @@ def read_dataset(path: str | Path) -> Dataset:
         images = read(path, index=":", format="extxyz")
     except Exception as error:  # noqa: BLE001 - the reader raises whatever the first odd byte leads to
         raise DataError(f"{path} cannot be read as extxyz: {type(error).__name__}: {error}".splitlines()[0]) from None
+    if not images:
+        raise DataError(f"{path} holds no crystals")
     stresses = []
     for n, atoms in enumerate(images):
         found = atoms.calc.results if atoms.calc is not None else {}

@@ -1,0 +1,71 @@
+"""Crystals labelled by EMT, and a small library trained on them: the tests of training and of what stands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.emt import EMT
+
+from potentials.dataset import Dataset
+from potentials.library import Library, Recipe
+from potentials.network import Shape
+from potentials.stratum import Stratum
+from potentials.train import finish, fit_member, plan
+from tests.crystals import AG, CU, PD, crystal
+
+SMALL = Recipe(Shape(4.5, n_max=3, l_max=2, n_pair=5), hidden=3, members=2)
+NEAREST = {CU: 2.55, PD: 2.75, AG: 2.89}  # Å, in the elements
+
+
+def labelled(crystals: Sequence[Atoms], families: Sequence[str]) -> Dataset:
+    """These crystals with EMT's energies, forces, stresses."""
+    energies, forces, stresses = [], [], []
+    for atoms in crystals:
+        copy = atoms.copy()
+        copy.calc = EMT()
+        energies.append(copy.get_potential_energy())
+        forces.append(copy.get_forces())
+        stresses.append(copy.get_stress(voigt=False))
+    return Dataset.of(
+        crystals,
+        energies=energies,
+        forces=forces,
+        stresses=stresses,
+        families=families,
+        method="ref:emt",
+        seconds=[0.01] * len(crystals),
+    )
+
+
+@lru_cache(maxsize=16)
+def dataset(numbers: tuple[int, ...], n: int, seed: int) -> Dataset:
+    """n strained, rattled cells of 1 to 4 atoms that hold all these elements."""
+    rng = np.random.default_rng([seed, *numbers])
+    crystals = []
+    while len(crystals) < n:
+        atoms = crystal(rng, int(rng.integers(len(numbers), 5)), numbers)
+        if set(atoms.numbers.tolist()) != set(numbers):
+            continue
+        mean = np.mean([NEAREST[z] for z in atoms.numbers.tolist()])
+        atoms.set_cell(atoms.cell[:] * mean / 2.757 * rng.uniform(0.96, 1.08), scale_atoms=True)
+        crystals.append(atoms)
+    return labelled(crystals, [f"{seed}/{k // 2}" for k in range(n)])
+
+
+def train(library: Library, names: Sequence[str], n: int = 40, iterations: int | None = 25) -> None:
+    """Add these strata, in this order."""
+    for name in names:
+        stratum = Stratum.parse(name)
+        tasks = plan(library, library.versions(), dataset(stratum.numbers, n, 0), stratum, iterations=iterations)
+        library.add(finish(tasks, [fit_member(t) for t in tasks]))
+
+
+def trained(path: Path, names: Sequence[str], recipe: Recipe = SMALL) -> Library:
+    """A new library with these strata."""
+    library = Library.create(path, recipe)
+    train(library, names)
+    return library

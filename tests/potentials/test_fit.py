@@ -1,0 +1,59 @@
+"""The least-squares problem: its Jacobian is the derivative of its residuals, and the minimiser finds minima."""
+
+import numpy as np
+import pytest
+
+from potentials.levenberg import minimise
+from potentials.stratum import Stratum
+from potentials.train import _layout, _problem, _start, plan
+from tests.crystals import AG, CU, PD
+from tests.labelled import dataset, trained
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("fit") / "lib", ["Cu", "Pd", "Ag", "CuPd", "CuAg", "PdAg"])
+
+
+@pytest.mark.parametrize("numbers", [(CU,), (CU, PD), (CU, PD, AG)])
+def test_rows_are_derivatives_of_the_residuals(library, numbers):
+    stratum = Stratum(numbers)
+    below = {n: v for n, v in library.versions().items() if n != stratum.name}
+    task = plan(library, below, dataset(numbers, 8, 5), stratum)[1]
+    layout = _layout(task)
+    problem = _problem(task, task.dataset.training(), layout)
+    rng = np.random.default_rng(0)
+    p = _start(task, layout)
+    p = p + 0.1 * rng.normal(size=len(p))
+    analytic = problem.jacobian(p, problem.rows).astype(float)
+    step = 1e-5
+    for k in rng.choice(len(p), size=min(len(p), 40), replace=False):
+        move = np.zeros(len(p))
+        move[k] = step
+        numeric = (problem.residuals(p + move) - problem.residuals(p - move)) / (2 * step)
+        np.testing.assert_allclose(analytic[:, k], numeric, atol=2e-5 * max(1.0, np.abs(numeric).max()))
+    matrix, gradient = problem.normal(p)
+    lower = np.tril_indices(len(p))
+    scale = np.abs(analytic.T @ analytic).max()
+    np.testing.assert_allclose(matrix[lower], (analytic.T @ analytic)[lower], atol=1e-5 * scale)
+    exact = analytic.T @ problem.residuals(p)
+    np.testing.assert_allclose(gradient, exact, atol=1e-4 * np.abs(exact).max())
+
+
+class Rosenbrock:
+    """Residuals 10 (y - x²) and 1 - x: minimum at (1, 1)."""
+
+    def residuals(self, p):
+        return np.array([10 * (p[1] - p[0] ** 2), 1 - p[0]])
+
+    def normal(self, p):
+        j = np.array([[-20 * p[0], 10.0], [-1.0, 0.0]])
+        return j.T @ j, j.T @ self.residuals(p)
+
+
+def test_the_minimiser_crosses_a_curved_valley():
+    nothing = np.zeros(2)
+    end = minimise(Rosenbrock(), np.array([-1.2, 1.0]), nothing, nothing, 100)
+    np.testing.assert_allclose(end.parameters, [1.0, 1.0], atol=1e-6)
+    pulled = minimise(Rosenbrock(), np.array([-1.2, 1.0]), np.array([0.0, 5.0]), np.full(2, 1e6), 100)
+    np.testing.assert_allclose(pulled.parameters, [0.0, 5.0], atol=1e-2)
