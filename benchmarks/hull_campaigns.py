@@ -6,6 +6,7 @@ and a finished one is not run again. The figures go to benchmarks/hull_truth/cam
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -61,10 +62,12 @@ def run(systems: list[str], seeds: list[int], kinds: list[str]) -> None:
                 if key in known["campaigns"]:
                     continue
                 figures = _campaign(system, kind, seed)
-                known = _read()
-                known["campaigns"][key] = figures
-                known["machine"], known["commit"] = _machine(), _commit()
-                _write(known)
+                with RESULTS.with_suffix(".lock").open("w") as lock:  # another run may be at other campaigns
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    known = _read()
+                    known["campaigns"][key] = figures
+                    known["machine"], known["commit"] = _machine(), _commit()
+                    _write(known)
                 print(key, figures, flush=True)
     table()
 

@@ -1,6 +1,8 @@
 """Does the search find the hull? The truth is every fcc, bcc and hcp superstructure up to 6 atoms, relaxed with EMT.
 
     python benchmarks/hull_truth.py truth --system Cu-Pd-Ag     # two minutes; resumes where it was cut
+    python benchmarks/hull_truth.py run                         # campaigns against it (hull_campaigns.py); an hour
+    python benchmarks/hull_truth.py table                       # what is known so far
 
 Every superstructure keeps the symmetry it starts with, so some are saddle points: the truth is an upper bound, and a
 search may go below it. Its cache is benchmarks/cache/ (not in git), its result benchmarks/hull_truth/<system>.json.
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ase
+import hull_campaigns
 import icet
 import numpy as np
 from ase import Atoms
@@ -207,8 +210,18 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("truth", help="enumerate and relax, resumably")
     make.add_argument("--system", default="Cu-Pd-Ag", help="elements that EMT knows, for instance Cu-Pd-Ag")
+    campaigns = commands.add_parser("run", help="campaigns over seeds and their baselines, resumably")
+    campaigns.add_argument("--systems", nargs="+", default=list(hull_campaigns.SYSTEMS))
+    campaigns.add_argument("--seeds", nargs="+", type=int, default=list(hull_campaigns.SEEDS))
+    campaigns.add_argument("--kinds", nargs="+", default=list(hull_campaigns.KINDS), choices=hull_campaigns.KINDS)
+    commands.add_parser("table", help="print the figures of the campaigns")
     given = parser.parse_args()
-    truth(given.system)
+    if given.command == "truth":
+        truth(given.system)
+    elif given.command == "run":
+        hull_campaigns.run(given.systems, given.seeds, given.kinds)
+    else:
+        hull_campaigns.table()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from evo.settings import GateSection
 from evo.tools import Parent
 
 DUPLICATE_WINDOW = 0.005  # eV/atom; alike fingerprints further apart in energy are different crystals
-REFUTED = 0.1  # eV/atom by which the reference must differ for a network energy to count as refuted
+REFUTED = 0.02  # eV/atom by which the reference must lie above a network energy for it to count as refuted
 USE_PENALTY = 0.0005  # eV/atom per child already bred, so that no parent takes over
 BREEDING_WINDOW = 0.25  # eV/atom above the hull beyond which a crystal has no children
 
@@ -114,7 +114,7 @@ class Archive:
             if candidate_id in group:
                 group[candidate_id] = group[candidate_id].with_energy(energy)
         member = self.members.get(candidate_id)
-        if member is not None and abs(member.per_atom(self.method) - energy.value / member.n_atoms) > REFUTED:
+        if member is not None and energy.value / member.n_atoms - member.per_atom(self.method) > REFUTED:
             self.refuted.add(candidate_id)
             self._hull = None
 
@@ -137,7 +137,7 @@ class Archive:
         self.refuted = {
             c.id
             for c in self.members.values()
-            if self._reference in c.energies and abs(c.per_atom(method) - c.per_atom(self._reference)) > REFUTED
+            if self._reference in c.energies and c.per_atom(self._reference) - c.per_atom(method) > REFUTED
         }
 
     def _absurd(self, candidate: Candidate, known: Hull | None) -> Failure | None:

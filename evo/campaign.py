@@ -148,12 +148,16 @@ class Campaign:
         reserve = self.settings.reference.max_calls // 3
         return min(self.settings.reference.per_round, left - reserve)
 
-    def _ask_reference(self, due: float, n: int, window: float | None = None) -> bool:
+    def _ask_reference(self, due: float, n: int, *, corners: bool = False) -> bool:
         """Issue a round of re-checks; False when nothing matters or the budget is spent."""
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or n <= 0:
             return False
-        width = self.settings.reference.window if window is None else window
-        chosen = learn.choose(self.archive, self.ground.reference_method, self._taken, n, width)
+        method, taken = self.ground.reference_method, self._taken
+        if corners:
+            chosen = learn.on_network_hull(self.archive, method, taken, n)
+        else:
+            window = self.settings.reference.window
+            chosen = learn.choose(self.archive, method, taken, n, window, self.reference_hull())
         chosen = (learn.probes(self.archive, self.ground.reference_method, self._taken) + chosen)[:n]
         for c in chosen:
             self.desk.ask(
@@ -251,7 +255,7 @@ class Campaign:
         assert self.ground.library is not None
         new = network_relaxer(self.settings, self.ground.library, versions, self.ground.space)
         held_out = self._dataset().held_out()
-        if not learn.no_worse(load_potential(new), self._potential(), held_out):
+        if not learn.no_worse(load_potential(new), self._potential(), held_out, self._known_hull()):
             assert isinstance(self.relaxer, NetworkRelaxer)
             self.ground.library.use(dict(self.relaxer.versions))
             return
@@ -292,7 +296,7 @@ class Campaign:
             yield self._progress("confirm", n + 1, FINAL_ROUNDS)
         self._relax_by_reference()
         # what calls are left go to phases on the network's hull that nobody has checked
-        while self._ask_reference(math.inf, self.settings.reference.max_calls - self.calls, window=0.0):
+        while self._ask_reference(math.inf, self.settings.reference.max_calls - self.calls, corners=True):
             self._take_effect(never)
         yield self._progress("done", self.settings.search.chunks, self.settings.search.chunks)
 

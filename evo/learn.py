@@ -11,42 +11,81 @@ import numpy as np
 from evo.archive import Archive
 from evo.candidate import Candidate
 from evo.desk import Desk
+from evo.hull import Hull
 from potentials.dataset import Dataset
 from potentials.library import Library
 from potentials.potential import Potential
 from potentials.stratum import Stratum
+from potentials.structures import Floats
 from potentials.train import FitTask, finish, fit_member, plan
 
 SAME_FORMULA = 3  # candidates of one composition per round, so that a round teaches about all of the hull
 PROBES = 4  # extrapolating candidates per round that would change the hull if they were right
+MOST_DOUBT = 0.01  # eV/atom of the committee's spread that count in a candidate's favour
+MOST_CORRECTION = 0.03  # eV/atom
+SIMILAR = 0.08  # difference of compositions (fractions) within which the network errs alike
+LOW_LYING = 0.15  # eV/atom above the hull up to which held-out crystals judge a new library
 ERRED = 0.004  # eV/atom: a stratum whose new labels are missed by less (RMSE) is left alone
 
 
-def choose(archive: Archive, reference: str, taken: Collection[str], n: int, window: float) -> list[Candidate]:
+def choose(
+    archive: Archive, reference: str, taken: Collection[str], n: int, window: float, confirmed: Hull | None
+) -> list[Candidate]:
     """The candidates whose reference energy would tell most about the hull, at most n, most telling first.
 
-    Those within `window` (eV/atom) of the network's hull, lower confidence bound first, a few of each composition; and
-    up to PROBES that the network cannot judge (extrapolation) but claims to lie on the hull.
+    Those that may lie within `window` (eV/atom) of the `confirmed` hull of the reference, by the network's energy plus
+    what it was found to be wrong by at similar compositions, lower confidence bound first, a few of each composition.
     """
-    hull = archive.hull()
-    if hull is None or n <= 0:
+    hull = archive.hull() if confirmed is None else confirmed
+    open_ = [
+        c
+        for c in archive.members.values()
+        if reference not in c.energies and c.id not in taken and c.id not in archive.refuted
+    ]
+    if hull is None or n <= 0 or not open_:
         return []
-    open_ = [c for c in archive.members.values() if reference not in c.energies and c.id not in taken]
-    if not open_:
-        return []
-    above = hull.above_many([c.reduced_counts for c in open_], [c.per_atom(archive.method) for c in open_])
-    ranked = sorted(
-        (float(a) - c.energies[archive.method].sigma / c.n_atoms, c.id, c)
-        for a, c in zip(above, open_, strict=True)
-        if a <= window
-    )
+    expected = np.array([c.per_atom(archive.method) for c in open_]) + _corrections(archive, reference, open_)
+    above = hull.above_many([c.reduced_counts for c in open_], expected)
+    ranked = []
+    for a, c in zip(above, open_, strict=True):
+        lowest = float(a) - min(c.energies[archive.method].sigma / c.n_atoms, MOST_DOUBT)
+        if lowest <= window:
+            ranked.append((lowest, c.id, c))
     chosen: list[Candidate] = []
     per_formula: Counter[str] = Counter()
-    for _, _, candidate in ranked:
+    for _, _, candidate in sorted(ranked, key=lambda r: r[:2]):
         if len(chosen) < n and per_formula[candidate.formula] < SAME_FORMULA:
             per_formula[candidate.formula] += 1
             chosen.append(candidate)
     return chosen
+
+
+def on_network_hull(archive: Archive, reference: str, taken: Collection[str], n: int) -> list[Candidate]:
+    """The corners of the network's hull that nobody has checked, at most n."""
+    hull = archive.hull()
+    corners = [] if hull is None else [archive.members[i] for i in hull.vertices]
+    return [c for c in corners if reference not in c.energies and c.id not in taken][: max(n, 0)]
+
+
+def _corrections(archive: Archive, reference: str, candidates: list[Candidate]) -> Floats:
+    """(n,) eV/atom, reference minus network as seen at similar compositions, drawn to zero where little was seen.
+
+    Outliers count as much as MOST_CORRECTION: a hole of the network says nothing about its surroundings.
+    """
+    seen = [c for c in archive.members.values() if reference in c.energies]
+    if not seen:
+        return np.zeros(len(candidates))
+    wrong = np.array([c.per_atom(reference) - c.per_atom(archive.method) for c in seen])
+    elements = sorted({z for c in [*seen, *candidates] for z in c.reduced_counts})
+    x, y = _fractions(candidates, elements), _fractions(seen, elements)
+    weights = np.exp(-((x[:, None, :] - y[None, :, :]) ** 2).sum(axis=2) / (2 * SIMILAR**2))
+    corrections: Floats = (weights * np.clip(wrong, -MOST_CORRECTION, MOST_CORRECTION)).sum(axis=1)
+    return corrections / (weights.sum(axis=1) + 1.0)
+
+
+def _fractions(candidates: list[Candidate], elements: list[int]) -> Floats:
+    counts = np.array([[c.reduced_counts.get(z, 0) for z in elements] for c in candidates], dtype=float)
+    return counts / counts.sum(axis=1, keepdims=True)
 
 
 def probes(archive: Archive, reference: str, taken: Collection[str]) -> list[Candidate]:
@@ -135,13 +174,22 @@ def fit(task: FitTask) -> dict[str, object]:
     return fit_member(task).to_json()
 
 
-def no_worse(new: Potential, old: Potential, held_out: Dataset) -> bool:
-    """Whether the new library's energies (RMSE, eV/atom) on held-out data are at most the old one's."""
-    if not len(held_out.structures):
+def no_worse(new: Potential, old: Potential, held_out: Dataset, known: Hull | None) -> bool:
+    """Whether the new library's energies (RMSE, eV/atom) are at most as wrong as the old one's on held-out crystals.
+
+    Of these the ones up to LOW_LYING above the `known` hull of the reference: there the search is decided, and a single
+    violent crystal would outweigh them all.
+    """
+    if known is None or not len(held_out):
         return True
     sizes = held_out.structures.sizes
+    per_atom = held_out.labels.energies / sizes
+    counts = [dict(zip(*np.unique(a.numbers, return_counts=True), strict=True)) for a in held_out.structures.to_ase()]
+    low = np.flatnonzero(known.above_many(counts, per_atom) <= LOW_LYING)
+    if not len(low):
+        return True
+    judged = held_out.structures.select(low)
     errors = [
-        float(np.sqrt(np.mean(((p.evaluate(held_out.structures).energies - held_out.labels.energies) / sizes) ** 2)))
-        for p in (new, old)
+        float(np.sqrt(np.mean((p.evaluate(judged).energies / sizes[low] - per_atom[low]) ** 2))) for p in (new, old)
     ]
     return errors[0] <= errors[1]

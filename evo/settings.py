@@ -144,8 +144,8 @@ class ReferenceSection(Section):
     calculator: str = Field("", description='for "ase": import path such as "package.module:Class"')
     options: dict[str, Any] = Field(default_factory=dict, description="keywords of the calculator")
     max_calls: int = Field(300, ge=0, description="calls after the bootstrap, every relaxation step counted")
-    every: Count = Field(12, description="chunks between two rounds of re-checks")
-    per_round: Count = Field(30, description="candidates per round")
+    every: Count = Field(8, description="chunks between two rounds of re-checks")
+    per_round: Count = Field(20, description="candidates per round")
     window: Positive = Field(0.03, description="eV/atom above the hull within which a candidate matters")
     lag: Count = Field(2, description="chunks after which results and retrained strata take effect")
     final_steps: int = Field(6, ge=0, description="relaxation steps by the reference for each hull phase at the end")
@@ -154,7 +154,7 @@ class ReferenceSection(Section):
 class BootstrapSection(Section):
     """The first training set of a library that lacks strata for the system."""
 
-    max_calls: Count = Field(700, description="reference calls, every relaxation step counted")
+    max_calls: Count = Field(800, description="reference calls, every relaxation step counted")
 
 
 class NetworkSection(Section):
@@ -168,7 +168,7 @@ class NetworkSection(Section):
     hidden: Count = Field(6, description="hidden units per element")
     members: Count = Field(4, description="networks in the committee")
     retrain_iterations: Count = Field(
-        6, description="Levenberg-Marquardt iterations when a stratum is retrained from where it was"
+        10, description="Levenberg-Marquardt iterations when a stratum is retrained from where it was"
     )
 
 
