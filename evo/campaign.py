@@ -214,6 +214,7 @@ class Campaign:
             return
         data = labels.dataset(new, self.ground.reference_method)
         missed = learn.erred(self._potential(), data) if len(data.structures) else []
+        missed = learn.trainable(missed, self.ground.library.strata(), self._dataset()) if missed else []
         if not missed:
             return
         self.round += 1

@@ -24,6 +24,7 @@ PROBES = 4  # extrapolating candidates per round that would change the hull if t
 MOST_DOUBT = 0.01  # eV/atom of the committee's spread that count in a candidate's favour
 MOST_CORRECTION = 0.03  # eV/atom
 SIMILAR = 0.08  # difference of compositions (fractions) within which the network errs alike
+LEAST_CRYSTALS = 10  # a stratum is retrained on, held-out ones not counted
 LOW_LYING = 0.15  # eV/atom above the hull up to which held-out crystals judge a new library
 ERRED = 0.004  # eV/atom: a stratum whose new labels are missed by less (RMSE) is left alone
 
@@ -127,6 +128,15 @@ def with_those_above(strata: list[Stratum], existing: list[Stratum]) -> list[Str
     """These strata and every existing one that stands on them: what lies below a stratum must be what it was trained on."""
     chosen = {s for s in existing if any(set(t.numbers) <= set(s.numbers) for t in strata)} | set(strata)
     return sorted(chosen, key=Stratum.sort_key)
+
+
+def trainable(strata: list[Stratum], existing: list[Stratum], data: Dataset) -> list[Stratum]:
+    """Of these, the ones that can be retrained: there are crystals enough for them and for all that stand on them.
+
+    A library that was given comes without its data, and a stratum refitted to a handful of crystals forgets the rest.
+    """
+    counts = Counter(data.training().strata())
+    return [s for s in strata if all(counts[t] >= LEAST_CRYSTALS for t in with_those_above([s], existing))]
 
 
 @dataclass

@@ -34,13 +34,17 @@ def alloy(a=3.7):
 @pytest.fixture
 def archive():
     made = Archive(NN, REF, GateSection(), niche_size=2, duplicate_distance=0.01)
-    made.absorb([candidate("cu", bulk("Cu", "fcc", a=3.6), -3.5), candidate("pd", bulk("Pd", "fcc", a=3.9), -3.7)], None)
+    made.absorb(
+        [candidate("cu", bulk("Cu", "fcc", a=3.6), -3.5), candidate("pd", bulk("Pd", "fcc", a=3.9), -3.7)], None
+    )
     return made
 
 
 def test_a_supercell_is_a_duplicate_and_another_crystal_is_not(archive):
     doubled = make_supercell(bulk("Cu", "fcc", a=3.6), 2 * np.eye(3))
-    entered = archive.absorb([candidate("again", doubled, -3.5), candidate("bcc", bulk("Cu", "bcc", a=2.9), -3.49)], None)
+    entered = archive.absorb(
+        [candidate("again", doubled, -3.5), candidate("bcc", bulk("Cu", "bcc", a=2.9), -3.49)], None
+    )
     assert [c.id for c in entered] == ["bcc"]
     assert archive.n_duplicates == 1
 

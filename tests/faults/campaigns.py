@@ -67,9 +67,7 @@ def evo(*arguments: object, **options: object) -> subprocess.CompletedProcess[st
 def start(ranks: int, *arguments: object) -> subprocess.Popen[str]:
     """Start `evo` under mpiexec, as a process group of its own."""
     command = [str(MPIEXEC), "-n", str(ranks), sys.executable, "-m", "evo", *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def processes(directory: Path) -> list[int]:

@@ -119,5 +119,3 @@ def test_full_disk(tmp_path):
         assert done.returncode == 0, done.stderr
     finally:
         subprocess.run(["umount", str(disk)], check=False)
-
-
