@@ -72,9 +72,7 @@ class Structures:
         atoms = [np.arange(self.offsets[c], self.offsets[c + 1]) for c in index]
         which = np.concatenate(atoms) if atoms else np.zeros(0, np.int64)
         offsets = np.concatenate([[0], np.cumsum(self.sizes[index])]).astype(np.int64)
-        return Structures(
-            self.numbers[which], self.positions[which], self.cells[index], self.periodic[index], offsets
-        )
+        return Structures(self.numbers[which], self.positions[which], self.cells[index], self.periodic[index], offsets)
 
 
 @dataclass(frozen=True, slots=True)
