@@ -15,6 +15,7 @@ from evo.campaign import Campaign
 from evo.desk import Desk, Drained
 from evo.parallel import Pool
 from evo.progress import Progress
+from evo.relaxers import kernel_note
 from evo.report import export, phases
 from evo.settings import Settings, SettingsError, load
 from evo.software import versions
@@ -34,6 +35,8 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         _write_resolved(directory / "out" / "resolved.json", store)
         campaign = Campaign(settings, directory, Desk(store, pool, stop), accept_library=accept_library)
         show = _Display(quiet)
+        if settings.relax.engine == "network" and not quiet:
+            print(f"kernel: {kernel_note(settings.relax.device)}", file=sys.stderr)
         try:
             for step in campaign.run():
                 _note(store, campaign, step)

@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 from evo.reference import load_calculator
+from potentials import kernels
 from potentials.calculator import from_calculator
 from potentials.library import Library
-from potentials.potential import Potential
+from potentials.potential import Potential, resolve_device
 from potentials.relax import Evaluate, Relaxed, relax
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
@@ -58,6 +59,15 @@ def evaluator(relaxer: Relaxer) -> Evaluate:
 def grades(relaxer: Relaxer, structures: Structures) -> Floats | None:
     """(n_crystals,) extrapolation grades, None for a relaxer that needs none."""
     return load_potential(relaxer).grades(structures) if isinstance(relaxer, NetworkRelaxer) else None
+
+
+def kernel_note(device: str) -> str:
+    """Which kernel networks will run on, in words; and what it costs when it is not the one for this machine."""
+    if resolve_device(device) == "cuda":
+        return "torch on CUDA"
+    if "compiled" in kernels.available():
+        return "compiled"
+    return f"torch on the CPU, some fifty times slower than the compiled one: {kernels.missing()}"
 
 
 def relax_all(

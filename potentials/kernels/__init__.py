@@ -10,12 +10,17 @@ from potentials.kernels import compiled
 from potentials.kernels.signature import ModelLike, ShapeLike
 from potentials.structures import Floats, Prediction, Structures
 
-__all__ = ["available", "evaluate", "features", "jacobians"]
+__all__ = ["available", "evaluate", "features", "jacobians", "missing"]
 
 
 def available() -> tuple[str, ...]:
     """The kernels this installation can run, the preferred one first."""
     return ("compiled", "torch") if compiled.missing() is None else ("torch",)
+
+
+def missing() -> str | None:
+    """Why the compiled kernel cannot run here; None if it can."""
+    return compiled.missing()
 
 
 def evaluate(
