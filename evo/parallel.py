@@ -26,6 +26,12 @@ POLL_S = 0.001
 Task = tuple[str, Callable[..., Any], tuple[Any, ...]]
 
 
+class MpiAbsent(RuntimeError):
+    """An MPI launcher started this process, but Python has no MPI."""
+
+    exit_code = 69
+
+
 class Pool(Protocol):
     """Where tasks run."""
 
@@ -136,7 +142,7 @@ def open_pool() -> Pool | None:
     try:
         from mpi4py import MPI
     except ImportError:
-        raise RuntimeError(
+        raise MpiAbsent(
             "started by mpirun, but mpi4py is not installed; pip install 'outcrop[mpi]', or start without mpirun"
         ) from None
     communicator = MPI.COMM_WORLD

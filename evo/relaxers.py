@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from evo.reference import load_calculator
@@ -68,6 +69,12 @@ def kernel_note(device: str) -> str:
     if "compiled" in kernels.available():
         return "compiled"
     return f"torch on the CPU, some fifty times slower than the compiled one: {kernels.missing()}"
+
+
+def library_note(path: Path) -> str:
+    """The strata of this library and its method; LibraryError when it is none."""
+    library = Library.open(path)
+    return f"{', '.join(s.name for s in library.strata())} ({library.version()})"
 
 
 def relax_all(

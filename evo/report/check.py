@@ -15,7 +15,7 @@ from evo.candidate import Failure, formula_of
 from evo.cell import Space, counts_of, shortest_ratio
 from evo.create.seed_file import read_seeds
 from evo.prepare import open_reference_spec, space_of
-from evo.relaxers import kernel_note
+from evo.relaxers import kernel_note, library_note
 from evo.settings import Settings, load
 from evo.store import StoreError
 from evo.tools import Parent, breed, toolbox
@@ -31,6 +31,8 @@ def check(directory: Path) -> Iterator[str]:
     yield f"settings   {directory / 'campaign.toml'} is fine ({settings.digest()})"
     if settings.relax.engine == "network":
         yield f"kernel     {kernel_note(settings.relax.device)}"
+        if settings.network.library:
+            yield f"library    {settings.network.library}: {library_note(directory / settings.network.library)}"
     target = directory / "out"
     parent = target if target.exists() else directory
     if not os.access(parent, os.W_OK):

@@ -1,0 +1,150 @@
+"""Whole campaigns, small ones: what each setting promises."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+from ase.units import GPa
+
+from potentials.library import Library
+from tests.faults.campaigns import BY_EMT, SMALL, evo, write
+
+TWO = """
+[search]
+chunks = 2
+chunk_size = 6
+"""
+
+
+def run(directory, *options):
+    done = evo("run", directory, "--quiet", *options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(evo("results", directory, "--json").stdout)
+
+
+def results(directory, prefix):
+    with sqlite3.connect(directory / "out" / "campaign.sqlite") as database:
+        rows = database.execute("SELECT key, value FROM results").fetchall()
+    return {key: json.loads(value) for key, value in rows if key.startswith(prefix)}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished campaign with its library."""
+    directory = write(tmp_path_factory.mktemp("trained"), SMALL, chunks=3)
+    run(directory)
+    return directory
+
+
+def test_what_a_finished_campaign_leaves(trained):
+    out = trained / "out"
+    assert {s.name for s in Library.open(out / "library").strata()} == {"Cu", "Pd", "CuPd"}
+    resolved = json.loads((out / "resolved.json").read_text())
+    assert resolved["settings"]["campaign"]["seed"] == 3
+    assert resolved["software"]["numpy"]
+    rows = json.loads(evo("results", trained, "--json").stdout)
+    assert len(list((out / "hull").glob("*.cif"))) == len(rows)
+    assert all(r["energy_reference"] is not None for r in rows if r["status"] == "stable")
+    status = json.loads(evo("status", trained, "--json").stdout)
+    assert status["stage"] == "done"
+    assert status["bootstrap_calls"] <= 60
+    assert status["reference_calls"] - status["bootstrap_calls"] <= 30
+
+
+def test_bootstrap_crystals_do_not_enter_the_hull(trained):
+    rows = json.loads(evo("results", trained, "--json").stdout)
+    assert all(r["id"][0] in "cv" for r in rows)  # made by a chunk or relaxed again, never a training crystal
+
+
+def test_every_result_carries_its_method(trained):
+    for candidates in results(trained, "relax/").values():
+        for c in candidates:
+            for method, _, _ in c["energies"]:
+                assert method.startswith("nn:")
+
+
+def test_seed_files_enter_the_search(tmp_path):
+    directory = write(tmp_path / "c", '[seeds]\nfiles = ["seed.cif"]\n' + BY_EMT, chunks=1)
+    seed = bulk("Cu", "fcc", a=3.7, cubic=True)
+    seed.numbers[0] = 46
+    seed.write(directory / "seed.cif")
+    run(directory)
+    first = results(directory, "relax/0")["relax/0"][0]
+    assert first["operator"] == "seed file"
+    assert sorted(first["atoms"]["numbers"]) == [29, 29, 29, 46]
+
+
+def test_fixed_composition(tmp_path):
+    text = BY_EMT.replace('elements = ["Cu", "Pd"]\natoms = [1, 2]', 'formula = "Cu2Pd2"')
+    directory = write(tmp_path / "c", text, chunks=2)
+    rows = run(directory)
+    assert {r["formula"] for r in rows} == {"CuPd"}
+    for candidates in results(directory, "relax/").values():
+        assert all(sorted(c["atoms"]["numbers"]) == [29, 29, 46, 46] for c in candidates)
+
+
+def test_pressure_compresses(tmp_path):
+    volumes = {}
+    for pressure in (0.0, 50.0):
+        text = BY_EMT.replace('elements = ["Cu", "Pd"]', f'elements = ["Cu"]\npressure_GPa = {pressure}')
+        directory = write(tmp_path / str(pressure), text, chunks=2)
+        (best,) = [r for r in run(directory) if r["above_hull_network"] == 0.0][:1]
+        from evo.candidate import atoms_from_json
+
+        atoms = atoms_from_json(best["crystal"])
+        volumes[pressure] = atoms.get_volume() / len(atoms)
+        if pressure:
+            from ase.calculators.emt import EMT
+
+            atoms.calc = EMT()
+            stress = atoms.get_stress(voigt=False) / GPa
+            assert stress.trace() / 3 == pytest.approx(-pressure, abs=0.2)
+            enthalpy = (atoms.get_potential_energy() + pressure * GPa * atoms.get_volume()) / len(atoms)
+            assert best["energy_network"] == pytest.approx(enthalpy, abs=1e-8)
+    assert volumes[50.0] < 0.9 * volumes[0.0]
+
+
+def test_a_given_library_and_no_reference(trained, tmp_path):
+    """A pure network search: nothing is asked, nothing is called stable."""
+    text = f'[system]\nelements = ["Cu", "Pd"]\natoms = [1, 3]\n[reference]\nengine = "none"\n{TWO}'
+    directory = write(tmp_path / "c", text + f'[network]\nlibrary = "{trained / "out" / "library"}"\n')
+    rows = run(directory)
+    assert rows and {r["status"] for r in rows} == {"unconfirmed"}
+    assert json.loads(evo("status", directory, "--json").stdout)["reference_calls"] == 0
+
+
+def test_a_changed_library_is_refused_unless_told(trained, tmp_path):
+    given = Library.open(trained / "out" / "library").copy(tmp_path / "library")
+    text = f'[system]\nelements = ["Cu", "Pd"]\natoms = [1, 3]\n[reference]\nengine = "none"\n{TWO}'
+    directory = write(tmp_path / "c", text + '[network]\nlibrary = "../library"\n')
+    rows = run(directory)
+    (number,) = [v for n, v in given.versions().items() if n == "CuPd"]
+    pair = given.stratum(next(s for s in given.strata() if s.name == "CuPd"), number)
+    from dataclasses import replace
+
+    given.add(
+        replace(
+            pair, parameters=replace(pair.parameters, columns={z: 2 * c for z, c in pair.parameters.columns.items()})
+        )
+    )
+    refused = evo("run", directory)
+    assert refused.returncode == 65
+    assert "--accept-library" in refused.stderr
+    assert run(directory, "--accept-library") == rows
+
+
+def test_missing_strata_without_a_reference_are_named(trained, tmp_path):
+    text = f'[system]\nelements = ["Cu", "Pd", "Ag"]\n[reference]\nengine = "none"\n{TWO}'
+    directory = write(tmp_path / "c", text + f'[network]\nlibrary = "{trained / "out" / "library"}"\n')
+    done = evo("run", directory)
+    assert done.returncode == 64
+    assert "CuPdAg" in done.stderr
+
+
+def test_examples_are_valid():
+    for directory in (Path(__file__).parents[2] / "runs").iterdir():
+        done = evo("check", directory)
+        assert done.returncode == 0, done.stderr
+        assert (directory / "README.md").exists()
