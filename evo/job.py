@@ -34,9 +34,7 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         _compare(store, settings)
         _write_resolved(directory / "out" / "resolved.json", store)
         campaign = Campaign(settings, directory, Desk(store, pool, stop), accept_library=accept_library)
-        show = _Display(quiet)
-        if settings.relax.engine == "network" and not quiet:
-            print(f"kernel: {kernel_note(settings.relax.device)}", file=sys.stderr)
+        show = _Display(quiet, settings.relax.device if settings.relax.engine == "network" else None)
         try:
             for step in campaign.run():
                 _note(store, campaign, step)
@@ -76,14 +74,18 @@ class _Stop:
 class _Display:
     """Progress on stderr: one live line on a terminal, one line per step elsewhere."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, device: str | None) -> None:
         self._quiet = quiet
+        self._device = device  # where networks run, None without one; named once, when the run has begun well
         self._live = sys.stderr.isatty()
         self._start = time.monotonic()
 
     def __call__(self, step: Progress) -> None:
         if self._quiet:
             return
+        if self._device is not None:
+            sys.stderr.write(f"kernel: {kernel_note(self._device)}\n")
+            self._device = None
         text = f"[{time.monotonic() - self._start:6.1f} s] {step.line()}"
         if self._live:
             sys.stderr.write(f"\r\x1b[K{text}")
