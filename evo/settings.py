@@ -103,7 +103,7 @@ class OperatorWeights(Section):
 class SearchSection(Section):
     """Breeding."""
 
-    chunks: Count = Field(60, description="chunks of candidates to relax")
+    chunks: Count = Field(80, description="chunks of candidates to relax")
     chunk_size: Count = Field(32, description="candidates per chunk, relaxed in one batch")
     in_flight: Count = Field(4, description="chunk k is bred after chunk k - in_flight was absorbed")
     niche_size: Count = Field(4, description="distinct crystals kept as parents per composition")
@@ -144,8 +144,8 @@ class ReferenceSection(Section):
     calculator: str = Field("", description='for "ase": import path such as "package.module:Class"')
     options: dict[str, Any] = Field(default_factory=dict, description="keywords of the calculator")
     max_calls: int = Field(300, ge=0, description="calls after the bootstrap, every relaxation step counted")
-    every: Count = Field(8, description="chunks between two rounds of re-checks")
-    per_round: Count = Field(20, description="candidates per round")
+    every: Count = Field(16, description="chunks between two rounds of re-checks")
+    per_round: Count = Field(25, description="candidates per round")
     window: Positive = Field(0.03, description="eV/atom above the hull within which a candidate matters")
     lag: Count = Field(2, description="chunks after which results and retrained strata take effect")
     final_steps: int = Field(6, ge=0, description="relaxation steps by the reference for each hull phase at the end")
@@ -168,7 +168,7 @@ class NetworkSection(Section):
     hidden: Count = Field(6, description="hidden units per element")
     members: Count = Field(4, description="networks in the committee")
     retrain_iterations: Count = Field(
-        10, description="Levenberg-Marquardt iterations when a stratum is retrained from where it was"
+        6, description="Levenberg-Marquardt iterations when a stratum is retrained from where it was"
     )
 
 
