@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 # One thread per task in every linear algebra library: the bits of a result must not depend on the machine.
 # This has to happen before numpy is imported.
@@ -22,6 +23,13 @@ EXIT_INTERNAL = 70  # an unforeseen error; please report it
 EXIT_LOCKED = 73  # the directory is being run by another process
 EXIT_IO = 74  # disk full, directory not writable, damaged database
 EXIT_DRAINED = 75  # stopped on request; the same command goes on
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad usage has the same exit code as bad settings."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="evo", description="Evolutionary search for crystals.")
+    parser = _Parser(prog="evo", description="Evolutionary search for crystals.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print versions and exit")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
 
     def add(name: str, function: object, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)

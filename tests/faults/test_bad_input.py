@@ -13,7 +13,7 @@ def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
     assert done.returncode == code, done.stderr
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("evo: ")
+    assert lines[0].startswith("evo")
     return lines[0]
 
 
@@ -33,6 +33,11 @@ def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
 def test_campaign_files(tmp_path, text, expected, command):
     done = evo(command, write(tmp_path / "c", text))
     assert expected in complaint(done, 65 if "nowhere" in text else 64)
+
+
+def test_command_line():
+    assert "invalid choice" in complaint(evo("serach"), 64)
+    assert "required" in complaint(evo("run"), 64)
 
 
 def test_seed_file(tmp_path):
