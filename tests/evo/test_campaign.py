@@ -1,7 +1,11 @@
 """Whole campaigns, small ones: what each setting promises."""
 
 import json
+import os
+import pty
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +152,19 @@ def test_examples_are_valid():
         done = evo("check", directory)
         assert done.returncode == 0, done.stderr
         assert (directory / "README.md").exists()
+
+
+def test_progress_is_one_live_line_on_a_terminal(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=2)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evo", "run", str(directory)], stdout=subprocess.PIPE, stderr=theirs
+    )
+    table, _ = process.communicate(timeout=120)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"formula" in table
+    assert shown.count("\r\x1b[K") >= 3  # two chunks and the end, each over the one before
+    assert shown.count("\n") == 1
