@@ -138,10 +138,7 @@ def _train(chosen: argparse.Namespace) -> None:
     for stratum in wanted.subsets():
         if stratum.order > 3 or (stratum != wanted and stratum.name in library.versions()):
             continue
-        try:
-            tasks = plan(library, library.versions(), dataset, stratum, iterations=chosen.iterations)
-        except ValueError as error:
-            raise _Unusable(f"{chosen.data}: {error}") from None
+        tasks = plan(library, library.versions(), dataset, stratum, iterations=chosen.iterations)
         trained = finish(tasks, [fit_member(task) for task in tasks])
         number = library.add(trained)
         errors = trained.metadata["errors"]

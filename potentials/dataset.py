@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -203,10 +203,3 @@ def read_dataset(path: str | Path) -> Dataset:
     methods = tuple(str(a.info.get("method", "")) for a in images)
     weights = np.array([float(a.info.get("weight", 1.0)) for a in images])
     return Dataset(dataset.structures, dataset.labels, dataset.families, methods, weights, dataset.seconds)
-
-
-def only_method(methods: Collection[str]) -> str:
-    """The one method of training data; energies of two methods must not meet in one fit."""
-    if len(found := sorted(set(methods))) > 1:
-        raise ValueError(f"labels of several methods in one fit: {', '.join(found)}; keep those of one")
-    return found[0] if found else ""

@@ -48,23 +48,23 @@ def remember(
         own_scales[z] = np.zeros(0)
         for block in shape.blocks(z, stratum.numbers):
             if block.stratum == stratum:
-                deviation = table[:, block.start : block.stop].std(axis=0)
-                own_scales[z] = shape.smoothness(block) / np.maximum(deviation, 1e-6 * deviation.max() or 1.0)
+                own_scales[z] = shape.smoothness(block) / deviations(table[:, block.start : block.stop])
         known = {**{s: e.scales[z] for s, e in below.items() if z in e.scales}, stratum: own_scales[z]}
         scaled = table * _scale(shape, known, stratum, z)
         chosen = farthest_points(scaled, REMEMBERED)
         points[z] = table[chosen].astype(np.float32)
-        edges[z] = _edge(scaled, chosen, np.asarray(families[z]))
+        typical = np.linalg.norm(np.concatenate([shape.smoothness(b) for b in shape.blocks(z, stratum.numbers)]))
+        edges[z] = max(_edge(scaled, chosen, np.asarray(families[z])), SMALLEST_EDGE * float(typical))
     return Environments(own_scales, points, edges)
 
 
 def _edge(scaled: Floats, chosen: NDArray[np.int64], families: NDArray[np.str_]) -> float:
+    """The distance to a chosen centre of another family that EDGE percent of all do not exceed; 0 of one family."""
     apart = cdist(scaled, scaled[chosen])
     apart[families[:, None] == families[chosen][None, :]] = np.inf
     nearest = apart.min(axis=1)
     known = nearest[np.isfinite(nearest)]
-    least = SMALLEST_EDGE * float(np.linalg.norm(scaled.std(axis=0)))
-    return max(float(np.percentile(known, EDGE)) if len(known) else 0.0, least, 1e-6)
+    return float(np.percentile(known, EDGE)) if len(known) else 0.0
 
 
 def _scale(shape: Shape, known: Mapping[Stratum, Floats], company: Stratum, centre: int) -> Floats:
@@ -118,6 +118,13 @@ def _embedded(shape: Shape, points: Singles, stratum: Stratum, company: Stratum,
         place = places[block.stratum]
         wide[:, place.start : place.stop] = points[:, block.start : block.stop]
     return wide
+
+
+def deviations(table: Floats) -> Floats:
+    """(D,) standard deviations of the columns of (n, D), never so small that scaling by them would magnify noise."""
+    sizes = np.sqrt((table**2).mean(axis=0))
+    floor = np.maximum(1e-3 * sizes, 1e-6 * sizes.max(initial=0.0) or 1.0)
+    return np.asarray(np.maximum(table.std(axis=0), floor))
 
 
 def farthest_points(vectors: Floats, most: int) -> NDArray[np.int64]:

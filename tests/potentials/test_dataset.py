@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from potentials.dataset import DataError, Dataset, only_method, read_dataset, write_dataset
+from potentials.dataset import DataError, Dataset, read_dataset, write_dataset
 from potentials.stratum import Stratum
 from tests.crystals import CU, PD
 from tests.labelled import dataset, labelled
@@ -73,12 +73,6 @@ def test_strata_and_merge():
     assert len(data.merge(data)) == len(data)
     assert data.merge(data).content_hash() == data.content_hash()
     assert data.select(range(39)).content_hash() != data.content_hash()
-
-
-def test_methods_do_not_mix():
-    assert only_method(["a", "a"]) == "a"
-    with pytest.raises(ValueError, match="several methods in one fit: a, b"):
-        only_method(["b", "a"])
 
 
 def test_shapes_are_checked():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from potentials.levenberg import minimise
+from potentials.start import start
 from potentials.stratum import Stratum
-from potentials.train import _layout, _problem, _start, plan
+from potentials.train import _layout, _problem, plan
 from tests.crystals import AG, CU, PD
 from tests.labelled import dataset, trained
 
@@ -23,7 +24,7 @@ def test_rows_are_derivatives_of_the_residuals(library, numbers):
     layout = _layout(task)
     problem = _problem(task, task.dataset.training(), layout)
     rng = np.random.default_rng(0)
-    p = _start(task, layout)
+    p = start(task, layout)
     p = p + 0.1 * rng.normal(size=len(p))
     analytic = problem.jacobian(p, problem.rows).astype(float)
     step = 1e-5

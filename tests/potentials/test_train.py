@@ -121,8 +121,22 @@ def test_what_cannot_be_planned_says_why(library):
     with pytest.raises(ValueError, match="1 crystals of CuPd have no finite energy"):
         plan(library, library.versions(), replace(data, labels=labels), BOTH)
     mixed = replace(data, methods=("a",) * 20 + ("b",) * 20)
-    with pytest.raises(ValueError, match="several methods"):
+    with pytest.raises(ValueError, match="CuPd have labels of a, b; keep those of one method"):
         plan(library, library.versions(), mixed, BOTH)
     tasks = plan(library, library.versions(), data, BOTH, iterations=1)
     with pytest.raises(ValueError, match="needs one result of each of its 2 members"):
         finish(tasks, [fit_member(tasks[0])])
+
+
+def test_one_crystal_is_little_but_no_error(tmp_path):
+    library = Library.create(tmp_path / "lib", SMALL)
+    for name, n in (("Cu", 1), ("Pd", 1), ("CuPd", 1)):
+        stratum = Stratum.parse(name)
+        data = dataset(stratum.numbers, 8, 0)
+        data = data.select(np.flatnonzero(~data.is_held_out())[:n])
+        tasks = plan(library, library.versions(), data, stratum)
+        library.add(finish(tasks, [fit_member(t) for t in tasks]))
+    said = library.assemble(BOTH)
+    assert np.abs(said.evaluate(data.structures).energies - data.labels.energies).max() < 0.05
+    assert np.isfinite(said.evaluate(dataset((CU, PD), 8, 9).structures).forces).all()
+    assert said.grades(data.structures)[0] < 0.1
