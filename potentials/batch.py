@@ -20,6 +20,7 @@ from potentials.structures import Floats, Ints, Prediction, Structures
 
 Bools = NDArray[np.bool_]
 
+SMALLEST_VOLUME = 1e-3  # Å³ per atom: below, a cell is flat
 STRAIN_LENGTH = 2.0  # Å: a radius of 0.2 Å allows a strain of 0.1
 ROW, COLUMN = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1])
 WEIGHT = np.array([1.0, 1.0, 1.0, *[np.sqrt(2.0)] * 3])
@@ -189,27 +190,29 @@ class Batch:
         )
 
     def _runaways(self, trial: Geometry) -> list[tuple[str, Bools]]:
-        """Crystals that end at once, the first reason of each; every later mask is for what the earlier leave."""
+        """Crystals that end at once, the first reason of each; every later mask is for what the earlier leave.
+
+        A collapsed crystal is called that even where the potential answers it with NaN.
+        """
         fixed = self.crystals
         strained = fixed.movable.any(axis=(1, 2))
         sums = trial.energies + trial.forces.sum(axis=(1, 2))
         sums = sums + np.where(strained, trial.stresses.sum(axis=(1, 2)), 0.0)
-        broken = ~np.isfinite(sums)
-        volumes = np.abs(np.linalg.det(self.cells))
-        solid = fixed.solid
-        dense = collapsed(volumes, fixed.first_volumes, solid)
-        dense |= overlapping(self.positions, self.cells, fixed.periodic, fixed.allowed)
+        placed = np.isfinite(self.cells.sum(axis=(1, 2)) + self.positions.sum(axis=(1, 2)))
+        volumes = np.abs(np.linalg.det(np.where(placed[:, None, None], self.cells, np.eye(3))))
+        flat = volumes < np.where(fixed.solid, SMALLEST_VOLUME * fixed.sizes, 1e-9)
+        sound = placed & ~flat
+        positions = np.where(placed[:, None, None], self.positions, 0.0)
+        cells = np.where(sound[:, None, None], self.cells, np.eye(3))
+        close = overlapping(positions, cells, fixed.periodic, fixed.allowed)
+        dense = placed & (flat | close | collapsed(volumes, fixed.first_volumes, fixed.solid))
         lengths = _longest(self.cells, fixed.periodic)
-        wide = exploded(volumes, fixed.first_volumes, lengths, fixed.first_lengths, fixed.sizes, solid)
-        dense &= ~broken
-        wide &= ~(broken | dense)
-        if not (broken | dense | wide).any():
+        wide = exploded(volumes, fixed.first_volumes, lengths, fixed.first_lengths, fixed.sizes, fixed.solid)
+        wide &= placed & ~dense
+        broken = ~(np.isfinite(sums) & placed | dense | wide)
+        if not (dense | wide | broken).any():
             return []
-        return [
-            ("not finite", broken),
-            ("collapsed", dense[~broken]),
-            ("exploded", wide[~(broken | dense)]),
-        ]
+        return [("collapsed", dense), ("exploded", wide[~dense]), ("not finite", broken[~(dense | wide)])]
 
     def _enthalpies(self, at: Geometry, pressure: float) -> Floats:
         return at.energies + pressure * np.abs(np.linalg.det(at.cells)) if pressure else at.energies

@@ -41,8 +41,13 @@ class Descent:
         return cls(values, gradients, inverses, np.full(c, FIRST_RADIUS), np.zeros((c, n)), np.ones(c))
 
     def newton(self) -> Floats:
-        """(c, n) Å, the step -H g before it is shortened."""
-        return -_product(self.inverses, self.gradients)
+        """(c, n) Å, the step -H g before it is shortened; steepest descent where H has been spoilt by overflow."""
+        steps = -_product(self.inverses, self.gradients)
+        spoilt = ~np.isfinite(steps.sum(axis=1))
+        if spoilt.any():
+            self.inverses[spoilt] = np.eye(steps.shape[1]) / CURVATURE
+            steps[spoilt] = -self.gradients[spoilt] / CURVATURE
+        return steps
 
     def propose(self, steps: Floats, lengths: Floats) -> Floats:
         """(c, n) Å, the steps shortened to the radii, `lengths` (c,) being theirs in the caller's measure."""

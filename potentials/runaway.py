@@ -80,5 +80,7 @@ def exploded(
     solid: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """(c,) crystals that swell or shear without end; `lengths` are those of the longest periodic vector, Å."""
-    swollen = (volumes > LARGEST_VOLUME * first_volumes) | (volumes > VOLUME_PER_ATOM * sizes)
+    swollen = (volumes > LARGEST_VOLUME * first_volumes) | (
+        volumes > np.maximum(VOLUME_PER_ATOM * sizes, first_volumes)
+    )
     return (solid & swollen) | (lengths > LONGEST * first_lengths)

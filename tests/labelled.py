@@ -15,10 +15,10 @@ from potentials.library import Library, Recipe
 from potentials.network import Shape
 from potentials.stratum import Stratum
 from potentials.train import finish, fit_member, plan
-from tests.crystals import AG, CU, PD, crystal
+from tests.crystals import AG, AU, CU, PD, crystal
 
 SMALL = Recipe(Shape(4.5, n_max=3, l_max=2, n_pair=5), hidden=3, members=2)
-NEAREST = {CU: 2.55, PD: 2.75, AG: 2.89}  # Å, in the elements
+NEAREST = {CU: 2.55, PD: 2.75, AG: 2.89, AU: 2.88}  # Å, in the elements
 
 
 def labelled(crystals: Sequence[Atoms], families: Sequence[str]) -> Dataset:
@@ -49,7 +49,7 @@ def dataset(numbers: tuple[int, ...], n: int, seed: int) -> Dataset:
     while len(crystals) < n:
         atoms = crystal(rng, int(rng.integers(len(numbers), 5)), numbers)
         if set(atoms.numbers.tolist()) != set(numbers):
-            continue
+            continue  # the draw missed an element
         mean = np.mean([NEAREST[z] for z in atoms.numbers.tolist()])
         atoms.set_cell(atoms.cell[:] * mean / 2.757 * rng.uniform(0.96, 1.08), scale_atoms=True)
         crystals.append(atoms)

@@ -141,6 +141,25 @@ def test_larger_sets_are_assembled_from_parts_that_keep_their_bits(library):
     assert three.grades(ternary)[0] == np.inf
 
 
+@needs_compiled
+def test_a_quaternary_is_assembled_from_parts(library):
+    train(library, ["Au", "CuAg", "PdAg", "CuAu", "CuPdAg"], n=10, iterations=2)
+    four = Stratum((CU, PD, AG, AU))
+    potential = library.assemble(four)
+    for names in ("Cu", "CuPd", "CuPdAg"):
+        part = Stratum.parse(names)
+        crystals = dataset(part.numbers, 6, 9).structures
+        smaller = library.assemble(part).evaluate(crystals)
+        larger = potential.evaluate(crystals)
+        assert larger.energies.tobytes() == smaller.energies.tobytes()
+        assert larger.forces.tobytes() == smaller.forces.tobytes()
+        assert larger.stresses.tobytes() == smaller.stresses.tobytes()
+    all_four = dataset(four.numbers, 4, 9).structures
+    said = potential.evaluate(all_four)
+    assert np.isfinite(said.energies).all() and np.isfinite(said.forces).all()
+    assert np.isinf(potential.grades(all_four)).all()  # three of its triples were never trained
+
+
 def test_rows_describe_the_strata(library):
     rows = {r.stratum: r for r in library.describe()}
     size = library.recipe.shape.block_size

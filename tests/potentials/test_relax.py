@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
+from potentials.calculator import from_calculator
 from potentials.relax import Evaluate, relax
 from potentials.structures import Floats, Prediction, Structures
 from potentials.units import EV_PER_A3_PER_GPA
@@ -175,6 +176,18 @@ def test_runaways_end_with_their_reason() -> None:
     assert relax(EMT_, Structures.from_ase([overlap])).outcomes == ["collapsed"]
     flat = Atoms("Cu", cell=[0.9, 4, 4], pbc=True)  # an atom on its own image
     assert relax(force_field(0.0), Structures.from_ase([flat])).outcomes == ["collapsed"]
+
+
+def test_absurd_crystals_end_at_once_and_spare_the_others() -> None:
+    crystals = random_cells(5, (2, 2))
+    good = relax(EMT_, Structures.from_ase([crystals[0], crystals[4]]))
+    crystals[1].cell[2] = crystals[1].cell[0] + crystals[1].cell[1]  # flat
+    crystals[2].set_cell(np.zeros((3, 3)))
+    crystals[3].positions[0, 0] = np.nan
+    result = relax(from_calculator(EMT()), Structures.from_ase(crystals))
+    assert result.outcomes == ["converged", "collapsed", "collapsed", "not finite", "converged"]
+    assert result.calls[1:4].tolist() == [1, 1, 1]
+    assert [bits(result.structures)[c] for c in (0, 4)] == bits(good.structures)
 
 
 def test_a_needle_of_constant_volume_is_an_explosion() -> None:
