@@ -14,10 +14,13 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
+from potentials import kernels
 from potentials.calculator import from_calculator
+from potentials.network import Shape
 from potentials.relax import Evaluate, relax
 from potentials.structures import Floats, Prediction, Structures
 from potentials.units import EV_PER_A3_PER_GPA
+from tests.crystals import AG, CU, PD, crystal, library
 
 
 def evaluator(make: Callable[[], Calculator], *, stress: bool = True) -> Evaluate:
@@ -99,6 +102,21 @@ def test_same_bits_alone_shuffled_and_in_any_batch() -> None:
     assert whole == shuffled == sevens
     for i in (0, 5, 33, n - 1):
         assert run([i])[i] == whole[i]
+
+
+@pytest.mark.skipif("compiled" not in kernels.available(), reason="the compiled kernel is not built")
+def test_same_bits_with_a_network() -> None:
+    model = library((CU, PD, AG), Shape(4.5, 3, 2, 5))
+    rng = np.random.default_rng(3)
+    crystals = [crystal(rng, n) for n in (1, 2, 3, 4, 6, 8, 9, 12) * 4]
+
+    def run(some: list[Atoms]) -> list[bytes]:
+        result = relax(lambda s: kernels.evaluate(s, model), Structures.from_ase(some), max_calls=25)
+        return [b + e.tobytes() for b, e in zip(bits(result.structures), result.prediction.energies, strict=True)]
+
+    whole = run(crystals)
+    assert run(crystals[::-1])[::-1] == whole
+    assert [run([a])[0] for a in crystals] == whole
 
 
 def test_pressure_shrinks_the_crystal_to_that_stress() -> None:
