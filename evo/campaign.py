@@ -225,7 +225,6 @@ class Campaign:
             dataset=self._dataset(),
             strata=learn.with_those_above(missed, self.ground.library.strata()),
             key=self._key(f"train/{self.round}"),
-            members=self.settings.network.members,
             iterations=self.settings.network.retrain_iterations,
             versions=dict(self.relaxer.versions),
         )

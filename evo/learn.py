@@ -148,7 +148,6 @@ class Training:
     dataset: Dataset
     strata: list[Stratum]
     key: str  # prefix of the tasks' keys
-    members: int
     iterations: int | None
     versions: dict[str, int]  # what to stand on; grows with what is trained
 
@@ -157,9 +156,7 @@ class Training:
         for order in sorted({s.order for s in self.strata}):
             work: list[tuple[Stratum, list[FitTask], list[str]]] = []
             for stratum in (s for s in self.strata if s.order == order):
-                tasks = plan(
-                    self.library, self.versions, self.dataset, stratum, members=self.members, iterations=self.iterations
-                )
+                tasks = plan(self.library, self.versions, self.dataset, stratum, iterations=self.iterations)
                 keys = [f"{self.key}/{stratum.name}/{m}" for m in range(len(tasks))]
                 for key, task in zip(keys, tasks, strict=True):
                     self.desk.ask(key, fit, task)

@@ -157,7 +157,6 @@ def _library(
             dataset=labels.dataset(ground.labels, ground.reference_method),
             strata=missing,
             key="train/0",
-            members=network.members,
             iterations=None,  # as many as a new stratum needs
             versions=given,
         )
