@@ -62,11 +62,12 @@ def test_plan_spends_the_budget_and_no_more(elements, budget):
         assert len({t.stratum for t in tasks}) == sum(1 for s in tasks[-1].stratum.subsets()) or len(elements) == 4
 
 
-def test_plan_gives_more_to_mixed_strata():
+def test_plan_gives_something_to_every_stratum():
     calls = {}
     for t in plan((CU, PD, AG), 700, 0, TERNARY):
         calls[t.stratum.name] = calls.get(t.stratum.name, 0) + t.calls
-    assert calls["Cu"] < calls["CuPd"] < calls["CuPdAg"]
+    assert min(calls.values()) > 80
+    assert max(calls.values()) == calls["CuPdAg"]
     assert list(calls) == ["Cu", "Pd", "Ag", "CuPd", "CuAg", "PdAg", "CuPdAg"]
 
 
