@@ -66,7 +66,6 @@ def run(systems: list[str], seeds: list[int], kinds: list[str]) -> None:
                     fcntl.flock(lock, fcntl.LOCK_EX)
                     known = _read()
                     known["campaigns"][key] = figures
-                    known["machine"], known["commit"] = _machine(), _commit()
                     _write(known)
                 print(key, figures, flush=True)
     table()
@@ -144,6 +143,8 @@ def _campaign(system: str, kind: str, seed: int) -> dict[str, Any]:
         "gap_meV": worst if worst < 1e9 else None,
         "seconds": round(seconds, 1),
         "stable": [r["formula"] for r in stable],
+        "machine": _machine(),
+        "commit": _commit(),
     }
 
 
