@@ -1,0 +1,15 @@
+"""The command line, one file per command: `register(commands)` says what it takes, `run(chosen)` does it.
+
+Nothing here imports numpy or torch before a command runs, so that `potentials --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from potentials.commands import describe, evaluate, relax, train
+
+COMMANDS = (
+    train,
+    describe,
+    evaluate,
+    relax,
+)

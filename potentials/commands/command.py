@@ -1,0 +1,33 @@
+"""What all commands share: exit codes, the error of a file that cannot be used, the argument LIB."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+USAGE, DATA, IO = 64, 65, 74  # exit codes, as in sysexits.h
+
+Commands = Any  # what ArgumentParser.add_subparsers returns; its type has no public name
+Run = Callable[[argparse.Namespace], None]
+
+
+class Unusable(ValueError):
+    """A file that cannot be used; the message is the one line that the user sees."""
+
+    exit_code = DATA
+
+
+class Misused(ValueError):
+    """An argument that means nothing; the message is the one line that the user sees."""
+
+    exit_code = USAGE
+
+
+def add_command(commands: Commands, name: str, run: Run, text: str) -> argparse.ArgumentParser:
+    """The parser of a new command on a library, which it takes as its first argument."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    parser.add_argument("library", metavar="LIB", type=Path, help="directory of the library")
+    return parser
