@@ -1,0 +1,90 @@
+"""Labelled crystals out of what ASE's readers give: what is refused, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from potentials.labelled.record import Dataset
+from potentials.structures import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A crystal of a file that brings no label, and the reason."""
+
+    number: int  # in the file, from 1
+    formula: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"crystal {self.number}{f' ({self.formula})' if self.formula else ''} {self.reason}"
+
+
+def fault(atoms: Atoms) -> str:
+    """Why these labels cannot be used; empty when they can."""
+    found = results(atoms)
+    if not len(atoms):
+        return "has no atoms"
+    if "energy" not in found:
+        return "has no finite energy"
+    for name in ("energy", "forces"):
+        if found.get(name) is None or not np.isfinite(found[name]).all():
+            return f"has no finite {name}"
+    if found.get("stress") is not None and not np.isfinite(found["stress"]).all():
+        return "has a stress that is not finite"
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
+        return "has positions or a cell that are not finite"
+    if np.shape(found["forces"]) != (len(atoms), 3):
+        return f"has forces of shape {np.shape(found['forces'])} on {len(atoms)} atoms"
+    return ""
+
+
+def results(atoms: Atoms) -> dict[str, Any]:
+    """What the file says, constraints not applied; its energy is the one that the forces are the gradient of."""
+    found = dict(atoms.calc.results) if atoms.calc is not None else {}
+    if found.get("free_energy") is not None:
+        found["energy"] = found["free_energy"]
+    return found
+
+
+def entry(atoms: Atoms, name: str) -> Any:
+    """An entry of the crystal: of its comment line in extxyz, of its key-value pairs in a database."""
+    return atoms.info.get(name, atoms.info.get("key_value_pairs", {}).get(name))
+
+
+def to_dataset(images: Sequence[Atoms], method: str) -> Dataset:
+    """The labels of crystals without fault; `method` is that of the crystals that name none."""
+    found = [results(a) for a in images]
+    dataset = Dataset.of(
+        images,
+        energies=[float(r["energy"]) for r in found],
+        forces=[np.asarray(r["forces"], dtype=float) for r in found],
+        stresses=[_stress(a, r) for a, r in zip(images, found, strict=True)],
+        method=method,
+    )
+    return Dataset(
+        dataset.structures,
+        dataset.labels,
+        tuple(str(_or(entry(a, "family"), "")) for a in images),
+        tuple(str(_or(entry(a, "method"), method)) for a in images),
+        np.array([float(_or(entry(a, "weight"), 1.0)) for a in images]),
+        np.array([float(_or(entry(a, "seconds"), 0.0)) for a in images]),
+        tuple(str(_or(entry(a, "source"), "")) for a in images),
+    )
+
+
+def _or(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value
+
+
+def _stress(atoms: Atoms, found: dict[str, Any]) -> Floats:
+    """(3, 3) eV/Å³; NaN where there is none, or none that means anything."""
+    if found.get("stress") is None or not atoms.pbc.all():
+        return np.full((3, 3), np.nan)
+    stress = np.asarray(found["stress"], dtype=float)
+    return stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]] if stress.shape == (6,) else stress.reshape(3, 3)
