@@ -140,9 +140,13 @@ class GateSection(Section):
 class ReferenceSection(Section):
     """The reference: DFT or its stand-in."""
 
-    engine: Literal["emt", "ase", "none"] = Field("emt", description='"emt", "ase" or "none"')
+    engine: Literal["emt", "ase", "gpaw", "espresso", "none"] = Field(
+        "emt", description='"emt", "ase", "gpaw", "espresso" (docs/dft.md) or "none"'
+    )
     calculator: str = Field("", description='for "ase": import path such as "package.module:Class"')
-    options: dict[str, Any] = Field(default_factory=dict, description="keywords of the calculator")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="keywords of the calculator, settings of the program"
+    )
     max_calls: int = Field(300, ge=0, description="calls after the bootstrap, every relaxation step counted")
     every: Count = Field(16, description="chunks between two rounds of re-checks")
     per_round: Count = Field(25, description="candidates per round")

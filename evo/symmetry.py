@@ -81,6 +81,20 @@ def standardize(atoms: Atoms, symprec: float = 0.05) -> Atoms:
     return atoms.copy() if found is None else _atoms(found)
 
 
+def laue_order(atoms: Atoms, symprec: float = 0.05) -> int:
+    """Order of the Laue group: of the rotations of the crystal together with the inversion; 2 when there is no telling."""
+    if (crystal := _crystal(atoms)) is None:
+        return 2
+    try:
+        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
+    except spglib.SpglibError:
+        return 2
+    if dataset is None:
+        return 2
+    rotations = np.asarray(dataset.rotations, dtype=int).reshape(-1, 9)
+    return len(np.unique(np.concatenate([rotations, -rotations]), axis=0))
+
+
 def symbol(number: int) -> str:
     """Short Hermann-Mauguin symbol, for instance Fm-3m for 225."""
     return str(spglib.get_spacegroup_type(_hall(number)).international_short)

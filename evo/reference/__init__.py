@@ -1,14 +1,14 @@
 """The reference: DFT, or its stand-in, that has the last word on every energy. One file per engine.
 
-A Reference is a small record that travels to the ranks; each rank builds the calculator once. An expected
-failure (no convergence, a crash, a number that is not one) is a value with a reason, never an exception.
+A Reference is a small record that travels to the ranks; each rank opens the engine once. An expected failure (no
+convergence, a crash, a number that is not one) is a value with a reason, never an exception.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,46 +20,49 @@ from ase.data import chemical_symbols
 from evo.candidate import Failure
 from evo.reference import ase_calculator, emt
 from evo.reference.ase_calculator import load_calculator
+from evo.reference.engine import CalculatorEngine, Engine
+from evo.reference.espresso import open_espresso
+from evo.reference.gpaw import open_gpaw
 from evo.reference.label import Label, label
-from evo.reference.unavailable import ReferenceUnavailable
+from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from evo.settings import ReferenceSection
 
 __all__ = [
+    "EngineAbsent",
     "Label",
     "Reference",
     "ReferenceUnavailable",
     "calculator_method",
+    "label",
     "load_calculator",
     "open_reference",
 ]
 
+# Engines that are programs, and what opens them with reference.options: the engine, and all that its labels depend on
+PROGRAMS: dict[str, Callable[[dict[str, Any]], Any]] = {"gpaw": open_gpaw, "espresso": open_espresso}
+
 
 @dataclass(frozen=True)
 class Reference:
-    """A calculator with the hash of all that its energies depend on. Build it with `open_reference`."""
+    """An engine with the hash of all that its energies depend on. Build it with `open_reference`."""
 
-    engine: str  # name in ENGINES
+    engine: str  # "emt", "ase", or a name in PROGRAMS
     path: str  # import path of the calculator, empty for an engine of our own
-    options: str  # keywords of the calculator as JSON with sorted keys
+    options: str  # keywords of the calculator or options of the program, as JSON with sorted keys
     directory: str  # where a calculator file of the campaign is looked for
     method: str  # "ref:" and 12 hex digits, see calculator_method
 
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy, forces and stress of this crystal, or the reason why there are none; one reference call."""
-        result = label(_shared_calculator(self), atoms)
-        if isinstance(result, Failure):
-            _shared_calculator.cache_clear()  # after a crash nobody knows what state it is in
-        return result
+        return _shared(self).evaluate(atoms)
 
     def calculator(self) -> Any:
         """A new ASE calculator, for instance to relax with (potentials/calculator.py, from_calculator)."""
-        return ENGINES[self.engine](self)
+        return _shared(self).calculator()
 
     def can(self, numbers: Iterable[int]) -> set[int]:
         """Of these atomic numbers the ones that it cannot do; empty is good news."""
-        if self.engine == "emt":
-            return emt.cannot(numbers)
-        return ase_calculator.cannot(_shared_calculator(self), numbers)
+        return _shared(self).cannot(numbers)
 
     def require(self, numbers: Iterable[int]) -> None:
         """ReferenceUnavailable when it cannot do one of these elements."""
@@ -73,22 +76,16 @@ class Reference:
                 f"EMT cannot do {names}, only {known}; "
                 'set reference.engine = "ase" and reference.calculator = "package.module:Class"'
             )
+        if self.engine in PROGRAMS:
+            raise ReferenceUnavailable(
+                f"{self.engine} with these reference.options cannot do {names}: "
+                "no PAW set or pseudopotential, or no constant in `pulay`; add what is missing"
+            )
         raise ReferenceUnavailable(f"{self.path} cannot do {names}; name another reference.calculator or elements")
 
 
-def _emt(reference: Reference) -> Any:
-    return emt.build(json.loads(reference.options))
-
-
-def _ase(reference: Reference) -> Any:
-    return load_calculator(reference.path, json.loads(reference.options), reference.directory)
-
-
-ENGINES = {"emt": _emt, "ase": _ase}
-
-
 def open_reference(settings: ReferenceSection, directory: str = "") -> Reference | None:
-    """The reference of these settings, built once to see that it can be; None for engine "none".
+    """The reference of these settings, opened once to see that it can be; None for engine "none".
 
     `directory` is where a calculator file of the campaign is looked for. ReferenceUnavailable says what to
     write instead.
@@ -97,9 +94,12 @@ def open_reference(settings: ReferenceSection, directory: str = "") -> Reference
         return None
     path = settings.calculator if settings.engine == "ase" else ""
     options = json.dumps(settings.options, sort_keys=True)
-    method = calculator_method(path, settings.options, directory)
+    if settings.engine in PROGRAMS:
+        method = _hash(PROGRAMS[settings.engine](settings.options).identity)
+    else:
+        method = calculator_method(path, settings.options, directory)
     reference = Reference(settings.engine, path, options, directory, method)
-    _shared_calculator(reference)
+    _shared(reference)
     return reference
 
 
@@ -109,11 +109,23 @@ def calculator_method(path: str, options: Mapping[str, Any], directory: str = ""
     if path:
         load_calculator(path, dict(options), directory)
         software.append(ase_calculator.package_version(path, directory))
-    identity = json.dumps([path or "emt", dict(options), software], sort_keys=True)
-    return "ref:" + hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return _hash([path or "emt", dict(options), software])
+
+
+def _hash(identity: Any) -> str:
+    text = json.dumps(identity, sort_keys=True)
+    return "ref:" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @lru_cache(maxsize=2)
-def _shared_calculator(reference: Reference) -> Any:
-    """One calculator per process: building one may load a model of a hundred megabytes."""
-    return reference.calculator()
+def _shared(reference: Reference) -> Engine:
+    """One engine per process: a calculator may load a model of a hundred megabytes."""
+    options = json.loads(reference.options)
+    if reference.engine in PROGRAMS:
+        engine: Engine = PROGRAMS[reference.engine](options)
+        return engine
+    if reference.engine == "emt":
+        return CalculatorEngine(lambda: emt.build(options), lambda _, numbers: emt.cannot(numbers))
+    return CalculatorEngine(
+        lambda: load_calculator(reference.path, options, reference.directory), ase_calculator.cannot
+    )

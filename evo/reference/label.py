@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ class Label:
     forces: Floats  # (n_atoms, 3) eV/Å
     stress: Floats  # (3, 3) eV/Å³, sign as ASE; NaN when there is none: not periodic, or not implemented
     seconds: float  # CPU time of this process and of the programs it waited for
+    energy_zero: float = math.nan  # eV per cell, extrapolated to no smearing; NaN when the engine does not say
+    details: Mapping[str, Any] = field(default_factory=dict)  # how it came about: mesh, bands, steps, attempt
 
 
 def label(calculator: Any, atoms: Atoms) -> Label | Failure:
@@ -37,9 +41,9 @@ def label(calculator: Any, atoms: Atoms) -> Label | Failure:
     reset first: what it remembers of the last crystal (neighbour lists, wave functions) would show in the last
     bits of this one.
     """
-    absurd = _absurd(atoms)
-    if absurd:
-        return absurd
+    wrong = absurd(atoms)
+    if wrong is not None:
+        return wrong
     crystal = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     start = _cpu_seconds()
     try:
@@ -53,7 +57,7 @@ def label(calculator: Any, atoms: Atoms) -> Label | Failure:
     seconds = _cpu_seconds() - start
     if _says_unconverged(calculator):
         return Failure("unconverged", "the calculator says converged = False")
-    wrong = [
+    broken = [
         name
         for name, value, shape in (("energy", energy, ()), ("forces", forces, (len(atoms), 3)))
         if value.shape != shape or not np.isfinite(value).all()
@@ -61,13 +65,13 @@ def label(calculator: Any, atoms: Atoms) -> Label | Failure:
     if stress is None:
         stress = np.full((3, 3), np.nan)
     elif stress.shape != (3, 3) or not np.isfinite(stress).all():
-        wrong.append("stress")
-    if wrong:
-        return Failure("not finite", " and ".join(wrong))
+        broken.append("stress")
+    if broken:
+        return Failure("not finite", " and ".join(broken))
     return Label(float(energy), forces, stress, seconds)
 
 
-def _absurd(atoms: Atoms) -> Failure | None:
+def absurd(atoms: Atoms) -> Failure | None:
     """What no calculator can answer; some would search neighbours for hours before they fail."""
     if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
         return Failure("not finite", "positions or cell before the calculation")

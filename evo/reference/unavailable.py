@@ -1,4 +1,4 @@
-"""The error of a reference that cannot be had; its message says what to write instead."""
+"""The errors of a reference that cannot be had; the message says what to write or install instead."""
 
 from __future__ import annotations
 
@@ -7,3 +7,9 @@ from evo.settings import SettingsError
 
 class ReferenceUnavailable(SettingsError):
     """campaign.toml asks for a calculator that cannot be imported, built, or used for these elements."""
+
+
+class EngineAbsent(ReferenceUnavailable):
+    """A program that the reference needs is not installed here."""
+
+    exit_code = 69

@@ -1,0 +1,165 @@
+"""Quantum ESPRESSO: plane waves and pseudopotentials, one pw.x per single point.
+
+Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017), doi:10.1088/1361-648X/aa8f79. Its exit status is not looked at:
+only a result that says of itself that it converged, and that is complete, counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.data import chemical_symbols
+from pydantic import Field
+
+from evo.candidate import Failure
+from evo.reference import runner
+from evo.reference.engine import EngineCalculator
+from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible
+from evo.reference.label import Label
+from evo.reference.mesh import mesh
+from evo.reference.pw_files import Garbage, pw_input, read_output
+from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
+from evo.settings import SettingsError
+
+VARIABLE = "ESPRESSO_PSEUDO"  # names the folder of pseudopotentials where `pseudo_dir` does not
+TOLERANCE = 1e-6  # Ry per atom, estimated accuracy of the energy
+MOST_STEPS = 60
+DEAR = 0.95  # of the time limit is told to pw.x, which then stops by itself
+# mixing_beta, mixing_mode, diagonalization, tried in order; none changes what is converged to
+LADDER = ((0.5, "plain", "david"), (0.2, "plain", "david"), (0.1, "local-TF", "cg"))
+
+
+class EspressoOptions(JobOptions):
+    """`reference.options` of engine "espresso"."""
+
+    cutoff: float = Field(680.0, gt=0, description="eV, of the wave functions")
+    density_cutoff: float = Field(5440.0, gt=0, description="eV, of the density; 8 to 12 times the cut-off")
+    pseudopotentials: dict[str, str] = Field(description="UPF file by symbol")
+    pseudo_dir: str = Field("", description=f"folder of the UPF files; empty: what {VARIABLE} names")
+
+
+@dataclass(frozen=True)
+class Espresso:
+    """The engine with its options. Build it with `open_espresso`."""
+
+    options: EspressoOptions
+    command: tuple[str, ...]
+    version: str
+    folder: Path  # of the pseudopotentials
+    files: dict[str, tuple[str, float]]  # SHA-256 and valence electrons of the pseudopotential, by symbol
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that labels depend on: physics, version and the content of the pseudopotentials."""
+        physics = {k: v for k, v in self.options.physics().items() if k not in ("pseudo_dir", "pseudopotentials")}
+        files = {symbol: digest for symbol, (digest, _) in self.files.items()}
+        return {"engine": "espresso", **physics, "tolerance": TOLERANCE, "version": self.version, "files": files}
+
+    def cannot(self, numbers: Iterable[int]) -> set[int]:
+        """Elements without a pseudopotential, or without a Pulay constant where others have one."""
+        able = set(self.files) & set(self.options.pulay or self.files)
+        return {int(z) for z in numbers if chemical_symbols[z] not in able}
+
+    def calculator(self) -> EngineCalculator:
+        """An ASE calculator that runs one pw.x after the other."""
+        return EngineCalculator(self)
+
+    def evaluate(self, atoms: Atoms) -> Label | Failure:
+        """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
+        if not all(atoms.pbc):
+            return Failure("crashed", "Quantum ESPRESSO is used for crystals only; periodic along all three axes")
+        return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch)
+
+    def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[float, str, str]], folder: Path) -> Label | Failure:
+        attempt, (beta, mode, diagonalization) = rung
+        options = self.options
+        size = mesh(atoms, options.kspacing)
+        text = pw_input(
+            atoms,
+            control={"pseudo_dir": str(self.folder), "max_seconds": DEAR * options.seconds},
+            cutoffs=(options.cutoff, options.density_cutoff),
+            smearing=(options.smearing, options.width),
+            valence=sum(self.files[s][1] for s in atoms.symbols),
+            electrons={
+                "conv_thr": TOLERANCE * len(atoms),
+                "electron_maxstep": MOST_STEPS,
+                "mixing_beta": beta,
+                "mixing_mode": mode,
+                "diagonalization": diagonalization,
+            },
+            files=options.pseudopotentials,
+            mesh=(size, options.shifted),
+        )
+        (folder / "pw.in").write_text(text, encoding="utf-8")
+        command = [*options.launcher, *self.command, "-in", "pw.in"]
+        finished = runner.run(command, folder, seconds=options.seconds, threads=options.threads)
+        try:
+            output = (folder / "stdout").read_text(encoding="utf-8", errors="replace")
+            found = read_output(output, len(atoms), options.smearing)
+        except Garbage as error:
+            bad = ended_badly(finished, options.seconds)
+            return bad if bad.reason == "timeout" or finished.status else Failure("garbage", str(error))
+        if isinstance(found, Failure):
+            return found
+        wrong = implausible(found.energy, found.forces, found.stress, len(atoms))
+        if wrong is not None:
+            return wrong
+        stress = options.without_pulay(found.stress, atoms)
+        details = {"attempt": attempt, "mesh": size, "steps": found.steps, "k_points": found.k_points}
+        return Label(found.energy, found.forces, stress, finished.seconds, found.energy_zero, details)
+
+
+def open_espresso(options: dict[str, Any]) -> Espresso:
+    """The engine, after pw.x has told its version; EngineAbsent says what to install or write."""
+    checked = checked_options(EspressoOptions, options)
+    command = checked.command or ["pw.x"]
+    if runner.absent(command):
+        raise EngineAbsent(f"{command[0]} is not here; install Quantum ESPRESSO or set reference.options.command")
+    folder = Path(checked.pseudo_dir or os.environ.get(VARIABLE, "."))
+    files = {symbol: _pseudopotential(folder / name) for symbol, name in checked.pseudopotentials.items()}
+    return Espresso(checked, tuple(command), _version(command), folder.resolve(), files)
+
+
+def _pseudopotential(file: Path) -> tuple[str, float]:
+    """SHA-256 and valence electrons of a UPF file."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ReferenceUnavailable(
+            f"{file} cannot be read: {error.strerror}; name the folder in {VARIABLE} or reference.options.pseudo_dir"
+        ) from None
+    valence = re.search(rb'z_valence\s*=\s*"\s*([0-9.Ee+]+)"|([0-9.Ee+]+)\s+Z valence', content)
+    if valence is None:
+        raise SettingsError(f"{file} is no pseudopotential in UPF: it has no z_valence")
+    return hashlib.sha256(content).hexdigest(), float(valence.group(1) or valence.group(2))
+
+
+def _version(command: list[str]) -> str:
+    """What pw.x calls itself, from the first lines it prints before it misses its input."""
+    environment = runner.clean_environment(os.environ, 1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            told = subprocess.run(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            ).stdout.decode("utf-8", "replace")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineAbsent(f"{command[0]} cannot be run: {error}") from None
+    found = re.search(r"Program PWSCF (v\.\S+)", told)
+    if found is None:
+        raise EngineAbsent(f"{command[0]} is no pw.x of Quantum ESPRESSO: it does not call itself PWSCF")
+    return found.group(1)

@@ -1,0 +1,148 @@
+"""GPAW: plane waves and PAW, each single point a program of its own (gpaw_program.py).
+
+Mortensen et al., J. Chem. Phys. 160, 092503 (2024), doi:10.1063/5.0182685. GPAW is not a dependency: `command` names a
+Python that has it, and that may be another than ours.
+
+At a cut-off of 400 eV energies and forces are good and cheap but the stress carries a Pulay term, because the number of plane
+waves, not the cut-off, stays fixed under strain (Francis and Payne, J. Phys.: Condens. Matter 2, 4395 (1990),
+doi:10.1088/0953-8984/2/19/007). It is isotropic, and to 0.1 GPa a sum over the atoms: `pulay` holds the constants.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from pydantic import Field
+
+from evo.candidate import Failure
+from evo.reference import gpaw_program, runner
+from evo.reference.engine import EngineCalculator
+from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible
+from evo.reference.label import Label
+from evo.reference.mesh import SYMPREC, mesh
+from evo.reference.unavailable import EngineAbsent
+
+VARIABLE = "EVO_GPAW_PYTHON"  # names the Python that has GPAW where `command` does not
+TOLERANCE = 1e-4  # GPAW's: eV per valence electron, electrons per valence electron
+MOST_STEPS = 60
+# mixers (empty: GPAW's own) and bands over occupied bands, tried in order; none changes what is converged to
+LADDER: tuple[tuple[dict[str, Any], float], ...] = (
+    ({}, 1.1),
+    ({"backend": "pulay", "beta": 0.1, "nmaxold": 8, "weight": 1}, 1.1),
+    ({"backend": "pulay", "beta": 0.03, "nmaxold": 8, "weight": 50}, 1.3),
+)
+
+
+class GpawOptions(JobOptions):
+    """`reference.options` of engine "gpaw"."""
+
+    cutoff: float = Field(400.0, gt=0, description="eV")
+    xc: str = Field("PBE", description="exchange and correlation")
+    setups: dict[str, str] = Field({}, description="PAW sets other than the default, by symbol")
+
+
+@dataclass(frozen=True)
+class Gpaw:
+    """The engine with its options. Build it with `open_gpaw`."""
+
+    options: GpawOptions
+    python: tuple[str, ...]
+    about: dict[str, Any]  # versions, and the PAW set of every element that has one
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that labels depend on: physics, versions and the files of the PAW sets."""
+        fixed = {"tolerance": TOLERANCE, "symprec": SYMPREC}
+        return {"engine": "gpaw", **self.options.physics(), **fixed, **self.about}
+
+    def cannot(self, numbers: Iterable[int]) -> set[int]:
+        """Elements without a PAW set, or without a Pulay constant where others have one."""
+        lacking = {int(z) for z in numbers if self.about["setups"].get(chemical_symbols[z]) is None}
+        if self.options.pulay:
+            lacking |= {int(z) for z in numbers if chemical_symbols[z] not in self.options.pulay}
+        return lacking
+
+    def calculator(self) -> EngineCalculator:
+        """An ASE calculator that runs one program after the other."""
+        return EngineCalculator(self)
+
+    def evaluate(self, atoms: Atoms) -> Label | Failure:
+        """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
+        return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch)
+
+    def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[dict[str, Any], float]], folder: Path) -> Label | Failure:
+        attempt, (mixer, bands) = rung
+        options = self.options
+        size = mesh(atoms, options.kspacing)
+        job = {
+            "numbers": atoms.numbers.tolist(),
+            "positions": atoms.positions.tolist(),
+            "cell": np.asarray(atoms.cell).tolist(),
+            "pbc": atoms.pbc.tolist(),
+            "mesh": size,
+            "mixer": mixer,
+            "bands": bands,
+            "tolerance": TOLERANCE,
+            "symprec": SYMPREC,
+            "most_steps": MOST_STEPS,
+            **options.physics(),
+        }
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        command = [*options.launcher, *self.python, gpaw_program.__file__, "run", "job.json", "result.json"]
+        # a serial GPAW is parallel over k-points by mpi4py, and refuses to be a rank without being told so
+        variables = {"GPAW_MPI_BACKEND": "mpi4py"} if options.launcher else {}
+        finished = runner.run(command, folder, seconds=options.seconds, threads=options.threads, variables=variables)
+        return _read(folder / "result.json", atoms, finished, options, {"attempt": attempt, "mesh": size})
+
+
+def open_gpaw(options: dict[str, Any]) -> Gpaw:
+    """The engine, after its Python has told its versions; EngineAbsent says what to install or write."""
+    checked = checked_options(GpawOptions, options)
+    python = checked.command or [os.environ.get(VARIABLE) or sys.executable]
+    wanted = json.dumps({"xc": checked.xc, "setups": checked.setups})
+    ask = [*python, gpaw_program.__file__, "about", wanted, *chemical_symbols[1:104]]
+    environment = runner.clean_environment(os.environ, checked.threads)
+    how = f"install GPAW (docs/dft.md) and name its Python in {VARIABLE} or reference.options.command"
+    try:
+        told = subprocess.run(ask, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineAbsent(f"{python[0]} cannot be run: {error}; {how}") from None
+    if told.returncode:
+        last = (told.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise EngineAbsent(f"{python[0]} has no GPAW that works: {last}; {how}")
+    about = json.loads(told.stdout)
+    return Gpaw(checked, tuple(python), about)
+
+
+def _read(
+    file: Path, atoms: Atoms, finished: runner.Finished, options: GpawOptions, details: dict[str, Any]
+) -> Label | Failure:
+    """The label in a result file, checked as if a stranger had written it."""
+    if not file.exists():
+        return ended_badly(finished, options.seconds)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if "failure" in found:
+            return Failure(*found["failure"])
+        energy, forces = float(found["free_energy"]), np.array(found["forces"], dtype=float)
+        stress = np.full((3, 3), np.nan) if found["stress"] is None else np.array(found["stress"], dtype=float)
+        details |= {name: found[name] for name in ("steps", "k_points", "bands")}
+        zero = float(found["energy_zero"])
+    except (ValueError, KeyError, TypeError) as error:
+        return Failure("garbage", f"result.json: {type(error).__name__}: {error}")
+    wrong = implausible(energy, forces, stress, len(atoms))
+    if wrong is not None:
+        return wrong
+    if details["steps"] >= MOST_STEPS:
+        return Failure("unconverged", f"{details['steps']} SCF steps")
+    return Label(energy, forces, options.without_pulay(stress, atoms), finished.seconds, zero, details)

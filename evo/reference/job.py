@@ -1,0 +1,139 @@
+"""What the jobs of all DFT engines share: options, the cell of the job, the ladder, and what is checked."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from ase import Atoms
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evo.candidate import Failure
+from evo.niggli import niggli
+from evo.reference.label import Label, absurd
+from evo.reference.runner import Finished
+from evo.settings import SettingsError
+from potentials.structures import Floats
+
+STRONGEST = 60.0  # eV/Å: a force beyond is a broken calculation, or a crystal that teaches nothing
+LARGEST_STRESS = 3.0  # eV/Å³, 480 GPa
+NET_FORCE = 0.05  # eV/Å per atom: the forces of a converged density add up to nothing
+TELL = 400  # characters of a reason
+
+MACHINE = ("command", "launcher", "threads", "seconds", "scratch")
+
+Rung = TypeVar("Rung")
+
+
+class JobOptions(BaseModel):
+    """Options of every DFT engine. What is in MACHINE may differ without changing a label, all else is the method."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: list[str] = Field([], description="the program; empty: the usual one of the engine")
+    launcher: list[str] = Field([], description='what starts it on several cores, such as ["mpiexec", "-n", "4"]')
+    threads: int = Field(1, ge=1, description="threads of each process")
+    seconds: float = Field(3600.0, gt=0, description="wall time of one attempt")
+    scratch: str = Field("", description="where the folders of jobs are made; empty: the system's")
+
+    kspacing: float = Field(0.06, gt=0, description="1/Å without 2 pi, of a crystal without symmetry (mesh.py)")
+    shifted: bool = Field(False, description="mesh half a step off Gamma: for tests of convergence")
+    smearing: Literal["fermi-dirac", "marzari-vanderbilt"] = "fermi-dirac"
+    width: float = Field(0.1, gt=0, description="eV, of the smearing")
+    pulay: dict[str, float] = Field(
+        {}, description="eV by symbol: what an atom adds to V trace(stress) / 3; empty: nothing"
+    )
+
+    def physics(self) -> dict[str, Any]:
+        """The options that labels depend on."""
+        return self.model_dump(mode="json", exclude=set(MACHINE))
+
+    def without_pulay(self, stress: Floats, atoms: Atoms) -> Floats:
+        """The stress less the Pulay term, (3, 3) eV/Å³: isotropic, a sum over the atoms divided by the volume."""
+        if not self.pulay:
+            return stress
+        result: Floats = stress - np.eye(3) * sum(self.pulay[s] for s in atoms.symbols) / atoms.cell.volume
+        return result
+
+
+Options = TypeVar("Options", bound=JobOptions)
+
+
+def checked_options(model: type[Options], options: Mapping[str, Any]) -> Options:
+    """The options as this engine understands them; SettingsError names the first that is wrong."""
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, list(model.model_fields), n=1, cutoff=0.3)
+            hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(model.model_fields)}"
+            raise SettingsError(f"reference.options: unknown key `{key}`; {hint}") from None
+        message = f"{first['msg']}, got {first['input']!r}"
+        raise SettingsError(f"reference.options: `{key}`: {message}") from None
+
+
+def reduced(atoms: Atoms) -> Atoms:
+    """The crystal in its Niggli cell, neither turned nor reordered: forces and stress are those of the crystal given.
+
+    Skewed cells cost more and are less accurate. A crystal that is not periodic along all axes stays as it is.
+    """
+    result = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    cell = np.asarray(atoms.cell, dtype=float)
+    basis = niggli(cell) if all(atoms.pbc) else None
+    if basis is not None:
+        shorter = basis @ cell
+        result.set_cell(-shorter if np.linalg.det(shorter) < 0 else shorter)
+        result.wrap(eps=1e-9)
+    return result
+
+
+def climb(
+    atoms: Atoms,
+    rungs: Sequence[Rung],
+    attempt: Callable[[Atoms, Rung, Path], Label | Failure],
+    scratch: str,
+) -> Label | Failure:
+    """The first rung on which the calculation converges, each in a folder of its own; only "unconverged" goes further."""
+    wrong = absurd(atoms)
+    if wrong is not None:
+        return wrong
+    crystal = reduced(atoms)
+    failures: list[Failure] = []
+    for rung in rungs:
+        with tempfile.TemporaryDirectory(prefix="reference-", dir=scratch or None) as folder:
+            found = attempt(crystal, rung, Path(folder))
+        if isinstance(found, Label):
+            return found
+        failures.append(found)
+        if found.reason != "unconverged":
+            break
+    return Failure(failures[-1].reason, f"attempt {len(failures)}: {failures[-1].detail}"[:TELL])
+
+
+def ended_badly(finished: Finished, seconds: float) -> Failure:
+    """The failure of a program that left no result."""
+    if finished.time_over:
+        return Failure("timeout", f"no result after {seconds:.0f} s")
+    return Failure("crashed", f"status {finished.status}: {finished.words}"[:TELL])
+
+
+def implausible(energy: float, forces: Floats, stress: Floats, n_atoms: int) -> Failure | None:
+    """What must not become a label although a program calls it a result. `stress` may be NaN altogether: there is none."""
+    if forces.shape != (n_atoms, 3) or stress.shape != (3, 3):
+        return Failure("garbage", f"forces of shape {forces.shape}, stress of shape {stress.shape}")
+    wrong = [n for n, v in (("energy", np.array(energy)), ("forces", forces)) if not np.isfinite(v).all()]
+    if not (np.isfinite(stress).all() or np.isnan(stress).all()):
+        wrong.append("stress")
+    if wrong:
+        return Failure("not finite", " and ".join(wrong))
+    if np.abs(forces.sum(axis=0)).max() > NET_FORCE * n_atoms:
+        return Failure("unconverged", f"forces add up to {np.abs(forces.sum(axis=0)).max():.3g} eV/Å")
+    if np.abs(forces).max() > STRONGEST or np.abs(np.nan_to_num(stress)).max() > LARGEST_STRESS:
+        return Failure("garbage", f"force {np.abs(forces).max():.3g} eV/Å, stress {np.abs(stress).max():.3g} eV/Å³")
+    return None
