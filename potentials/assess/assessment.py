@@ -1,0 +1,193 @@
+"""assess: the network beside the reference, property by property."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+
+from potentials.assess import elastic, eos, formation, lattice, phonons, stability, stacking_fault, surface, vacancy
+from potentials.assess.errors import errors
+from potentials.assess.prototypes import Crystal, crystals, element
+from potentials.assess.reference import UsageError
+from potentials.assess.results import (
+    Assessment,
+    AssessmentError,
+    Compared,
+    Curve,
+    Deviation,
+    ErrorSummary,
+    Measured,
+    Parity,
+    beside,
+    overall,
+)
+from potentials.assess.side import Side
+from potentials.dataset import Dataset
+from potentials.library import Library
+from potentials.stratum import Stratum
+
+Measure = Callable[[Side, Sequence[Crystal]], Measured]
+Report = Callable[[str], None]
+
+BY_CRYSTAL: dict[str, Measure] = {
+    "eos": eos.measure,
+    "elastic": elastic.measure,
+    "surface": surface.measure,
+    "stacking-fault": stacking_fault.measure,
+    "formation": formation.measure,
+    "stability": stability.measure,
+}
+PROPERTIES = (
+    "errors", "lattice", "eos", "elastic", "vacancy", "surface", "stacking-fault", "formation", "phonons", "stability"
+)  # fmt: skip
+SIMPLE = ("B2", "L1_0", "L1_2")  # ordered phases whose phonons are computed
+STIFF = (*SIMPLE, "L1_1")  # and whose elastic constants and equations of state are
+
+
+def assess(
+    library: Library,
+    reference: Side | None = None,
+    *,
+    data: Dataset | None = None,
+    properties: Sequence[str] | None = None,
+    system: Stratum | None = None,
+    report: Report = lambda text: None,
+) -> Assessment:
+    """A library against labelled crystals, a reference, or both.
+
+    `data`: held-out crystals with their labels. `properties`: some of `PROPERTIES`, by default all that data and
+    reference allow. `system`: the elements to look at, by default all of the library; phases are those of its strata.
+    The settings are the reference's. AssessmentError or LibraryError says in one line what is missing.
+    """
+    strata = library.strata()
+    if system is not None:
+        strata = [s for s in strata if set(s.numbers) <= set(system.numbers)]
+    numbers = [s.numbers[0] for s in strata if s.order == 1]
+    potential = library.assemble(system if system is not None else Stratum.of(numbers or [0]))
+    network = Side(potential.method, potential.evaluate)
+    if reference is not None:
+        network.settings = reference.settings
+    return compare(network, reference, strata, data=data, properties=properties, report=report)
+
+
+def compare(
+    network: Side,
+    reference: Side | None,
+    strata: Sequence[Stratum],
+    *,
+    data: Dataset | None = None,
+    properties: Sequence[str] | None = None,
+    report: Report = lambda text: None,
+) -> Assessment:
+    """The same for any two sides; the crystals are those of `strata`, of up to three elements each."""
+    wanted = _wanted(properties, data is not None, reference is not None)
+    compared: list[Compared] = []
+    deviations: list[Deviation] = []
+    summaries: list[ErrorSummary] = []
+    parity: list[Parity] = []
+    curves: tuple[dict[str, list[Curve]], dict[str, list[Curve]]] = ({}, {})
+    if "errors" in wanted:
+        if data is None or not len(data):
+            raise AssessmentError("no held-out crystals to compute errors of; give a labelled file")
+        summaries, parity = errors(network.ask, data)
+    if set(wanted) - {"errors"}:
+        _check_elements(network, reference, strata)
+    for name in wanted:
+        if name == "errors":
+            continue
+        chosen = _crystals(name, strata)
+        sides = []
+        for side in (network, reference):
+            if side is not None:
+                report(f"{name}: {side.name}")
+                sides.append(_measure(name, side, chosen, reference))
+        mine, theirs = sides[0][0], sides[1][0] if len(sides) > 1 else None
+        compared += beside(name, mine, theirs)
+        for k, (measured, _) in enumerate(sides):
+            if measured.curves:
+                curves[k][name] = measured.curves
+        if len(sides) > 1:
+            deviations += phonons.deviations(sides[0][1], sides[1][1])
+    return Assessment(
+        network=network.name,
+        reference=reference.name if reference is not None else "",
+        settings=asdict(network.settings),
+        compared=compared,
+        deviations=deviations + overall([c for c in compared if c.topic not in ("phonons", "stability")]),
+        errors=summaries,
+        network_curves=curves[0],
+        reference_curves=curves[1],
+        parity=parity,
+        cost=_cost(network, reference),
+    )
+
+
+def _wanted(properties: Sequence[str] | None, labelled: bool, referred: bool) -> list[str]:
+    """In the order of `PROPERTIES`."""
+    if properties is None:
+        chosen = set(PROPERTIES) if referred else {"errors"}
+        if not labelled:
+            chosen -= {"errors"}
+        if not phonons.available():
+            chosen -= {"phonons"}
+        if not chosen:
+            raise AssessmentError("nothing to compare with: give a labelled file or a reference calculator")
+    else:
+        chosen = set(properties)
+        if unknown := sorted(chosen - set(PROPERTIES)):
+            raise UsageError(f"no property is called {', '.join(unknown)}; there are {', '.join(PROPERTIES)}")
+        if "phonons" in chosen and not phonons.available():
+            raise UsageError("`phonons` need phonopy, which is not installed; pip install 'outcrop[assess]'")
+    return [p for p in PROPERTIES if p in chosen]
+
+
+def _crystals(property: str, strata: Sequence[Stratum]) -> list[Crystal]:
+    every = [c for s in strata for c in crystals(s)]
+    natural = [element(s.numbers[0]) for s in strata if s.order == 1]
+    ordered = [c for c in every if len(c.elements) > 1]
+    named = {"eos": STIFF, "elastic": STIFF, "phonons": SIMPLE}
+    if property == "eos":
+        return [c for c in every if len(c.elements) == 1 or c.prototype.name in STIFF]
+    if property in named:
+        return natural + [c for c in ordered if c.prototype.name in named[property]]
+    return {"formation": ordered, "stability": every}.get(property, natural)
+
+
+def _measure(
+    property: str, side: Side, chosen: Sequence[Crystal], reference: Side | None
+) -> tuple[Measured, Mapping[str, phonons.Phonons]]:
+    if property == "phonons":
+        return phonons.measure(side, chosen)
+    if property == "lattice":
+        return lattice.measure(side, [c.elements[0] for c in chosen]), {}
+    if property == "vacancy":
+        geometries = [vacancy.vacancy(reference, c) if reference is not None else None for c in chosen]
+        return vacancy.measure(side, chosen, geometries), {}
+    return BY_CRYSTAL[property](side, chosen), {}
+
+
+def _check_elements(network: Side, reference: Side | None, strata: Sequence[Stratum]) -> None:
+    """Each side must know every element, at least in its natural lattice: a clear end now, not a table of gaps later."""
+    for side in (network, reference):
+        for stratum in strata:
+            if side is None or stratum.order > 1:
+                continue
+            found = side.relaxed(element(stratum.numbers[0]))
+            if not found.converged:
+                why = side.book.failure if side.book is not None else ""
+                raise AssessmentError(
+                    f"{side.name} cannot relax {stratum.name} in its natural lattice: {why or found.outcome}; "
+                    "name the elements to assess with `system`, or another calculator"
+                )
+
+
+def _cost(network: Side, reference: Side | None) -> dict[str, float]:
+    cost = {"network_seconds": network.seconds}
+    if reference is not None and reference.book is not None:
+        cost["reference_calls"] = reference.book.calls
+        cost["reference_seconds"] = reference.book.seconds
+        cost["reference_answers"] = reference.book.answers
+        cost["reference_seconds_in_all"] = reference.book.seconds_in_all
+    elif reference is not None:
+        cost["reference_seconds"] = reference.seconds
+    return cost

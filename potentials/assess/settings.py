@@ -1,0 +1,38 @@
+"""Settings: how the properties are computed, the same for both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from potentials.units import EV_PER_A3_PER_GPA
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Sizes and tolerances. ValueError says which one cannot be."""
+
+    fmax: float = 1e-3  # eV/Å, largest force after a relaxation
+    smax: float = 0.01 * EV_PER_A3_PER_GPA  # eV/Å³, largest component of the stress after it
+    max_calls: int = 300  # evaluations of one relaxation, at most
+    volume_range: float = 0.06  # equations of state from 1 - this to 1 + this of the volume
+    volumes: int = 7  # points of an equation of state
+    strain: float = 0.005  # of the elastic constants, to either side
+    vacancy_repeat: int = 2  # conventional cubic cells along each edge: 2 is 32 - 1 atoms of fcc
+    slab: float = 12.0  # Å, thickness of a slab, at least
+    vacuum: float = 12.0  # Å between a slab and its image
+    fault_layers: int = 12  # layers between stacking faults, a multiple of three
+    displacement: float = 0.01  # Å, of the phonons
+    supercell: float = 10.0  # Å, shortest vector of the phonons' supercell
+    mesh: int = 8  # points of the phonons' mesh along each reciprocal vector
+    disturbance: float = 0.03  # Å and, divided by 3 Å, strain that tests whether a prototype is stable
+    seed: int = 0  # of the disturbance
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name != "seed" and not value > 0:
+                raise ValueError(f"`{f.name}` must be positive, got {value}")
+        if self.volumes < 5:
+            raise ValueError(f"`volumes` must be at least 5 for a fit with four parameters, got {self.volumes}")
+        if self.fault_layers % 3 or self.fault_layers < 6:
+            raise ValueError(f"`fault_layers` must be a multiple of three from 6 on, got {self.fault_layers}")

@@ -1,0 +1,123 @@
+"""Side: one of the two that are compared. The network and the reference are treated alike: anything that evaluates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+
+from potentials.assess.prototypes import Crystal, element, guessed_volume
+from potentials.assess.reference import Reference
+from potentials.assess.results import NONE
+from potentials.assess.settings import Settings
+from potentials.assess.symmetry import Operations, space_group, symmetric
+from potentials.relax import Evaluate, relax
+from potentials.structures import Floats, Prediction, Structures
+
+SLACK = 0.05  # of the shortest distance: what may be told apart in a relaxed crystal
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """A crystal after its relaxation."""
+
+    atoms: Atoms
+    energy: float  # eV per cell; NaN when the relaxation failed
+    stress: Floats  # (3, 3) eV/Å³
+    outcome: str  # "converged", or why not
+
+    @property
+    def converged(self) -> bool:
+        return self.outcome == "converged"
+
+    @property
+    def energy_per_atom(self) -> float:
+        """eV."""
+        return self.energy / len(self.atoms)
+
+
+@dataclass(eq=False)
+class Side:
+    """A name, what answers, and the prototypes relaxed with it so far."""
+
+    name: str
+    evaluate: Evaluate
+    settings: Settings = field(default_factory=Settings)
+    book: Reference | None = None  # who answers, where that is a calculator
+    seconds: float = 0.0  # CPU of this process, of all answers
+    _known: dict[str, Relaxed] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of_reference(cls, reference: Reference, settings: Settings | None = None) -> Side:
+        """The side of a calculator."""
+        return cls(reference.name, reference.evaluate, settings or Settings(), reference)
+
+    def ask(self, structures: Structures) -> Prediction:
+        """Energies, forces and stresses, with the CPU time counted."""
+        started = time.process_time()
+        said = self.evaluate(structures)
+        self.seconds += time.process_time() - started
+        return said
+
+    def energies(self, crystals: Sequence[Atoms]) -> Floats:
+        """(n,) eV per cell, as they are."""
+        return self.ask(Structures.from_ase(crystals)).energies
+
+    def relax(self, atoms: Atoms, *, cell: str = "free", fmax: float | None = None) -> Relaxed:
+        """The crystal at its minimum under its own symmetry; `cell` is "free", "fixed" or of fixed "volume"."""
+        keep = symmetric(self.ask, Operations.of(atoms), keep_volume=cell == "volume")
+        return self._relax(keep, [atoms], cell, fmax)[0]
+
+    def release(self, crystals: Sequence[Atoms]) -> list[Relaxed]:
+        """Crystals at the minima they fall into when no symmetry is kept, positions and cells."""
+        return self._relax(self.ask, crystals, "free", None)
+
+    def relaxed(self, crystal: Crystal) -> Relaxed:
+        """The prototype at its minimum under its own symmetry; from the volumes of its elements, computed once."""
+        if crystal.name not in self._known:
+            own = len(crystal.elements) == 1 and crystal == element(crystal.elements[0])
+            sites = crystal.prototype.sites
+            each = [guessed_volume(z) if own else self.volume(z) for z in crystal.elements]
+            self._known[crystal.name] = self.relax(crystal.build(float(np.mean([each[s] for s in sites]))))
+        return self._known[crystal.name]
+
+    def volume(self, number: int) -> float:
+        """Å³ per atom of the element in its natural lattice; a guess where that cannot be relaxed."""
+        own = self.relaxed(element(number))
+        return float(own.atoms.cell.volume / len(own.atoms)) if own.converged else guessed_volume(number)
+
+    def element_energy(self, number: int) -> float:
+        """eV per atom of the element in its natural lattice."""
+        own = self.relaxed(element(number))
+        return own.energy_per_atom if own.converged else NONE
+
+    def trouble(self, crystal: Crystal) -> str:
+        """What is wrong with the relaxed prototype: no convergence, or another structure; "" when nothing is."""
+        found = self.relaxed(crystal)
+        if not found.converged:
+            return f"{crystal.name} not relaxed ({found.outcome})"
+        tolerance = SLACK * float(found.atoms.cell.volume / len(found.atoms)) ** (1 / 3)
+        group = space_group(found.atoms, tolerance)
+        if group != crystal.prototype.space_group:
+            return f"{crystal.name} has fallen to space group {group}"
+        return ""
+
+    def _relax(self, ask: Evaluate, crystals: Sequence[Atoms], cell: str, fmax: float | None) -> list[Relaxed]:
+        made = relax(
+            ask,
+            Structures.from_ase(crystals),
+            fmax=self.settings.fmax if fmax is None else fmax,
+            smax=self.settings.smax,
+            max_calls=self.settings.max_calls,
+            fixed_cell=cell == "fixed",
+        )
+        energies = [
+            e if o == "converged" else NONE for e, o in zip(made.prediction.energies, made.outcomes, strict=True)
+        ]
+        return [
+            Relaxed(made.structures.atoms(c), float(energies[c]), made.prediction.stresses[c], made.outcomes[c])
+            for c in range(len(energies))
+        ]
