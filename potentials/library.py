@@ -1,41 +1,38 @@
-"""Library: a directory with one file per stratum version and an index; strata are added, never changed.
+"""Library: a directory of strata and of the labelled crystals they come from; both are added, never changed.
 
-library.json         recipe, current version of each stratum, every version with its hashes
-CuPd.v0002.npz       parameters of the stratum {Cu, Pd}, second version
+library.json            recipe, current version of each stratum, every version with its hashes, methods of the crystals
+CuPd.v0002.npz          parameters of the stratum {Cu, Pd}, second version
+data/CuPd.extxyz.gz     labelled crystals of Cu and Pd
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from potentials.dataset import Dataset
+from potentials.labelled.reading import Reading
 from potentials.network import fold
 from potentials.potential import Potential, resolve_device
 from potentials.recipe import Recipe
+from potentials.storage.adding import Added, add_readings
+from potentials.storage.crystals import data_file, stored, stored_bytes
+from potentials.storage.index import NAME as INDEX
+from potentials.storage.index import read_index, write_index
+from potentials.storage.ledger import Row, rows
+from potentials.storage.lock import LibraryLockedError, locked
+from potentials.storage.methods import Shift, on_one_scale
+from potentials.storage.strata import load_stratum, store_stratum, stratum_file
 from potentials.stratum import Stratum
-from potentials.stratum_file import FORMAT, LibraryError, TrainedStratum, pack, unpack, write_atomically
+from potentials.stratum_file import FORMAT, LibraryError, TrainedStratum, write_atomically
 
-__all__ = ["Library", "LibraryError", "Recipe", "TrainedStratum"]
-
-INDEX = "library.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of `Library.describe()`."""
-
-    stratum: str
-    version: int
-    n_parameters: int  # that belong to it, of one member
-    n_total: int  # with those of all its subsets
-    n_data: int
-    errors: Mapping[str, float]  # eV/atom and eV/Å, RMSE in training and held out
-    seconds: float  # CPU, labels and training
+__all__ = ["Added", "Library", "LibraryError", "LibraryLockedError", "Recipe", "Row", "TrainedStratum"]
 
 
 class Library:
@@ -53,26 +50,14 @@ class Library:
         if (path / INDEX).exists():
             raise LibraryError(f"{path} holds a library already; open it, or choose another directory")
         path.mkdir(parents=True, exist_ok=True)
-        library = cls(path, {"format": FORMAT, "recipe": recipe.to_json(), "strata": {}})
-        library._write_index()
-        return library
+        index = {"format": FORMAT, "recipe": recipe.to_json(), "strata": {}}
+        write_index(path, index)
+        return cls(path, index)
 
     @classmethod
     def open(cls, path: str | Path) -> Library:
         """The library in this directory; LibraryError when there is none that can be read."""
-        index = Path(path) / INDEX
-        try:
-            content = json.loads(index.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise LibraryError(f"{index} has format {content['format']}, this version reads {FORMAT}")
-            _check_index(content)
-            return cls(Path(path), content)
-        except FileNotFoundError:
-            raise LibraryError(f"{index} is not there; {path} holds no library") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, LibraryError):
-                raise
-            raise LibraryError(f"{index} is damaged ({type(error).__name__}); restore it from a copy") from None
+        return cls(Path(path), read_index(Path(path)))
 
     def copy(self, path: str | Path) -> Library:
         """The same library in another directory, which must not hold one."""
@@ -82,10 +67,13 @@ class Library:
         target.mkdir(parents=True, exist_ok=True)
         for name, entry in self._index["strata"].items():
             for version in entry["versions"]:
-                shutil.copyfile(self.path / _file(name, int(version)), target / _file(name, int(version)))
-        copied = Library(target, json.loads(json.dumps(self._index)))
-        copied._write_index()
-        return copied
+                shutil.copyfile(*(stratum_file(d, name, int(version)) for d in (self.path, target)))
+        for name, entry in self._data["strata"].items():
+            data = stored_bytes(self.path, name, entry)
+            data_file(target, name).parent.mkdir(exist_ok=True)
+            write_atomically(data_file(target, name), data)
+        write_index(target, self._index)
+        return Library(target, copy.deepcopy(self._index))
 
     def strata(self) -> list[Stratum]:
         """Those that have a version, canonical order."""
@@ -111,42 +99,13 @@ class Library:
         """A stratum as it was added; the current version unless another is named."""
         name = stratum.name
         number = self.versions().get(name, 0) if version is None else version
-        entry, path = self._entry(name, number), self.path / _file(name, number)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise LibraryError(f"{path} cannot be read: {error.strerror}; restore it from a copy") from None
-        if hashlib.sha256(data).hexdigest() != entry["file"]:
-            raise LibraryError(f"{path} is damaged (its bytes have another hash); restore it from a copy")
-        trained = unpack(data, str(path))
-        if trained.stratum != stratum or trained.content_hash() != entry["content"]:
-            raise LibraryError(f"{path} is not the file that {INDEX} lists; restore both from one copy")
-        return trained
+        return load_stratum(stratum_file(self.path, name, number), stratum, self._entry(name, number))
 
     def add(self, trained: TrainedStratum) -> int:
         """Make this the current version of its stratum and return its number; one that is there already is not made twice."""
-        name, content = trained.stratum.name, trained.content_hash()
-        for parent, parent_hash in trained.parents.items():
-            known = self._index["strata"].get(parent, {"versions": {}})["versions"].values()
-            if parent_hash not in {v["content"] for v in known}:
-                raise LibraryError(f"{name} was trained on a {parent} that {self.path} does not hold; train it again")
         self._check_shape(trained)
-        entry = self._index["strata"].setdefault(name, {"current": 0, "versions": {}})
-        same = [int(v) for v, e in entry["versions"].items() if e["content"] == content]
-        number = same[0] if same else 1 + max((int(v) for v in entry["versions"]), default=0)
-        if not same:
-            data = pack(trained, self.recipe.to_json())
-            write_atomically(self.path / _file(name, number), data)
-            entry["versions"][str(number)] = {
-                "content": content,
-                "file": hashlib.sha256(data).hexdigest(),
-                "parents": dict(trained.parents),
-                "n_parameters": trained.n_parameters,
-                "metadata": dict(trained.metadata),
-            }
-        entry["current"] = number
-        self._write_index()
-        return number
+        with self._change() as index:
+            return store_stratum(self.path, index, trained)
 
     def use(self, versions: Mapping[str, int]) -> None:
         """Make these versions the current ones, for instance after newer ones have proved worse."""
@@ -154,9 +113,41 @@ class Library:
             self._entry(name, number)
         changed = {n: v for n, v in versions.items() if self._index["strata"][n]["current"] != v}
         if changed:
-            for name, number in changed.items():
-                self._index["strata"][name]["current"] = number
-            self._write_index()
+            with self._change() as index:
+                for name, number in changed.items():
+                    index["strata"][name]["current"] = number
+
+    def add_data(self, readings: Sequence[Reading], shift: Shift | None = None) -> Added:
+        """Keep the labelled crystals of these files, each once; what was there stays as it is.
+
+        Where they were labelled by another method than those that are there, `shift` brings their energies to the
+        library's scale: eV per atom, by symbol, added. MixedMethodsError without it.
+        """
+        with self._change() as index:
+            return add_readings(self.path, index, readings, shift)
+
+    def data(self, stratum: Stratum | None = None) -> Dataset:
+        """The labelled crystals of a stratum, or all, with energies on one scale and under one method's name."""
+        return on_one_scale(self._data, self.data_as_labelled(stratum))
+
+    def data_as_labelled(self, stratum: Stratum | None = None) -> Dataset:
+        """The same with the energies and the names of the methods that gave them."""
+        joined = Dataset.of([], energies=[], forces=[], stresses=[], method="")
+        for name in sorted(self._data["strata"], key=lambda n: Stratum.parse(n).sort_key()):
+            if stratum is None or name == stratum.name:
+                joined = joined.followed_by(stored(self.path, name, self._data["strata"][name]))
+        return joined
+
+    @property
+    def methods(self) -> dict[str, dict[str, Any]]:
+        """What is known of every method of the crystals: engine, settings, elements, shift. The first is the library's own."""
+        own, known = self._data["method"], self._data["methods"]
+        return {name: dict(known[name]) for name in sorted(known, key=lambda n: (n != own, n))}
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """The files that crystals came from, by the first twelve digits of their SHA-256."""
+        return copy.deepcopy(self._data["files"])
 
     def assemble(
         self, stratum: Stratum, *, versions: Mapping[str, int] | None = None, device: str = "auto"
@@ -184,23 +175,7 @@ class Library:
 
     def describe(self) -> list[Row]:
         """The current version of each stratum, canonical order."""
-        rows, counts = [], {n: int(self._entry(n, v)["n_parameters"]) for n, v in self.versions().items()}
-        for stratum in self.strata():
-            number = self.versions()[stratum.name]
-            entry = self._entry(stratum.name, number)
-            data = entry["metadata"]
-            rows.append(
-                Row(
-                    stratum=stratum.name,
-                    version=number,
-                    n_parameters=int(entry["n_parameters"]),
-                    n_total=sum(counts.get(s.name, 0) for s in stratum.subsets()),
-                    n_data=int(data.get("n_data", 0)),
-                    errors=dict(data.get("errors", {})),
-                    seconds=float(data.get("seconds_labels", 0.0)) + float(data.get("seconds_training", 0.0)),
-                )
-            )
-        return rows
+        return rows(self._index["strata"])
 
     def _entry(self, name: str, version: int) -> dict[str, Any]:
         versions = self._index["strata"].get(name, {"versions": {}})["versions"]
@@ -227,22 +202,16 @@ class Library:
                     f"{self.path}, got {columns.shape}"
                 )
 
-    def _write_index(self) -> None:
-        text = json.dumps(self._index, indent=1, sort_keys=True, allow_nan=False)
-        write_atomically(self.path / INDEX, text.encode())
+    @property
+    def _data(self) -> dict[str, Any]:
+        empty: dict[str, Any] = {"method": "", "methods": {}, "files": {}, "strata": {}}
+        return self._index.get("data", empty)
 
-
-def _file(name: str, version: int) -> str:
-    return f"{name}.v{version:04d}.npz"
-
-
-def _check_index(content: dict[str, Any]) -> None:
-    """KeyError, TypeError or ValueError where the index is not one."""
-    Recipe.from_json(content["recipe"])
-    for name, entry in content["strata"].items():
-        Stratum.parse(name)
-        if str(entry["current"]) not in entry["versions"]:
-            raise ValueError(name)
-        for version in entry["versions"].values():
-            for key in ("content", "file", "parents", "n_parameters", "metadata"):
-                version[key]
+    @contextmanager
+    def _change(self) -> Iterator[dict[str, Any]]:
+        """The index as it is on disk now, alone; what is done to it is written at the end, or not at all."""
+        with locked(self.path):
+            index = read_index(self.path)
+            yield index
+            write_index(self.path, index)
+            self._index = index
