@@ -1,4 +1,4 @@
-"""The commands of `evo`: init, check, run, status, results, export. Data on stdout, everything else on stderr."""
+"""The commands of `evo`: init, check, run, status, results, export, reference. Data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -77,6 +77,20 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "write the hull phases to OUT (.db, .extxyz, .cif)")
     export.add_argument("directory", type=Path)
     export.add_argument("-o", "--output", type=Path, required=True)
+    reference = commands.add_parser("reference", help="what is asked of the reference outside a campaign")
+    asked = reference.add_subparsers(required=True, metavar="command", parser_class=_Parser)
+    text = "label every structure of FILE, resumable"
+    label = asked.add_parser("label", help=text, description=text)
+    label.set_defaults(command=_reference_label)
+    label.add_argument("file", type=Path, help="structures, any format that ASE reads")
+    label.add_argument(
+        "-o", "--output", type=Path, required=True, help="labelled structures: .extxyz, also .gz, .xz, .bz2"
+    )
+    label.add_argument(
+        "--settings", type=Path, help="campaign.toml, or a file with its [reference] alone; EMT without it"
+    )
+    label.add_argument("--retry", action="store_true", help="try again what failed before")
+    label.add_argument("--at-most", type=int, metavar="N", help="stop after so many calculations")
     return parser
 
 
@@ -166,6 +180,27 @@ def _export(options: argparse.Namespace) -> int:
     write(from_json(read_notes(options.directory)["phases"]), options.output)
     print(options.output)
     return EXIT_OK
+
+
+def _reference_label(options: argparse.Namespace) -> int:
+    from evo.reference import open_reference
+    from evo.reference.collect import label_file
+    from evo.settings import ReferenceSection, SettingsError, load_reference
+
+    section = load_reference(options.settings) if options.settings else ReferenceSection()
+    directory = options.settings.parent if options.settings else Path()
+    reference = open_reference(section, str(directory))
+    if reference is None:
+        raise SettingsError(f'{options.settings}: reference.engine = "none" labels nothing; name an engine')
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    finished = label_file(
+        options.file, options.output, reference, retry=options.retry, at_most=options.at_most, say=say
+    )
+    print(options.output)
+    return EXIT_OK if finished else EXIT_DRAINED
 
 
 def _exit_code(error: Exception) -> int | None:

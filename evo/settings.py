@@ -212,15 +212,24 @@ class Settings(Section):
 
 def load(path: Path) -> Settings:
     """The settings of this campaign.toml; SettingsError in one line when something is wrong."""
+    return parse(_read(path), str(path))
+
+
+def load_reference(path: Path) -> ReferenceSection:
+    """[reference] of a campaign.toml, or of a file that holds nothing else."""
+    data = _read(path)
+    return parse({"system": {"elements": ["H"]}, **data}, str(path)).reference
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path} is not there; write one with `evo init Cu-Pd {path.parent}`") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
-    return parse(data, str(path))
 
 
 def parse(data: dict[str, Any], source: str = "settings") -> Settings:

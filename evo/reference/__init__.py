@@ -95,7 +95,7 @@ def open_reference(settings: ReferenceSection, directory: str = "") -> Reference
     path = settings.calculator if settings.engine == "ase" else ""
     options = json.dumps(settings.options, sort_keys=True)
     if settings.engine in PROGRAMS:
-        method = _hash(PROGRAMS[settings.engine](settings.options).identity)
+        method = _hash(_program(settings.engine, options).identity)
     else:
         method = calculator_method(path, settings.options, directory)
     reference = Reference(settings.engine, path, options, directory, method)
@@ -120,12 +120,18 @@ def _hash(identity: Any) -> str:
 @lru_cache(maxsize=2)
 def _shared(reference: Reference) -> Engine:
     """One engine per process: a calculator may load a model of a hundred megabytes."""
-    options = json.loads(reference.options)
     if reference.engine in PROGRAMS:
-        engine: Engine = PROGRAMS[reference.engine](options)
+        engine: Engine = _program(reference.engine, reference.options)
         return engine
+    options = json.loads(reference.options)
     if reference.engine == "emt":
         return CalculatorEngine(lambda: emt.build(options), lambda _, numbers: emt.cannot(numbers))
     return CalculatorEngine(
         lambda: load_calculator(reference.path, options, reference.directory), ase_calculator.cannot
     )
+
+
+@lru_cache(maxsize=2)
+def _program(engine: str, options: str) -> Any:
+    """A program is asked for its version once in each process."""
+    return PROGRAMS[engine](json.loads(options))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from evo.candidate import Failure
 from evo.reference.label import Label, label
@@ -70,4 +71,4 @@ class EngineCalculator(Calculator):
         energy = found.energy if np.isnan(found.energy_zero) else found.energy_zero
         self.results = {"energy": energy, "free_energy": found.energy, "forces": found.forces.copy()}
         if np.isfinite(found.stress).all():
-            self.results["stress"] = found.stress.ravel()[[0, 4, 8, 5, 2, 1]]
+            self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress)

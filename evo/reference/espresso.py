@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +31,7 @@ from evo.settings import SettingsError
 VARIABLE = "ESPRESSO_PSEUDO"  # names the folder of pseudopotentials where `pseudo_dir` does not
 TOLERANCE = 1e-6  # Ry per atom, estimated accuracy of the energy
 MOST_STEPS = 60
+MOST_SECONDS = 60.0  # to tell its version
 DEAR = 0.95  # of the time limit is told to pw.x, which then stops by itself
 # mixing_beta, mixing_mode, diagonalization, tried in order; none changes what is converged to
 LADDER = ((0.5, "plain", "david"), (0.2, "plain", "david"), (0.1, "local-TF", "cg"))
@@ -145,20 +144,7 @@ def _pseudopotential(file: Path) -> tuple[str, float]:
 
 def _version(command: list[str]) -> str:
     """What pw.x calls itself, from the first lines it prints before it misses its input."""
-    environment = runner.clean_environment(os.environ, 1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            told = subprocess.run(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=60,
-                check=False,
-            ).stdout.decode("utf-8", "replace")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise EngineAbsent(f"{command[0]} cannot be run: {error}") from None
+    _, told = runner.ask(command, seconds=MOST_SECONDS)
     found = re.search(r"Program PWSCF (v\.\S+)", told)
     if found is None:
         raise EngineAbsent(f"{command[0]} is no pw.x of Quantum ESPRESSO: it does not call itself PWSCF")

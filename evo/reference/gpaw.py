@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from evo.reference.unavailable import EngineAbsent
 VARIABLE = "EVO_GPAW_PYTHON"  # names the Python that has GPAW where `command` does not
 TOLERANCE = 1e-4  # GPAW's: eV per valence electron, electrons per valence electron
 MOST_STEPS = 60
+MOST_SECONDS = 120.0  # to tell versions and PAW sets
 # mixers (empty: GPAW's own) and bands over occupied bands, tried in order; none changes what is converged to
 LADDER: tuple[tuple[dict[str, Any], float], ...] = (
     ({}, 1.1),
@@ -111,16 +111,15 @@ def open_gpaw(options: dict[str, Any]) -> Gpaw:
     python = checked.command or [os.environ.get(VARIABLE) or sys.executable]
     wanted = json.dumps({"xc": checked.xc, "setups": checked.setups})
     ask = [*python, gpaw_program.__file__, "about", wanted, *chemical_symbols[1:104]]
-    environment = runner.clean_environment(os.environ, checked.threads)
     how = f"install GPAW (docs/dft.md) and name its Python in {VARIABLE} or reference.options.command"
+    if runner.absent(python):
+        raise EngineAbsent(f"{python[0]} is not here; {how}")
+    finished, told = runner.ask(ask, seconds=MOST_SECONDS)
     try:
-        told = subprocess.run(ask, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise EngineAbsent(f"{python[0]} cannot be run: {error}; {how}") from None
-    if told.returncode:
-        last = (told.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise EngineAbsent(f"{python[0]} has no GPAW that works: {last}; {how}")
-    about = json.loads(told.stdout)
+        about = json.loads(told)
+    except ValueError:
+        reason = "no answer" if finished.time_over else finished.words[-120:]
+        raise EngineAbsent(f"{python[0]} has no GPAW that works: {reason}; {how}") from None
     return Gpaw(checked, tuple(python), about)
 
 

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,13 @@ def run(
             _end(process)
             raise
     return Finished(status, used, _tail(folder / "stderr"))
+
+
+def ask(command: Sequence[str], *, seconds: float) -> tuple[Finished, str]:
+    """How a short program ended and what it wrote to its output."""
+    with tempfile.TemporaryDirectory(prefix="reference-") as folder:
+        finished = run(command, Path(folder), seconds=seconds)
+        return finished, (Path(folder) / "stdout").read_text(encoding="utf-8", errors="replace")
 
 
 def absent(command: Sequence[str]) -> bool:
