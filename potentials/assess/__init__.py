@@ -8,6 +8,7 @@ found = assess(Library.open("lib"), reference, properties=["eos", "elastic"])
 
 from potentials.assess.assessment import PROPERTIES, assess, compare
 from potentials.assess.errors import errors
+from potentials.assess.held_out import held_out
 from potentials.assess.record import write_assessment
 from potentials.assess.reference import Reference, UsageError
 from potentials.assess.results import Assessment, AssessmentError, Compared, Deviation, ErrorSummary
@@ -28,5 +29,6 @@ __all__ = [
     "assess",
     "compare",
     "errors",
+    "held_out",
     "write_assessment",
 ]

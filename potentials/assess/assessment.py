@@ -21,6 +21,7 @@ from potentials.assess.results import (
     beside,
     overall,
 )
+from potentials.assess.settings import Settings
 from potentials.assess.side import Side
 from potentials.dataset import Dataset
 from potentials.library import Library
@@ -51,22 +52,24 @@ def assess(
     data: Dataset | None = None,
     properties: Sequence[str] | None = None,
     system: Stratum | None = None,
+    settings: Settings | None = None,
+    n_threads: int = 1,
     report: Report = lambda text: None,
 ) -> Assessment:
     """A library against labelled crystals, a reference, or both.
 
     `data`: held-out crystals with their labels. `properties`: some of `PROPERTIES`, by default all that data and
     reference allow. `system`: the elements to look at, by default all of the library; phases are those of its strata.
-    The settings are the reference's. AssessmentError or LibraryError says in one line what is missing.
+    `settings` are by default those of the reference. AssessmentError or LibraryError says in one line what is missing.
     """
     strata = library.strata()
     if system is not None:
         strata = [s for s in strata if set(s.numbers) <= set(system.numbers)]
-    numbers = [s.numbers[0] for s in strata if s.order == 1]
-    potential = library.assemble(system if system is not None else Stratum.of(numbers or [0]))
-    network = Side(potential.method, potential.evaluate)
-    if reference is not None:
-        network.settings = reference.settings
+    if not strata:
+        raise AssessmentError(f"{library.path} holds no stratum to assess; train one first")
+    potential = library.assemble(system or Stratum.of(z for s in strata for z in s.numbers))
+    given = settings or (reference.settings if reference is not None else Settings())
+    network = Side(potential.method, lambda s: potential.evaluate(s, n_threads=n_threads), given)
     return compare(network, reference, strata, data=data, properties=properties, report=report)
 
 
@@ -141,29 +144,29 @@ def _wanted(properties: Sequence[str] | None, labelled: bool, referred: bool) ->
     return [p for p in PROPERTIES if p in chosen]
 
 
-def _crystals(property: str, strata: Sequence[Stratum]) -> list[Crystal]:
+def _crystals(topic: str, strata: Sequence[Stratum]) -> list[Crystal]:
     every = [c for s in strata for c in crystals(s)]
     natural = [element(s.numbers[0]) for s in strata if s.order == 1]
     ordered = [c for c in every if len(c.elements) > 1]
     named = {"eos": STIFF, "elastic": STIFF, "phonons": SIMPLE}
-    if property == "eos":
+    if topic == "eos":
         return [c for c in every if len(c.elements) == 1 or c.prototype.name in STIFF]
-    if property in named:
-        return natural + [c for c in ordered if c.prototype.name in named[property]]
-    return {"formation": ordered, "stability": every}.get(property, natural)
+    if topic in named:
+        return natural + [c for c in ordered if c.prototype.name in named[topic]]
+    return {"formation": ordered, "stability": every}.get(topic, natural)
 
 
 def _measure(
-    property: str, side: Side, chosen: Sequence[Crystal], reference: Side | None
+    topic: str, side: Side, chosen: Sequence[Crystal], reference: Side | None
 ) -> tuple[Measured, Mapping[str, phonons.Phonons]]:
-    if property == "phonons":
+    if topic == "phonons":
         return phonons.measure(side, chosen)
-    if property == "lattice":
+    if topic == "lattice":
         return lattice.measure(side, [c.elements[0] for c in chosen]), {}
-    if property == "vacancy":
+    if topic == "vacancy":
         geometries = [vacancy.vacancy(reference, c) if reference is not None else None for c in chosen]
         return vacancy.measure(side, chosen, geometries), {}
-    return BY_CRYSTAL[property](side, chosen), {}
+    return BY_CRYSTAL[topic](side, chosen), {}
 
 
 def _check_elements(network: Side, reference: Side | None, strata: Sequence[Stratum]) -> None:

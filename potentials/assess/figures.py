@@ -25,10 +25,10 @@ def draw(directory: Path, assessment: Assessment) -> list[Path]:
     paths = []
     if assessment.parity:
         paths.append(_save(directory / "parity.png", _parity(assessment.parity)))
-    for property in assessment.network_curves:
-        theirs = assessment.reference_curves.get(property, [])
-        figure = _curves(assessment.network_curves[property], theirs)
-        paths.append(_save(directory / f"{property}.png", figure))
+    for topic in assessment.network_curves:
+        theirs = assessment.reference_curves.get(topic, [])
+        figure = _curves(assessment.network_curves[topic], theirs)
+        paths.append(_save(directory / f"{topic}.png", figure))
     rows = [r for r in assessment.of("formation") if r.quantity == "formation energy" and math.isfinite(r.network)]
     if rows:
         paths.append(_save(directory / "formation.png", _formation(rows)))

@@ -5,11 +5,12 @@ Nothing here imports numpy or torch before a command runs, so that `potentials -
 
 from __future__ import annotations
 
-from potentials.commands import describe, evaluate, relax, train
+from potentials.commands import assess, describe, evaluate, relax, train
 
 COMMANDS = (
     train,
     describe,
     evaluate,
     relax,
+    assess,
 )
