@@ -31,12 +31,16 @@ class Potential:
         return kernels.evaluate(structures, self.model, n_threads, kernel, self.device)
 
     def grades(self, structures: Structures, n_threads: int = 1) -> Floats:
-        """(n_crystals,) extrapolation grade of the worst atom: 1 is the edge of the training data of its elements.
+        """(n_crystals,) extrapolation grade of the worst atom of each crystal."""
+        return np.maximum.reduceat(self.atomic_grades(structures, n_threads), structures.offsets[:-1])
+
+    def atomic_grades(self, structures: Structures, n_threads: int = 1) -> Floats:
+        """(n_atoms,) extrapolation grades: 1 is the edge of the training data of the crystal's elements.
 
         Infinite where the crystal's own set of elements was never trained (of four and more elements: one of its triples),
         or its features cannot be computed.
         """
-        result = np.full(len(structures), np.inf)
+        result = np.full(len(structures.numbers), np.inf)
         groups: dict[Stratum, list[int]] = {}
         for c in range(len(structures)):
             own = structures.numbers[structures.offsets[c] : structures.offsets[c + 1]]
@@ -49,7 +53,7 @@ class Potential:
                 known = self._surroundings(company, z)
                 if known is not None:
                     grades[chosen.numbers == z] = known.grades(features[chosen.numbers == z])
-            result[index] = np.maximum.reduceat(grades, chosen.offsets[:-1])
+            result[np.concatenate([np.arange(*structures.offsets[c : c + 2]) for c in index])] = grades
         return result
 
     def _surroundings(self, company: Stratum, centre: int) -> Surroundings | None:

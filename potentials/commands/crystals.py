@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potentials.commands.command import Unusable
+from potentials.commands.command import Misused, Unusable
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from potentials.library import Library
     from potentials.potential import Potential
     from potentials.structures import Prediction, Structures
+
+# what the crystals' comment lines get here; an entry of the input with such a name is not kept
+OWN = (
+    "energy",
+    "free_energy",
+    "stress",
+    "method",
+    "spread",
+    "grade",
+    "pbc",
+    "Lattice",
+    "Properties",
+    "seconds",
+    "source",
+    "weight",
+)
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -22,45 +41,89 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads (default 1)")
 
 
-def load(chosen: argparse.Namespace) -> tuple[Potential, Structures]:
-    """The crystals of FILE and the potential of their elements."""
-    from potentials.library import Library
-    from potentials.stratum import Stratum
-    from potentials.structures import Structures
+def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
+    """Every crystal of FILE; Unusable when there is none that can be read."""
+    import warnings
 
-    structures = Structures.from_ase(read_crystals(chosen.file))
-    library = Library.open(chosen.library)
-    return library.assemble(Stratum.of(structures.numbers.tolist())), structures
-
-
-def read_crystals(path: Path) -> list[Atoms]:
-    """Every crystal of the file; Unusable when there is none that can be read."""
     from ase.io import read
 
+    if chosen.threads < 1:
+        raise Misused(f"--threads must be at least 1, got {chosen.threads}")
+    path = chosen.file
     try:
-        crystals: Any = read(path, index=":")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the readers' remarks on odd files are not the user's problem here
+            crystals: Any = read(path, index=":")
     except Exception as error:  # noqa: BLE001 - the readers raise whatever the first odd byte leads to
         raise Unusable(f"{path} cannot be read: {type(error).__name__}: {error}".splitlines()[0]) from None
-    if not crystals or any(len(a) == 0 for a in crystals):
-        raise Unusable(f"{path} holds no crystals, or one without atoms")
+    if not crystals:
+        raise Unusable(f"{path} holds no crystals")
+    for n, atoms in enumerate(crystals):
+        if not len(atoms):
+            raise Unusable(f"{path}: crystal {n + 1} has no atoms")
+        if atoms.pbc.any() and any(atoms.pbc & (abs(atoms.cell[:]).max(axis=1) == 0.0)):
+            raise Unusable(
+                f"{path}: crystal {n + 1} is periodic along an axis that has no length; set `pbc` or the cell"
+            )
     return list(crystals)
 
 
-def write_predictions(
-    path: Path, structures: Structures, prediction: Prediction, potential: Potential, outcomes: list[str]
-) -> None:
-    """extxyz with energy, forces and stress as ASE's own results, method, spread, grade and outcome per crystal."""
-    from ase.calculators.singlepoint import SinglePointCalculator
-    from ase.io import write
+def by_stratum(library: Library, path: Path, crystals: list[Atoms]) -> Iterator[tuple[Potential, list[int]]]:
+    """For each set of elements the potential of exactly these, and the indices of the crystals; Unusable where one is missing."""
+    from potentials.library import LibraryError
+    from potentials.stratum import Stratum
 
-    grades, images = potential.grades(structures), structures.to_ase()
-    for c, atoms in enumerate(images):
-        part = slice(structures.offsets[c], structures.offsets[c + 1])
-        known = {"energy": prediction.energies[c], "forces": prediction.forces[part]}
-        if atoms.pbc.all():
-            known["stress"] = prediction.stresses[c][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        atoms.calc = SinglePointCalculator(atoms, **known)
-        atoms.info.update(method=potential.method, spread=float(prediction.spreads[c]), grade=float(grades[c]))
-        if outcomes:
-            atoms.info["outcome"] = outcomes[c]
-    write(path, images, format="extxyz")
+    groups: dict[Stratum, list[int]] = {}
+    for n, atoms in enumerate(crystals):
+        groups.setdefault(Stratum.of(atoms.numbers.tolist()), []).append(n)
+    potentials = {}
+    for stratum, indices in groups.items():  # all of them before the first is used: an error comes early
+        try:
+            potentials[stratum] = library.assemble(stratum)
+        except LibraryError as error:
+            raise Unusable(f"{path}: crystal {indices[0] + 1}: {error}") from None
+    for stratum in sorted(groups, key=Stratum.sort_key):
+        yield potentials[stratum], groups[stratum]
+
+
+def predicted(
+    structures: Structures, prediction: Prediction, potential: Potential, infos: list[dict[str, Any]], threads: int
+) -> list[str]:
+    """extxyz for every crystal: energy, forces, stress, energies of atoms as ASE's own results; method, spread, grades.
+
+    `spread` is in eV per cell; `grade` that of the worst atom. What else `infos` say of a crystal stays with it.
+    """
+    import numpy as np
+
+    from potentials.labelled.extxyz import Entry, frame
+
+    grades, lines = potential.atomic_grades(structures, threads), []
+    for c, info in enumerate(infos):
+        atoms = slice(structures.offsets[c], structures.offsets[c + 1])
+        entries: dict[str, Entry] = {"energy": float(prediction.energies[c])}
+        if structures.periodic[c].all():
+            entries["stress"] = prediction.stresses[c]
+        entries |= {
+            "method": potential.method,
+            "spread": float(prediction.spreads[c]),
+            "grade": float(grades[atoms].max()),
+        }
+        kept = {k: v for k, v in info.items() if k not in OWN and re.fullmatch(r"[A-Za-z]\w*", str(k))}
+        for name, value in kept.items():
+            if isinstance(value, str | bool | int | float | np.integer | np.floating | np.bool_):
+                entries[name] = value if isinstance(value, str | bool) else str(value)
+        columns = {
+            "forces": prediction.forces[atoms],
+            "energies": prediction.atomic_energies[atoms],
+            "grades": grades[atoms],
+        }
+        parts = (structures.numbers[atoms], structures.positions[atoms], structures.cells[c], structures.periodic[c])
+        lines.append(frame(*parts, columns, entries))
+    return lines
+
+
+def write(path: Path, lines: list[str]) -> None:
+    """All of them or none."""
+    from potentials.stratum_file import write_atomically
+
+    write_atomically(path, "".join(lines).encode())

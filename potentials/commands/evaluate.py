@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from potentials.commands.command import Commands, add_command
-from potentials.commands.crystals import add_files, load, write_predictions
+from potentials.commands.crystals import add_files, by_stratum, predicted, read_crystals, write
 
 
 def register(commands: Commands) -> None:
@@ -13,6 +14,21 @@ def register(commands: Commands) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    potential, structures = load(chosen)
-    prediction = potential.evaluate(structures, n_threads=chosen.threads)
-    write_predictions(chosen.output, structures, prediction, potential, [])
+    import numpy as np
+
+    from potentials.library import Library
+    from potentials.structures import Structures
+
+    library, crystals = Library.open(chosen.library), read_crystals(chosen)
+    lines, failed = [""] * len(crystals), []
+    for potential, indices in by_stratum(library, chosen.file, crystals):
+        structures = Structures.from_ase([crystals[n] for n in indices])
+        prediction = potential.evaluate(structures, n_threads=chosen.threads)
+        infos = [crystals[n].info for n in indices]
+        for n, text in zip(indices, predicted(structures, prediction, potential, infos, chosen.threads), strict=True):
+            lines[n] = text
+        failed += [indices[c] + 1 for c in np.flatnonzero(~np.isfinite(prediction.energies))]
+    write(chosen.output, lines)
+    if failed:
+        which = ", ".join(map(str, sorted(failed)[:10]))
+        print(f"{len(failed)} crystals have no finite energy, atoms may lie on each other: {which}", file=sys.stderr)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from potentials.commands.command import Commands, Unusable, add_command
-from potentials.commands.crystals import add_files, load, write_predictions
+from potentials.commands.command import Commands, Misused, Unusable, add_command
+from potentials.commands.crystals import add_files, by_stratum, predicted, read_crystals, write
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from potentials.potential import Potential
+    from potentials.relax import Relaxed
 
 
 def register(commands: Commands) -> None:
@@ -15,24 +22,80 @@ def register(commands: Commands) -> None:
     parser.add_argument("--fixed-cell", action="store_true", help="move atoms only")
     parser.add_argument("--fmax", metavar="F", type=float, default=0.01, help="largest force at the end, eV/Å")
     parser.add_argument("--max-calls", metavar="N", type=int, default=300, help="force calls per crystal, at most")
+    parser.add_argument("--symmetry", action="store_true", help="make each crystal symmetric and keep its space group")
 
 
 def run(chosen: argparse.Namespace) -> None:
+    from potentials.library import Library
+
+    _check(chosen)
+    library, crystals = Library.open(chosen.library), read_crystals(chosen)
+    if chosen.pressure:
+        for n, atoms in enumerate(crystals):
+            if not atoms.pbc.all():
+                raise Unusable(
+                    f"{chosen.file}: crystal {n + 1} is not periodic along three axes; relax it without --pressure"
+                )
+    crystals = _symmetrised(chosen, crystals)
+    lines, outcomes = [""] * len(crystals), []
+    for potential, indices in by_stratum(library, chosen.file, crystals):
+        own = [crystals[n] for n in indices]
+        for group, relaxed in _relaxed(chosen, potential, own):
+            infos = [{**own[k].info, "outcome": relaxed.outcomes[c]} for c, k in enumerate(group)]
+            texts = predicted(relaxed.structures, relaxed.prediction, potential, infos, chosen.threads)
+            for k, text in zip(group, texts, strict=True):
+                lines[indices[k]] = text
+            outcomes += relaxed.outcomes
+    write(chosen.output, lines)
+    for outcome in sorted(set(outcomes)):
+        print(f"{outcomes.count(outcome)} {outcome}")
+
+
+def _check(chosen: argparse.Namespace) -> None:
+    if chosen.fmax <= 0:
+        raise Misused(f"--fmax must be positive, got {chosen.fmax}")
+    if chosen.max_calls < 1:
+        raise Misused(f"--max-calls must be at least 1, got {chosen.max_calls}")
+    if chosen.pressure and chosen.fixed_cell:
+        raise Misused("--pressure acts on the cell; leave out --fixed-cell")
+
+
+def _symmetrised(chosen: argparse.Namespace, crystals: list[Atoms]) -> list[Atoms]:
+    if not chosen.symmetry:
+        return crystals
+    from potentials.symmetry import SymmetryError, symmetrised
+
+    exact = []
+    for n, atoms in enumerate(crystals):
+        try:
+            exact.append(symmetrised(atoms))
+        except SymmetryError as error:
+            raise Unusable(f"{chosen.file}: crystal {n + 1} {error}") from None
+    return exact
+
+
+def _relaxed(
+    chosen: argparse.Namespace, potential: Potential, crystals: list[Atoms]
+) -> list[tuple[list[int], Relaxed]]:
+    """All of them in one batch; one by one where each has a group of its own to keep."""
     from potentials.relax import relax
+    from potentials.structures import Structures
+    from potentials.symmetry import keeping_symmetry
     from potentials.units import EV_PER_A3_PER_GPA
 
-    potential, structures = load(chosen)
-    try:
-        relaxed = relax(
-            lambda s: potential.evaluate(s, n_threads=chosen.threads),
-            structures,
-            pressure=chosen.pressure * EV_PER_A3_PER_GPA,
-            fmax=chosen.fmax,
-            max_calls=chosen.max_calls,
-            fixed_cell=chosen.fixed_cell,
-        )
-    except ValueError as error:  # a combination that cannot be, such as a pressure on a cluster
-        raise Unusable(str(error)) from None
-    write_predictions(chosen.output, relaxed.structures, relaxed.prediction, potential, relaxed.outcomes)
-    for outcome in sorted(set(relaxed.outcomes)):
-        print(f"{relaxed.outcomes.count(outcome)} {outcome}")
+    options: dict[str, Any] = {
+        "pressure": chosen.pressure * EV_PER_A3_PER_GPA,
+        "fmax": chosen.fmax,
+        "max_calls": chosen.max_calls,
+        "fixed_cell": chosen.fixed_cell,
+    }
+
+    def evaluate(structures: Structures) -> Any:
+        return potential.evaluate(structures, n_threads=chosen.threads)
+
+    if not chosen.symmetry:
+        return [(list(range(len(crystals))), relax(evaluate, Structures.from_ase(crystals), **options))]
+    return [
+        ([k], relax(keeping_symmetry(evaluate, atoms), Structures.from_ase([atoms]), **options))
+        for k, atoms in enumerate(crystals)
+    ]

@@ -1,0 +1,57 @@
+"""A crystal made exactly symmetric, and predictions made so: a relaxation that uses both keeps the space group.
+
+The space group comes from spglib by way of `ase.spacegroup.symmetrize`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from ase import Atoms
+from ase.spacegroup.symmetrize import (
+    IntermediateDatasetError,
+    get_symmetrized_atoms,
+    prep_symmetry,
+    symmetrize_rank1,
+    symmetrize_rank2,
+)
+
+from potentials.structures import Prediction, Structures
+
+TOLERANCE = 0.01  # Å, how far from its place an atom may be in a crystal that counts as symmetric
+EXACT = 1e-4  # Å, after it was moved there
+
+Evaluate = Callable[[Structures], Prediction]
+
+
+class SymmetryError(ValueError):
+    """A crystal whose space group cannot be found."""
+
+    exit_code = 65
+
+
+def symmetrised(atoms: Atoms, tolerance: float = TOLERANCE) -> Atoms:
+    """The crystal with cell and positions made exact; SymmetryError where spglib finds no consistent group."""
+    if not atoms.pbc.all():
+        raise SymmetryError("is not periodic along three axes; only crystals that are have a space group")
+    try:
+        exact, _ = get_symmetrized_atoms(atoms, symprec=tolerance, final_symprec=EXACT)
+    except (IntermediateDatasetError, AssertionError, AttributeError, TypeError, ValueError):
+        raise SymmetryError(f"has no clear space group within {tolerance} Å; relax it without symmetry") from None
+    return exact
+
+
+def keeping_symmetry(evaluate: Evaluate, atoms: Atoms) -> Evaluate:
+    """The same for this one crystal, however it is deformed since, with forces and stress averaged over its group."""
+    rotations, translations, images = prep_symmetry(atoms, symprec=EXACT)
+
+    def symmetric(structures: Structures) -> Prediction:
+        prediction, cell = evaluate(structures), structures.cells[0]
+        inverse = np.linalg.inv(cell)
+        forces = symmetrize_rank1(cell, inverse, prediction.forces, rotations, translations, images)
+        stress = symmetrize_rank2(cell, inverse, prediction.stresses[0], rotations)
+        return replace(prediction, forces=forces, stresses=stress[None])
+
+    return symmetric
