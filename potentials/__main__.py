@@ -1,6 +1,7 @@
 """potentials: the commands of `potentials.commands`.
 
-Exit codes: 0 done, 64 wrong usage, 65 a file that cannot be used, 74 a file that cannot be written.
+Exit codes: 0 done, 64 wrong usage, 65 a file that cannot be used, 73 a library that another process is changing, 74 a file
+that cannot be written.
 """
 
 from __future__ import annotations

@@ -138,6 +138,11 @@ class Library:
                 joined = joined.followed_by(stored(self.path, name, self._data["strata"][name]))
         return joined
 
+    def n_crystals(self, name: str | None = None) -> int:
+        """How many labelled crystals there are, of the stratum of this name or of all."""
+        strata = self._data["strata"]
+        return sum(int(entry["crystals"]) for n, entry in strata.items() if name in (None, n))
+
     @property
     def methods(self) -> dict[str, dict[str, Any]]:
         """What is known of every method of the crystals: engine, settings, elements, shift. The first is the library's own."""

@@ -5,9 +5,10 @@ Nothing here imports numpy or torch before a command runs, so that `potentials -
 
 from __future__ import annotations
 
-from potentials.commands import assess, describe, evaluate, relax, train
+from potentials.commands import assess, data, describe, evaluate, relax, train
 
 COMMANDS = (
+    data,
     train,
     describe,
     evaluate,

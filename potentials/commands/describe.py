@@ -3,29 +3,117 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from potentials.commands.command import Commands, add_command
 
+if TYPE_CHECKING:
+    from potentials.library import Library, Row
+
 
 def register(commands: Commands) -> None:
-    add_command(commands, "describe", run, "List the strata of a library with their errors and costs.")
+    parser = add_command(commands, "describe", run, "List the strata of a library with their data, errors and costs.")
+    parser.add_argument("--json", action="store_true", help="everything as JSON")
 
 
 def run(chosen: argparse.Namespace) -> None:
     from potentials.library import Library
 
     library = Library.open(chosen.library)
-    shape, recipe = library.recipe.shape, library.recipe
+    table = library.describe()
+    if chosen.json:
+        known = {"version": library.version(), "recipe": library.recipe.to_json(), "ledger": _ledger(table)}
+        print(json.dumps(known | {"strata": [asdict(row) for row in table]}, indent=1))
+        return
     print(f"{library.path}  {library.version()}")
-    print(
-        f"cut-off {shape.cutoff} Å, n {shape.n_max}, l {shape.l_max}, pair {shape.n_pair}, "
-        f"hidden {recipe.hidden}, members {recipe.members}"
+    shape, recipe = library.recipe.shape, library.recipe
+    sizes = ", ".join(f"{k} {v}" for k, v in recipe.to_json()["shape"].items() if k != "cutoff")
+    print(f"cut-off {shape.cutoff} Å, {sizes}, hidden {recipe.hidden}, members {recipe.members}")
+    if not table:
+        print(f"no strata yet; {library.n_crystals()} labelled crystals")
+        return
+    _strata(library, table)
+    _costs(table)
+
+
+def _strata(library: Library, table: Sequence[Row]) -> None:
+    head = (
+        "stratum",
+        "version",
+        "stands on",
+        "own",
+        "total",
+        "trained",
+        "kept",
+        "meV/atom",
+        "held out",
+        "meV/Å",
+        "held out",
     )
-    print(f"{'stratum':<10}{'version':>8}{'own':>7}{'total':>7}{'data':>6}", end="")
-    print(f"{'meV/atom':>10}{'held out':>10}{'meV/Å':>8}{'held out':>10}{'CPU s':>8}")
-    for row in library.describe():
-        print(f"{row.stratum:<10}{row.version:>8}{row.n_parameters:>7}{row.n_total:>7}{row.n_data:>6}", end="")
-        for key, width in (("energy_train", 10), ("energy_held_out", 10), ("force_train", 8), ("force_held_out", 10)):
-            value = row.errors.get(key)
-            print(f"{'-' if value is None else format(1e3 * value, '.1f'):>{width}}", end="")
-        print(f"{row.seconds:>8.1f}")
+    rows = []
+    for row in table:
+        below = " ".join(f"{name}.{v}" for name, v in row.parents.items()) or "-"
+        errors = [
+            _number(1e3 * row.errors[key] if key in row.errors else None)
+            for key in ("energy_train", "energy_held_out", "force_train", "force_held_out")
+        ]
+        counts = (row.n_parameters, row.n_total, row.n_data, library.n_crystals(row.stratum))
+        rows.append((row.stratum, str(row.version), below, *map(str, counts), *errors))
+    _table(head, rows)
+
+
+def _costs(table: Sequence[Row]) -> None:
+    """The ledger: what each stratum cost, what it did not have to spend again, what from scratch would have taken."""
+    print()
+    head = ("CPU s", "labels", "training", "below, reused", "from scratch", "labelled by")
+    costs = [
+        (
+            row.stratum,
+            _number(row.seconds_labels),
+            _number(row.seconds_training),
+            _number(row.seconds_below if row.parents else None),
+            _number(row.seconds_from_scratch),
+            row.method or "-",
+        )
+        for row in table
+    ]
+    _table(head, costs)
+    ledger = _ledger(table)
+    print(
+        f"spent {_number(ledger['spent'])} CPU s; every stratum by itself, with all below it made anew for it,", end=" "
+    )
+    print(f"{_number(ledger['alone'])}: reuse saved {_number(ledger['saved'])}")
+    if "from_scratch" in ledger:
+        print(
+            f"training from scratch, where it was done, took {_number(ledger['from_scratch'])} CPU s; "
+            f"the same strata on those below them {_number(ledger['instead'])}"
+        )
+
+
+def _ledger(table: Sequence[Row]) -> dict[str, float]:
+    """CPU s."""
+    spent, below = sum(row.seconds for row in table), sum(row.seconds_below for row in table)
+    ledger = {"spent": spent, "alone": spent + below, "saved": below}
+    scratch = [row for row in table if row.seconds_from_scratch is not None]
+    if scratch:
+        ledger["from_scratch"] = sum(row.seconds_from_scratch or 0.0 for row in scratch)
+        ledger["instead"] = sum(row.seconds_training for row in scratch)
+    return ledger
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = [
+            cell.ljust(width) if name in ("stratum", "CPU s", "stands on", "labelled by") else cell.rjust(width)
+            for name, cell, width in zip(head, row, widths, strict=True)
+        ]
+        print("  ".join(cells).rstrip())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from potentials.commands.command import Commands, Misused, add_command
+from potentials.commands.command import Commands, Misused, Unusable, add_command
+from potentials.commands.data import FILES, add_all, add_labels, parse_shift, read_all
+from potentials.commands.make import add_recipe, open_or_make
 
 if TYPE_CHECKING:
     from potentials.library import Library
@@ -14,37 +17,71 @@ if TYPE_CHECKING:
 
 
 def register(commands: Commands) -> None:
-    parser = add_command(commands, "train", run, "Train a stratum, and first what is missing below it.")
+    parser = add_command(
+        commands, "train", run, "Train a stratum on the library's data, and first what is missing below it."
+    )
     parser.add_argument("stratum", metavar="STRATUM", help="elements, for instance CuPd")
-    parser.add_argument("--data", metavar="FILE", type=Path, required=True, help="extxyz with energies and forces")
-    parser.add_argument("--cutoff", metavar="R", type=float, default=5.0, help="of a library that is made now, Å")
+    parser.add_argument("--data", metavar="FILE", nargs="+", type=Path, default=[], help=f"to add first: {FILES}")
+    add_labels(parser)
+    add_recipe(parser)
     parser.add_argument("--iterations", metavar="N", type=int, default=None, help="instead of the usual number")
 
 
 def run(chosen: argparse.Namespace) -> None:
-    from potentials.dataset import read_dataset
+    wanted, shift = _stratum(chosen.stratum), parse_shift(chosen.shift)
+    readings = read_all(chosen.data, chosen.method, chosen.skip_refused)
+    if chosen.iterations is not None and chosen.iterations < 0:
+        raise Misused(f"--iterations must not be negative, got {chosen.iterations}")
+    library = open_or_make(chosen)
+    if readings:
+        add_all(library, readings, shift)
+    missing = _missing(library, wanted)
+    for stratum in missing:  # before the first is trained, which takes minutes
+        if not library.n_crystals(stratum.name):
+            raise Unusable(
+                f"{library.path} holds no crystals of {stratum.name} to train on; add some with exactly these elements"
+            )
+    for stratum in missing:
+        _train(library, stratum, chosen.iterations)
+    if not missing:
+        print(f"{wanted.name} is assembled from the strata below it, which are all there; nothing to train")
+
+
+def _missing(library: Library, wanted: Stratum) -> list[Stratum]:
+    """The stratum itself, and before it those below that are not there or stand on an older version of one below them."""
+    from potentials.environments import LARGEST_BLOCK
+
+    result: list[Stratum] = []
+    names: set[str] = set()
+    current = {row.stratum: row for row in library.describe()}
+    versions = library.versions()
+    for stratum in wanted.subsets():
+        if stratum.order > LARGEST_BLOCK:  # nothing belongs to larger sets: they are assembled
+            continue
+        row = current.get(stratum.name)
+        moved = row is not None and any(versions[n] != v or n in names for n, v in row.parents.items())
+        if stratum == wanted or row is None or moved:
+            result.append(stratum)
+            names.add(stratum.name)
+    return result
+
+
+def _train(library: Library, stratum: Stratum, iterations: int | None) -> None:
     from potentials.train import finish, fit_member, plan
 
-    dataset, wanted = read_dataset(chosen.data), _stratum(chosen.stratum)
-    library = _library(chosen)
-    for stratum in wanted.subsets():
-        if stratum.order > 3 or (stratum != wanted and stratum.name in library.versions()):
-            continue
-        tasks = plan(library, library.versions(), dataset, stratum, iterations=chosen.iterations)
-        trained = finish(tasks, [fit_member(task) for task in tasks])
-        number = library.add(trained)
-        errors = trained.metadata["errors"]
-        text = ", ".join(f"{k.replace('_', ' ')} {1e3 * v:.1f}" for k, v in errors.items())
-        print(f"{stratum.name} version {number}: {text} (meV/atom, meV/Å)")
-
-
-def _library(chosen: argparse.Namespace) -> Library:
-    from potentials.library import Library, Recipe
-    from potentials.network import Shape
-
-    if (chosen.library / "library.json").exists():
-        return Library.open(chosen.library)
-    return Library.create(chosen.library, Recipe(Shape(chosen.cutoff, n_max=4, l_max=3, n_pair=8)))
+    data = library.data(stratum)
+    tasks = plan(library, library.versions(), data, stratum, iterations=iterations)
+    results = []
+    for task in tasks:
+        results.append(fit_member(task))
+        done = results[-1]
+        print(f"{stratum.name}: member {done.member + 1} of {len(tasks)}, ", end="", file=sys.stderr)
+        print(f"{done.iterations} iterations, {done.seconds:.1f} CPU s", file=sys.stderr, flush=True)
+    trained = finish(tasks, results)
+    number = library.add(trained)
+    errors = trained.metadata["errors"]
+    text = ", ".join(f"{k.replace('_', ' ')} {1e3 * v:.1f}" for k, v in errors.items())
+    print(f"{stratum.name} version {number}: {len(data)} crystals, {text} (meV/atom, meV/Å)")
 
 
 def _stratum(name: str) -> Stratum:
