@@ -1,0 +1,131 @@
+"""Label noise: how far energies, forces and stresses move with the k-point mesh, for each spacing and smearing.
+
+    python benchmarks/label_noise.py run [--minutes 40]     # resumable: goes on where it was stopped
+    python benchmarks/label_noise.py table
+
+Ten low-symmetry Cu-Pd-Ag cells of 2 to 4 atoms, GPAW. Every mesh is taken centred on Gamma and shifted by half a step along
+each axis: two equally good answers, so that the noise of one is their difference over sqrt(2). The mean of both meshes at the
+finest spacing is the reference for what a setting is off by on average. `pulay` measures the Pulay constants, by which the
+pressure of each element at 400 eV is wrong, against one at 800 eV.
+Results are in benchmarks/label_noise.json, one entry per calculation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+
+from evo.candidate import Failure
+from evo.cell import Space
+from evo.create import random
+from evo.reference.gpaw import GpawOptions, open_gpaw
+
+FILE = Path(__file__).with_suffix(".json")
+SEED = 7
+# atoms by atomic number
+COMPOSITIONS: tuple[dict[int, int], ...] = (
+    {29: 1, 46: 1}, {46: 2}, {29: 1, 47: 1}, {46: 1, 47: 1}, {29: 2}, {47: 2},
+    {29: 1, 46: 1, 47: 1}, {29: 1, 46: 2},
+    {29: 1, 46: 2, 47: 1}, {29: 2, 46: 2},
+)  # fmt: skip
+FERMI, COLD, NARROW = ("fermi-dirac", 0.1), ("marzari-vanderbilt", 0.2), ("fermi-dirac", 0.05)  # eV
+# spacing in 1/Å, smearings, and which of the cells
+PLAN = (
+    (0.08, (FERMI,), range(10)),
+    (0.04, (FERMI, COLD), (5, 1, 0, 8, 7)),
+    (0.05, (FERMI, COLD), (5, 1, 0, 8, 7)),
+    (0.06, (FERMI, COLD), (5, 1, 0, 8, 7)),
+    (0.04, (NARROW,), (5, 1, 0)),
+)
+LATTICES = {"Cu": 3.641, "Pd": 3.946, "Ag": 4.145}  # Å, PBE, fcc
+CUTOFFS = (400.0, 800.0)
+
+
+def cells() -> list[Atoms]:
+    """The cells, near the volumes of PBE; the same ones every time."""
+    made = []
+    for n, counts in enumerate(COMPOSITIONS):
+        space = Space(tuple(counts), (1, 4), formula=counts)
+        crystal = random.create(np.random.default_rng([SEED, n]), counts, space)
+        assert crystal is not None
+        made.append(crystal)
+    return made
+
+
+def noise_jobs() -> Iterator[tuple[str, Atoms, dict[str, Any]]]:
+    """Name, crystal and options of every calculation, the most telling first."""
+    crystals = cells()
+    for spacing, smearings, chosen in PLAN:
+        for n, (smearing, width), shifted in product(chosen, smearings, (False, True)):
+            name = f"noise {n} {smearing} {width} {spacing} {'shifted' if shifted else 'gamma'}"
+            yield name, crystals[n], {"smearing": smearing, "width": width, "kspacing": spacing, "shifted": shifted}
+
+
+def pulay_jobs() -> Iterator[tuple[str, Atoms, dict[str, Any]]]:
+    """Each element at three volumes and two cut-offs, and two of the cells above as the check."""
+    for smearing, width in (FERMI,):
+        for symbol, a in LATTICES.items():
+            for factor in (0.96, 1.04):
+                for cutoff in CUTOFFS:
+                    options = {"cutoff": cutoff, "kspacing": 0.1, "smearing": smearing, "width": width}
+                    yield f"pulay {symbol} {factor} {smearing} {cutoff:g}", bulk(symbol, a=factor * a), options
+        for n in (0, 8):
+            for cutoff in CUTOFFS:
+                options = {"cutoff": cutoff, "kspacing": 0.12, "smearing": smearing, "width": width}
+                yield f"pulay cell{n} {smearing} {cutoff:g}", cells()[n], options
+
+
+def run(minutes: float) -> None:
+    """What is missing, in order, until so many CPU minutes are spent in all."""
+    done: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {"machine": machine(), "labels": {}}
+    engine = open_gpaw({})
+    for name, crystal, options in [*pulay_jobs(), *noise_jobs()]:
+        if name in done["labels"]:
+            continue
+        if sum(x.get("seconds", 0.0) for x in done["labels"].values()) > 60 * minutes:
+            print(f"{minutes:g} CPU minutes are spent; more with --minutes", file=sys.stderr)
+            break
+        found = replace(engine, options=GpawOptions(**options)).evaluate(crystal)
+        if isinstance(found, Failure):
+            done["labels"][name] = {"failure": [found.reason, found.detail]}
+        else:
+            done["labels"][name] = {
+                "atoms": len(crystal),
+                "volume": float(crystal.cell.volume),
+                "energy": found.energy,
+                "energy_zero": found.energy_zero,
+                "forces": found.forces.tolist(),
+                "stress": found.stress.tolist(),
+                "seconds": found.seconds,
+                **found.details,
+            }
+        unfinished = FILE.with_suffix(".part")
+        unfinished.write_text(json.dumps(done, indent=0))
+        os.replace(unfinished, FILE)
+        print(name, done["labels"][name].get("energy"), done["labels"][name].get("seconds"), flush=True)
+
+
+def machine() -> dict[str, str]:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    return {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "date": time.strftime("%F"), "commit": commit}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run"])
+    parser.add_argument("--minutes", type=float, default=40.0)
+    run(parser.parse_args().minutes)
