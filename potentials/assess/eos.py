@@ -17,6 +17,8 @@ from potentials.assess.side import Side
 from potentials.structures import Floats
 from potentials.units import GPA_PER_EV_PER_A3
 
+SMOOTH = 61  # points of a curve
+
 
 @dataclass(frozen=True, eq=False)
 class EquationOfState:
@@ -29,6 +31,12 @@ class EquationOfState:
     bulk_modulus: float  # B0, eV/Å³
     derivative: float  # B' = dB/dp
     residual: float  # eV per atom, RMS of the fit
+
+    def energies_at(self, volumes: Floats) -> Floats:
+        """(m,) eV per atom of the fit at these volumes in Å³ per atom."""
+        eta = (self.volume / volumes) ** (2 / 3) - 1
+        strain = eta**3 * self.derivative + eta**2 * (6 - 4 * (eta + 1))
+        return np.asarray(self.energy + 9 / 16 * self.volume * self.bulk_modulus * strain)
 
 
 def fit(volumes: Floats, energies: Floats) -> EquationOfState | None:
@@ -96,8 +104,9 @@ def measure(side: Side, crystals: Sequence[Crystal]) -> Measured:
             known = {"a0": ("Å", edge), **known}
         values += [Value(name, quantity, unit, float(value), note) for quantity, (unit, value) in known.items()]
         if found:
+            smooth = np.linspace(found.volumes[0], found.volumes[-1], SMOOTH)
             curves.append(
-                Curve(name, found.volumes.tolist(), [found.energies.tolist()], "volume, Å³/atom", "E, eV/atom")
+                Curve(name, smooth.tolist(), [found.energies_at(smooth).tolist()], "volume, Å³/atom", "E, eV/atom")
             )
     return Measured(values, curves)
 

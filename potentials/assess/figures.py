@@ -77,15 +77,28 @@ def _curves(network: Sequence[Curve], reference: Sequence[Curve]) -> Any:
                 continue
             stretch = mine.x[-1] / curve.x[-1] if mine.ticks else 1.0  # both sides' paths end at one place
             for k, line in enumerate(curve.y):
-                ax.plot(
-                    [stretch * x for x in curve.x], line, style, color=color, linewidth=1.1, label="" if k else label
-                )
+                x, y = _broken([stretch * value for value in curve.x], line)
+                ax.plot(x, y, style, color=color, linewidth=1.1, label="" if k else label)
         if mine.ticks:
             ax.set_xticks(list(mine.ticks.values()), [name.rstrip("'") for name in mine.ticks])
             ax.axhline(0.0, color="0.7", linewidth=0.6)
+            for place in mine.ticks.values():
+                ax.axvline(place, color="0.85", linewidth=0.6, zorder=0)
         ax.set(title=mine.subject, xlabel=mine.x_label, ylabel=mine.y_label)
         ax.legend(fontsize="small")
     return figure
+
+
+def _broken(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The same line, interrupted where it jumps at one x: two ends of a path that are not one point."""
+    new_x, new_y = [x[0]], [y[0]]
+    for k in range(1, len(x)):
+        if x[k] == x[k - 1]:
+            new_x.append(math.nan)
+            new_y.append(math.nan)
+        new_x.append(x[k])
+        new_y.append(y[k])
+    return new_x, new_y
 
 
 def _formation(rows: Sequence[Compared]) -> Any:

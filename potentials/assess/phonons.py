@@ -85,9 +85,7 @@ def phonons(side: Side, crystal: Crystal) -> Phonons | None:
         at = np.array(lattice.get_qpoints_dict()["frequencies"])
     weights = np.array(mesh["weights"], dtype=float)
     length = (ideal.volume / atoms.cell.volume) ** (1 / 3)
-    ticks = {
-        _label(label, k, labels): float(x) * length for k, (x, label) in enumerate(zip(positions, labels, strict=True))
-    }
+    ticks = {name: length * place for name, place in _named(positions, labels).items()}
     return Phonons(
         points=dict(zip(names, at, strict=True)),
         mesh=np.array(mesh["frequencies"]),
@@ -148,6 +146,13 @@ def _rms(frequencies: Floats, weights: Floats) -> float:
     return float(np.sqrt(np.sum(weights[:, None] * frequencies**2) / frequencies.shape[1]))
 
 
-def _label(label: str, k: int, labels: Sequence[str]) -> str:
-    """Names may come twice on a path; a tick of its own for each."""
-    return label + "'" * list(labels[:k]).count(label)
+def _named(positions: Sequence[float], labels: Sequence[str]) -> dict[str, float]:
+    """Where the points of the path lie; two at one place, where it jumps, share a tick; later ones of a name get primes."""
+    ticks: dict[str, float] = {}
+    places = [float(x) for x in positions]
+    for place in sorted(set(places)):
+        name = "|".join(label for x, label in zip(places, labels, strict=True) if x == place).replace("G", "Γ")
+        while name in ticks:
+            name += "'"
+        ticks[name] = place
+    return ticks

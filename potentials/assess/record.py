@@ -26,8 +26,20 @@ def write_assessment(directory: Path, assessment: Assessment) -> Path:
     """Its path; a file that was there is replaced at once."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / NAME
-    write_atomically(path, json.dumps(to_json(assessment), indent=1, allow_nan=False).encode())
+    write_atomically(path, _text(to_json(assessment)).encode())
     return path
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    """One line for each entry, and for each row of a list: fit to read, and not one line for each number."""
+    parts = []
+    for key, value in content.items():
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        if isinstance(value, list) and value:
+            rows = ",\n  ".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in value)
+            text = f"[\n  {rows}\n ]"
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _finite(value: Any) -> Any:
