@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from ase.db import connect
 from ase.io import read
 from ase.io.formats import UnknownFileTypeError, filetype
 
@@ -113,6 +114,9 @@ def _images(path: Path, kind: str, run: Run | None) -> list[Atoms | str]:
     def ask(index: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if kind in ("db", "json"):  # the reader behind `read` leaves out the key-value pairs
+                with connect(path) as base:
+                    return [row.toatoms(add_additional_information=True) for row in base.select()]
             return read(path, index=index, format=kind, **options)
 
     chosen = list(run.images) or list(range(len(run.steps))) if run is not None else []
@@ -124,12 +128,12 @@ def _images(path: Path, kind: str, run: Run | None) -> list[Atoms | str]:
         found = []
         for n in range(max(chosen) + 1 if chosen else 0):  # which of the steps is it?
             try:
-                found.append(ask(n))
+                found += list(ask(slice(n, n + 1))) or ["not complete"]
             except Exception as single:  # noqa: BLE001 - as above
                 found.append(_line(single))
+    if not (found if run is None else chosen):
+        raise DataError(f"{path} holds no crystals; is it complete?")
     if run is None:
-        if not found:
-            raise DataError(f"{path} holds no crystals")
         return found
     return [found[n] if n < len(found) else "not complete" for n in chosen]
 

@@ -89,14 +89,15 @@ def _steps(lines: Sequence[str], limit: int, cores: int) -> list[Step]:
     cycles, reached, since, begun = 0, "", len(lines), False
     for n, line in enumerate(lines):
         if "Iteration" in line:
-            cycles, begun = int(line.split("(")[1].split(")")[0]), True
+            number = re.search(r"\(\s*(\d+)\)", line)
+            cycles, begun = int(number[1]) if number else cycles, True
         elif "aborting loop because EDIFF is reached" in line:
             reached = "yes"
         elif "aborting loop EDIFF was not reached" in line:
             reached = "no"
         elif "FREE ENERGIE OF THE ION-ELECTRON SYSTEM" in line:
             since = n
-        elif n == since + 4:  # the last of the lines with the energies
+        elif n == since + 4 and "energy(sigma->0)" in line:  # the last of the lines with the energies
             fault = {"yes": "", "no": _reached(max(cycles, limit), limit)}.get(reached, _reached(cycles, limit))
             steps.append(Step(fault, 0.0))
             cycles, reached, begun = 0, "", False

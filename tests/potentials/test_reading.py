@@ -1,0 +1,224 @@
+"""Labels out of files: vasprun.xml, OUTCAR, pw.x, extxyz, databases; what does not converge or is cut off is refused."""
+
+import gzip
+from pathlib import Path
+
+import ase
+import numpy as np
+import pytest
+from ase.db import connect
+from ase.io import write
+from ase.units import GPa, Ry
+
+from potentials.dataset import DataError, write_dataset
+from potentials.labelled.reading import read_labels
+from tests.crystals import CU, PD, crystal
+from tests.labelled import dataset
+from tests.potentials.vasp_files import Ionic, ionic_steps, outcar, vasprun
+
+OUTPUTS = Path(__file__).parent / "outputs"  # recorded from pw.x 6.7 with pslibrary's Cu and Pd
+OF_ASE = Path(ase.__file__).parent / "test" / "testdata" / "vasp"
+
+
+def steps(n=3, seed=0, cycles=()):
+    rng = np.random.default_rng(seed)
+    first = crystal(rng, 4, (CU, PD))
+    first.numbers[:2] = CU, PD
+    moved = [first.copy() for _ in range(n)]
+    for k, atoms in enumerate(moved):
+        atoms.positions += 0.02 * k * rng.normal(size=(4, 3))
+    return ionic_steps(moved, cycles)
+
+
+def reading(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    return read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize("form", [vasprun, outcar])
+def test_every_ionic_step_of_vasp_with_its_free_energy(tmp_path, form):
+    given = steps()
+    found = reading(tmp_path, "some-name", form(given))
+    assert not found.refused and len(found.dataset) == 3
+    labels, crystals = found.dataset.labels, found.dataset.structures
+    for c, step in enumerate(given):
+        part = slice(crystals.offsets[c], crystals.offsets[c + 1])
+        assert labels.energies[c] == pytest.approx(step.energy, abs=1e-8)
+        np.testing.assert_allclose(labels.forces[part], step.forces, atol=1e-6)
+        np.testing.assert_allclose(labels.stresses[c], -0.1 * GPa * step.kilobar, atol=1e-7)
+        np.testing.assert_allclose(crystals.positions[part], step.atoms.positions, atol=1e-5)
+        np.testing.assert_array_equal(crystals.numbers[part], step.atoms.numbers)
+    assert len(set(found.dataset.families)) == 1 and found.dataset.families[0]
+    assert found.dataset.sources == tuple(f"{found.digits}:{c + 1}" for c in range(3))
+
+
+def test_both_files_of_a_run_give_one_method(tmp_path):
+    one, two = reading(tmp_path, "vasprun.xml", vasprun(steps())), reading(tmp_path, "OUTCAR", outcar(steps()))
+    assert one.run.method == two.run.method and one.dataset.methods == two.dataset.methods
+    assert one.run.method.settings["functional"] == "PBE" and one.run.method.settings["cutoff_eV"] == 400.0
+    assert one.run.method.elements["Cu"] == {"pseudopotential": "PAW_PBE Cu 06Sep2000"}
+    assert one.run.k_points == "8 8 8" and one.run.spacing > 0
+    assert list(one.dataset.seconds) == [7.25] * 3  # the file does not say of how many processes
+    assert list(two.dataset.seconds) == [4 * 7.25] * 3
+
+
+@pytest.mark.parametrize(
+    ("tags", "differs"),
+    [({}, False), ({"ENMAX": "500.0"}, True), ({"GGA": "PS"}, True), ({"ISPIN": "2"}, True), ({"GGA": "PE"}, False)],
+)
+def test_the_method_follows_the_settings(tmp_path, tags, differs):
+    plain = reading(tmp_path, "a.xml", vasprun(steps()))
+    other = reading(tmp_path, "b.xml", vasprun(steps(), **tags))
+    assert (plain.run.method.name != other.run.method.name) == differs
+
+
+@pytest.mark.parametrize("form", [vasprun, outcar])
+def test_steps_that_reached_nelm_are_refused(tmp_path, form):
+    found = reading(tmp_path, "file", form(steps(cycles=(9, 12, 5)), nelm=12))
+    assert [str(r).split(" (")[0] for r in found.refused] == ["crystal 2"]
+    assert "is not converged: 12 electronic steps reached NELM = 12" in str(found.refused[0])
+    assert len(found.dataset) == 2 and found.dataset.sources[1].endswith(":3")
+
+
+@pytest.mark.parametrize("form", [vasprun, outcar])
+@pytest.mark.parametrize("what", ["energy", "forces"])
+def test_labels_that_are_not_finite_are_refused(tmp_path, form, what):
+    one, two, three = steps()
+    if what == "energy":
+        two = Ionic(two.atoms, np.nan, two.forces, two.kilobar)
+    else:
+        two.forces[1, 2] = np.inf
+    found = reading(tmp_path, "file", form([one, two, three]))
+    (refused,) = found.refused
+    assert refused.number == 2 and f"has no finite {what}" in str(refused)
+    assert len(found.dataset) == 2
+
+
+def test_stars_in_place_of_numbers_are_refused(tmp_path):
+    text = vasprun(steps())
+    wrong = f"{steps()[1].energy:16.8f}"
+    assert wrong in text
+    found = reading(tmp_path, "vasprun.xml", text.replace(wrong, 16 * "*"))
+    assert [r.number for r in found.refused] == [2] and len(found.dataset) == 2
+
+
+@pytest.mark.parametrize("form", [vasprun, outcar])
+def test_a_truncated_file_keeps_its_complete_steps(tmp_path, form):
+    text = form(steps())
+    seen = set()
+    for share in np.linspace(0.02, 0.995, 40):
+        (tmp_path / "file").write_text(text[: int(share * len(text))])
+        try:
+            found = read_labels(tmp_path / "file")
+        except DataError as error:
+            assert "file" in str(error) and "\n" not in str(error)
+            seen.add(-1)
+            continue
+        n = len(found.dataset)
+        seen.add(n)
+        whole = text[: int(share * len(text))].count("</calculation>" if form is vasprun else "energy(sigma->0)")
+        assert n in (whole, whole - 1)
+        assert n == whole or found.refused
+        for c in range(n):
+            assert found.dataset.labels.energies[c] == pytest.approx(steps()[c].energy, abs=1e-8)
+    assert seen >= {-1, 0, 1, 2}
+
+
+def test_pw_output_as_recorded():
+    found = read_labels(OUTPUTS / "cupd-relax.pwo")
+    np.testing.assert_allclose(
+        found.dataset.labels.energies / Ry, [-190.20899269, -190.20906624, -190.20913622], atol=2e-7
+    )
+    assert np.isfinite(found.dataset.labels.stresses).all() and len(set(found.dataset.families)) == 1
+    assert sum(found.dataset.seconds) == pytest.approx(2.69)
+    assert found.run.method.settings == {
+        "functional": "PBE",
+        "cutoff_Ry": 25.0,
+        "density_cutoff_Ry": 200.0,
+        "smearing": "Marzari-Vanderbilt",
+        "width_Ry": 0.02,
+        "spin": 1,
+    }
+    assert found.run.method.elements["Pd"]["md5"] == "7987eaa73d5acef8aafc86a2013aa855"
+    assert read_labels(OUTPUTS / "cu.pwo").run.method.name == found.run.method.name
+
+
+def test_pw_output_that_did_not_converge():
+    found = read_labels(OUTPUTS / "cupd-unconverged.pwo")
+    assert not len(found.dataset)
+    assert "crystal 1 is not converged: 4 electronic steps" in str(found.refused[0])
+
+
+def test_pw_output_that_was_cut_off(tmp_path):
+    text = (OUTPUTS / "cupd-relax.pwo").read_text()
+    for end, complete in (
+        (text.rindex("Forces acting"), 2),
+        (text.index("!    total energy"), 0),
+        (text.index("kinetic-energy"), None),
+    ):
+        (tmp_path / "out").write_text(text[:end])
+        if complete is None:
+            with pytest.raises(DataError, match="it ends before the settings"):
+                read_labels(tmp_path / "out")
+            continue
+        found = read_labels(tmp_path / "out")
+        assert len(found.dataset) == complete
+        assert "stops within this ionic step; the file is truncated" in str(found.refused[-1])
+
+
+@pytest.mark.skipif(not OF_ASE.is_dir(), reason="this ASE comes without its test data")
+def test_recorded_vasp_files():
+    squeezed = read_labels(OF_ASE / "vasprun_pstress.xml")
+    assert squeezed.dataset.labels.energies[0] == pytest.approx(-20.24695937, abs=1e-7)  # without the PV of the file
+    assert squeezed.run.method.settings["functional"] == "LDA" and not squeezed.refused
+    cluster = read_labels(OF_ASE / "OUTCAR_example_1")
+    assert len(cluster.dataset) == 1 and cluster.run.method.settings["spin"] == 2
+    assert cluster.dataset.seconds[0] == pytest.approx(512 * 110.13)
+
+
+def test_gzip_archives_are_read(tmp_path):
+    (tmp_path / "OUTCAR.gz").write_bytes(gzip.compress(outcar(steps()).encode()))
+    assert len(read_labels(tmp_path / "OUTCAR.gz").dataset) == 3
+
+
+def test_extxyz_and_database_keep_what_they_say(tmp_path):
+    data = dataset((CU, PD), 6, 3)
+    write_dataset(tmp_path / "data.xyz", data)
+    found = read_labels(tmp_path / "data.xyz").dataset
+    assert found.families == data.families and found.methods == data.methods
+    images = data.structures.to_ase()
+    with connect(tmp_path / "data.db") as base:
+        for step in ionic_steps(images):
+            base.write(step.atoms, key_value_pairs={"method": "emt", "family": "mine", "seconds": 2.5})
+    rows = read_labels(tmp_path / "data.db").dataset
+    assert set(rows.methods) == {"emt"} and set(rows.families) == {"mine"} and set(rows.seconds) == {2.5}
+    np.testing.assert_allclose(rows.labels.energies, data.labels.energies, atol=1e-10)
+
+
+def test_the_energy_is_the_one_that_forces_belong_to(tmp_path):
+    (step,) = steps(1)
+    atoms = step.atoms
+    atoms.calc.results["free_energy"] = step.energy - 0.5
+    write(tmp_path / "a.xyz", atoms, format="extxyz")
+    assert read_labels(tmp_path / "a.xyz", "emt").dataset.labels.energies[0] == pytest.approx(step.energy - 0.5)
+
+
+def test_crystals_without_method_or_labels_are_refused(tmp_path):
+    first, second = steps(2)
+    second.atoms.calc = None
+    write(tmp_path / "a.xyz", [first.atoms, second.atoms], format="extxyz")
+    assert [r.number for r in read_labels(tmp_path / "a.xyz").refused] == [1, 2]
+    found = read_labels(tmp_path / "a.xyz", "emt")
+    assert [str(r) for r in found.refused] == ["crystal 2 (Cu3Pd) has no finite energy"] or found.refused[0].number == 2
+    assert found.dataset.methods == ("emt",)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense\n", b"\x00\xff", b"<?xml?><modeling>", b" vasp.6\n POTCAR: x\n"])
+def test_no_file_of_labels_is_one_clear_line(tmp_path, content):
+    path = tmp_path / "file.dat"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"file\.dat") as error:
+        read_labels(path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=r"missing\.xml cannot be read"):
+        read_labels(tmp_path / "missing.xml")
