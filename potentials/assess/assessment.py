@@ -60,7 +60,8 @@ def assess(
 
     `data`: held-out crystals with their labels. `properties`: some of `PROPERTIES`, by default all that data and
     reference allow. `system`: the elements to look at, by default all of the library; phases are those of its strata.
-    `settings` are by default those of the reference. AssessmentError or LibraryError says in one line what is missing.
+    `settings` are for a library alone; a reference has its own, for both. AssessmentError or LibraryError says in one
+    line what is missing.
     """
     strata = library.strata()
     if system is not None:
@@ -68,7 +69,7 @@ def assess(
     if not strata:
         raise AssessmentError(f"{library.path} holds no stratum to assess; train one first")
     potential = library.assemble(system or Stratum.of(z for s in strata for z in s.numbers))
-    given = settings or (reference.settings if reference is not None else Settings())
+    given = reference.settings if reference is not None else settings or Settings()
     network = Side(potential.method, lambda s: potential.evaluate(s, n_threads=n_threads), given)
     return compare(network, reference, strata, data=data, properties=properties, report=report)
 
@@ -83,6 +84,8 @@ def compare(
     report: Report = lambda text: None,
 ) -> Assessment:
     """The same for any two sides; the crystals are those of `strata`, of up to three elements each."""
+    if reference is not None and reference.settings != network.settings:
+        raise ValueError("both sides must have the same settings; make them with one `Settings`")
     wanted = _wanted(properties, data is not None, reference is not None)
     compared: list[Compared] = []
     deviations: list[Deviation] = []
@@ -170,17 +173,16 @@ def _measure(
 
 
 def _check_elements(network: Side, reference: Side | None, strata: Sequence[Stratum]) -> None:
-    """Each side must know every element, at least in its natural lattice: a clear end now, not a table of gaps later."""
+    """Each side must have numbers for every element in its natural lattice: a clear end now, not a table of gaps later."""
     for side in (network, reference):
         for stratum in strata:
             if side is None or stratum.order > 1:
                 continue
             found = side.relaxed(element(stratum.numbers[0]))
-            if not found.converged:
-                why = side.book.failure if side.book is not None else ""
+            if found.outcome.startswith("not finite"):
                 raise AssessmentError(
-                    f"{side.name} cannot relax {stratum.name} in its natural lattice: {why or found.outcome}; "
-                    "name the elements to assess with `system`, or another calculator"
+                    f"{side.name} gives no energy, forces and stress of {stratum.name}, {found.outcome}; "
+                    "take another calculator, or name a system without it"
                 )
 
 

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from potentials.assess.prototypes import Crystal
 from potentials.assess.results import NONE, Curve, Deviation, Measured, Value
@@ -42,12 +43,16 @@ class Phonons:
     ticks: Mapping[str, float]  # 1/Å, where the named points lie on the path
 
 
-def supercell_matrix(atoms: Atoms, crystal: Crystal, length: float) -> Floats:
-    """Cubic supercells of fcc and bcc, multiples of the primitive vectors for the rest, vectors from `length` Å on."""
+def supercell_matrix(crystal: Crystal, length: float) -> NDArray[np.int_]:
+    """(3, 3) cubic supercells of fcc and bcc, multiples of the primitive vectors for the rest, from `length` Å on.
+
+    By the guessed volume of the crystal, so that it is the same for both sides.
+    """
+    atoms = crystal.guess()
     centred = np.array(TO_CUBE.get(crystal.prototype.name, np.eye(3)))
     lengths = np.linalg.norm(centred @ atoms.cell[:], axis=1)
     times = np.ceil(length / lengths - 1e-9).astype(int)
-    return np.asarray(np.diag(times) @ centred.astype(int))
+    return np.asarray(np.diag(times) @ centred.astype(int), dtype=int)
 
 
 def phonons(side: Side, crystal: Crystal) -> Phonons | None:
@@ -62,7 +67,7 @@ def phonons(side: Side, crystal: Crystal) -> Phonons | None:
     cell = PhonopyAtoms(numbers=atoms.numbers, cell=atoms.cell[:], scaled_positions=atoms.get_scaled_positions())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about its own defaults
-        lattice = Phonopy(cell, supercell_matrix(atoms, crystal, s.supercell), primitive_matrix=np.eye(3))
+        lattice = Phonopy(cell, supercell_matrix(crystal, s.supercell), primitive_matrix=np.eye(3))
         lattice.generate_displacements(distance=s.displacement)
         moved = [
             Atoms(c.numbers, scaled_positions=c.scaled_positions, cell=c.cell, pbc=True)
@@ -73,7 +78,8 @@ def phonons(side: Side, crystal: Crystal) -> Phonons | None:
             return None
         lattice.produce_force_constants(forces=said.forces.reshape(len(moved), -1, 3), show_drift=False)
         lattice.symmetrize_force_constants()
-        lattice.run_mesh([s.mesh] * 3)  # even: the origin, where frequencies are zero, lies between its points
+        # the same points whatever symmetry is left; an even mesh leaves out the origin, where frequencies are zero
+        lattice.run_mesh([s.mesh] * 3, is_mesh_symmetry=False)
         mesh = lattice.get_mesh_dict()
         ideal = crystal.build(1.0).cell  # the path must not depend on how c/a came out
         path = ideal.bandpath(npoints=PATH_POINTS)

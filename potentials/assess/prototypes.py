@@ -61,6 +61,10 @@ class Crystal:
         """The ideal crystal at `volume` Å³ per atom."""
         return self.prototype.build(self.elements, volume)
 
+    def guess(self) -> Atoms:
+        """The ideal crystal at a volume that is known without any calculation."""
+        return self.build(float(np.mean([guessed_volume(self.elements[s]) for s in self.prototype.sites])))
+
 
 def _prototype(name: str, system: str, group: int, cell: Floats, places: object, sites: str) -> Prototype:
     return Prototype(name, system, group, cell, np.array(places, dtype=float), tuple("ABC".index(s) for s in sites))

@@ -27,7 +27,7 @@ class Relaxed:
     atoms: Atoms
     energy: float  # eV per cell; NaN when the relaxation failed
     stress: Floats  # (3, 3) eV/Å³
-    outcome: str  # "converged", or why not
+    outcome: str  # "converged", or why not: "step limit", "not finite: ..."
 
     @property
     def converged(self) -> bool:
@@ -117,7 +117,9 @@ class Side:
         energies = [
             e if o == "converged" else NONE for e, o in zip(made.prediction.energies, made.outcomes, strict=True)
         ]
+        why = f": {self.book.failure}" if self.book is not None and self.book.failure else ""
+        outcomes = [o + why if o == "not finite" else o for o in made.outcomes]
         return [
-            Relaxed(made.structures.atoms(c), float(energies[c]), made.prediction.stresses[c], made.outcomes[c])
+            Relaxed(made.structures.atoms(c), float(energies[c]), made.prediction.stresses[c], outcomes[c])
             for c in range(len(energies))
         ]

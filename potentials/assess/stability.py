@@ -33,7 +33,7 @@ def measure(side: Side, crystals: Sequence[Crystal]) -> Measured:
     known = [(c, side.relaxed(c)) for c in crystals]
     sound = [(c, r) for c, r in known if r.converged]
     s = side.settings
-    copies = [disturbed(r.atoms, s.disturbance, np.random.default_rng([s.seed, k])) for k, (_, r) in enumerate(sound)]
+    copies = [disturbed(r.atoms, s.disturbance, _stream(c, s.seed)) for c, r in sound]
     ends = dict(zip((c.name for c, _ in sound), side.release(copies) if copies else [], strict=True))
     values = []
     for crystal, start in known:
@@ -43,6 +43,11 @@ def measure(side: Side, crystals: Sequence[Crystal]) -> Measured:
             note = note or _fate(crystal, end.atoms, end.outcome, loss)
         values.append(Value(crystal.name, "loss", "meV/atom", loss, note))
     return Measured(values)
+
+
+def _stream(crystal: Crystal, seed: int) -> np.random.Generator:
+    """Of the crystal's own: both sides are disturbed alike, whatever else is looked at."""
+    return np.random.default_rng([seed, crystal.prototype.space_group, *crystal.elements])
 
 
 def _fate(crystal: Crystal, atoms: Atoms, outcome: str, loss: float) -> str:

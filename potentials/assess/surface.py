@@ -23,24 +23,22 @@ FACETS: dict[str, dict[str, Callable[..., Atoms]]] = {
     "bcc": {"(110)": bcc110, "(100)": bcc100, "(111)": bcc111},
     "hcp": {"(0001)": hcp0001},
 }
+EDGES = {"fcc": 2**0.5, "bcc": 2 / 3**0.5, "hcp": 1.0}  # conventional a by the length of the first primitive vector
 
 
 def slab(side: Side, crystal: Crystal, facet: str) -> Atoms:
     """The thinnest slab of the element's relaxed lattice that is thick enough, as cut."""
-    start, lattice = side.relaxed(crystal), crystal.prototype.name
-    symbol, lengths = chemical_symbols[crystal.elements[0]], start.atoms.cell.lengths()
-    edges = {
-        "fcc": {"a": lengths[0] * 2**0.5},
-        "bcc": {"a": lengths[0] * 2 / 3**0.5},
-        "hcp": {"a": lengths[0], "c": lengths[2]},
-    }
-    for n in count(3):
-        atoms = FACETS[lattice][facet](
-            symbol, (1, 1, n), vacuum=side.settings.vacuum / 2, periodic=True, **edges[lattice]
-        )
-        if np.ptp(atoms.positions[:, 2]) >= side.settings.slab:
-            break
-    return atoms
+    lattice, symbol = crystal.prototype.name, chemical_symbols[crystal.elements[0]]
+
+    def cut(atoms: Atoms, n_layers: int) -> Atoms:
+        lengths = atoms.cell.lengths()
+        edges = {"a": lengths[0] * EDGES[lattice]} | ({"c": lengths[2]} if lattice == "hcp" else {})
+        vacuum = side.settings.vacuum / 2
+        return FACETS[lattice][facet](symbol, (1, 1, n_layers), vacuum=vacuum, periodic=True, **edges)
+
+    # layers are counted in the guessed crystal: as many for both sides
+    thick = (n for n in count(3) if np.ptp(cut(crystal.guess(), n).positions[:, 2]) >= side.settings.slab)
+    return cut(side.relaxed(crystal).atoms, next(thick))
 
 
 def surface_energies(side: Side, crystal: Crystal, facet: str) -> tuple[float, float]:
