@@ -46,9 +46,10 @@ FERMI, COLD, NARROW = ("fermi-dirac", 0.1), ("marzari-vanderbilt", 0.2), ("fermi
 # spacing in 1/Å, smearings, and which of the cells
 PLAN = (
     (0.08, (FERMI,), range(10)),
-    (0.04, (FERMI, COLD), (5, 1, 0, 8, 7)),
-    (0.05, (FERMI, COLD), (5, 1, 0, 8, 7)),
-    (0.06, (FERMI, COLD), (5, 1, 0, 8, 7)),
+    (0.04, (FERMI,), (5, 1, 0, 8, 7)),
+    (0.05, (FERMI,), (5, 1, 0, 8, 7)),
+    (0.04, (COLD,), (5, 1, 0)),
+    (0.06, (FERMI,), (5, 1, 0, 8, 7)),
     (0.04, (NARROW,), (5, 1, 0)),
 )
 LATTICES = {"Cu": 3.641, "Pd": 3.946, "Ag": 4.145}  # Å, PBE, fcc

@@ -33,8 +33,8 @@ PASSED_ON = ("family", "weight", "kind")  # of a structure's own remarks
 Record = dict[str, Any]
 
 
-class Stopped(Exception):
-    """The process was asked to stop; what was finished is kept."""
+class Stopped(BaseException):
+    """The process was asked to stop; no engine may take it for a failure of a crystal."""
 
 
 def label_file(

@@ -1,0 +1,160 @@
+"""evo reference label: every structure once, whatever interrupts it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import read, write
+
+from evo.__main__ import main
+from evo.reference.collect import key
+from potentials.dataset import read_dataset
+
+SLOW = """
+import time
+from ase.calculators.emt import EMT
+
+
+class Slow(EMT):
+    def __init__(self, seconds=0.0):
+        super().__init__()
+        self.seconds = seconds
+
+    def calculate(self, atoms=None, *rest):
+        time.sleep(self.seconds)
+        if len(atoms) == 3:
+            raise RuntimeError("SCF did not converge")
+        super().calculate(atoms, *rest)
+"""
+
+
+@pytest.fixture
+def structures(tmp_path):
+    """Four crystals, the third of which fails."""
+    made = []
+    for n in range(4):
+        atoms = bulk("Cu", a=3.5 + 0.07 * n).repeat((n + 1, 1, 1))
+        atoms.numbers[0] = 46
+        atoms.rattle(0.05, rng=np.random.default_rng(n))
+        atoms.info.update(family=f"row {n}", kind="rattle")
+        made.append(atoms)
+    write(tmp_path / "in.extxyz", made)
+    (tmp_path / "slow.py").write_text(SLOW)
+    return made
+
+
+def settings(tmp_path, seconds=0.0):
+    file = tmp_path / "reference.toml"
+    file.write_text(f'[reference]\nengine = "ase"\ncalculator = "slow:Slow"\noptions = {{ seconds = {seconds} }}\n')
+    return file
+
+
+def label(tmp_path, *more, out="out.extxyz.xz"):
+    return main(["reference", "label", str(tmp_path / "in.extxyz"), "-o", str(tmp_path / out), *more])
+
+
+def test_labels_are_those_of_the_engine(tmp_path, structures, capsys):
+    assert label(tmp_path, "--settings", str(settings(tmp_path))) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out.extxyz.xz'}\n"
+    found = read(tmp_path / "out.extxyz.xz", ":")
+    assert [len(a) for a in found] == [1, 2, 4]
+    for atoms, given in zip(found, [structures[i] for i in (0, 1, 3)], strict=True):
+        given.calc = EMT()
+        assert atoms.get_potential_energy() == pytest.approx(given.get_potential_energy(), abs=1e-6)
+        np.testing.assert_allclose(atoms.get_forces(), given.get_forces(), atol=1e-6)
+        np.testing.assert_allclose(atoms.get_stress(), given.get_stress(), atol=1e-8)
+        assert atoms.info["key"] == key(given) == key(atoms)
+    dataset = read_dataset(tmp_path / "out.extxyz.xz")
+    assert dataset.families == ("row 0", "row 1", "row 3")
+    assert len(set(dataset.methods)) == 1
+    assert dataset.methods[0].startswith("ref:")
+    failures = json.loads((tmp_path / "out.failures.json").read_text())
+    assert [f["failure"] for f in failures] == [["unconverged", "RuntimeError: SCF did not converge"]]
+
+
+def test_nothing_is_done_twice_and_failures_only_when_asked(tmp_path, structures, capsys):
+    options = ["--settings", str(settings(tmp_path))]
+    assert label(tmp_path, *options, "--at-most", "2") == 0
+    assert "4 structures, 0 done, 4 to do" in capsys.readouterr().err
+    assert label(tmp_path, *options) == 0
+    assert "4 structures, 2 done, 2 to do" in capsys.readouterr().err
+    assert label(tmp_path, *options) == 0
+    assert "4 structures, 4 done, 0 to do" in capsys.readouterr().err
+    assert label(tmp_path, *options, "--retry") == 0
+    assert "4 structures, 3 done, 1 to do" in capsys.readouterr().err
+
+
+def test_the_labelled_file_and_the_failures_are_enough(tmp_path, structures, capsys):
+    options = ["--settings", str(settings(tmp_path))]
+    label(tmp_path, *options)
+    before = read(tmp_path / "out.extxyz.xz", ":")
+    (tmp_path / "out.journal").unlink()
+    capsys.readouterr()
+    assert label(tmp_path, *options) == 0
+    assert "4 structures, 4 done, 0 to do" in capsys.readouterr().err
+    after = read(tmp_path / "out.extxyz.xz", ":")
+    assert [a.info for a in after] == [a.info for a in before]
+    assert [a.get_potential_energy() for a in after] == [a.get_potential_energy() for a in before]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGKILL", -9), ("SIGTERM", 75), ("SIGINT", 75)])
+def test_a_stop_at_any_time_loses_only_what_was_running(tmp_path, structures, name, code):
+    command = [sys.executable, "-m", "evo", "reference", "label", str(tmp_path / "in.extxyz")]
+    command += ["-o", str(tmp_path / "out.extxyz"), "--settings", str(settings(tmp_path, 0.5))]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert running.stderr is not None
+    with running.stderr as told:
+        while not told.readline().startswith("2/4"):
+            pass
+        time.sleep(0.1)
+        running.send_signal(getattr(signal, name))
+        assert running.wait(timeout=30) == code
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert "4 structures, 2 done, 2 to do" in again.stderr
+    assert len(read(tmp_path / "out.extxyz", ":")) == 3
+
+
+def test_two_methods_are_never_mixed(tmp_path, structures, capsys):
+    assert label(tmp_path, "--settings", str(settings(tmp_path))) == 0
+    assert label(tmp_path) == 65  # EMT, the default
+    assert "energies of two methods cannot be mixed: choose another OUT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "out", "code", "message"),
+    [
+        ("none.extxyz", "out.extxyz", 65, "none.extxyz is not there; name a file of structures"),
+        ("bad.extxyz", "out.extxyz", 65, "bad.extxyz cannot be read: "),
+        ("in.extxyz", "out.json", 65, "OUT must end in .extxyz, .extxyz.gz, .extxyz.xz, .extxyz.bz2, got out.json"),
+        ("in.extxyz", "in.extxyz", 65, "OUT is there already and was not written by this command"),
+        ("si.extxyz", "out.extxyz", 64, "EMT cannot do Si"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, structures, capsys, file, out, code, message):
+    (tmp_path / "bad.extxyz").write_text("three\nof\nthem\n")
+    write(tmp_path / "si.extxyz", Atoms("Si", cell=np.eye(3) * 3, pbc=True))
+    assert main(["reference", "label", str(tmp_path / file), "-o", str(tmp_path / out)]) == code
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert message in told[0]
+
+
+def test_settings_of_a_campaign_or_the_reference_alone(tmp_path, structures, capsys):
+    campaign = tmp_path / "campaign.toml"
+    campaign.write_text('[system]\nelements = ["Cu", "Pd"]\n[reference]\nengine = "emt"\n')
+    assert label(tmp_path, "--settings", str(campaign)) == 0
+    campaign.write_text('[reference]\nengin = "emt"\n')
+    assert label(tmp_path, "--settings", str(campaign)) == 64
+    assert "did you mean `engine`?" in capsys.readouterr().err
+    campaign.write_text('[reference]\nengine = "none"\n')
+    assert label(tmp_path, "--settings", str(campaign)) == 64
