@@ -30,8 +30,9 @@ def run(chosen: argparse.Namespace) -> None:
         return
     print(f"{library.path}  {library.version()}")
     shape, recipe = library.recipe.shape, library.recipe
-    sizes = ", ".join(f"{k} {v}" for k, v in recipe.to_json()["shape"].items() if k != "cutoff")
-    print(f"cut-off {shape.cutoff} Å, {sizes}, hidden {recipe.hidden}, members {recipe.members}")
+    sizes = recipe.to_json()["shape"].items()
+    text = ", ".join(f"{k} {v}" for k, v in sizes if k != "cutoff" and isinstance(v, str | int | float))
+    print(f"cut-off {shape.cutoff} Å, {text}, hidden {recipe.hidden}, members {recipe.members}")
     if not table:
         print(f"no strata yet; {library.n_crystals()} labelled crystals")
         return

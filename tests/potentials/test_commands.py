@@ -1,16 +1,25 @@
-"""The command line: train, describe, evaluate, relax; errors are one line and an exit code."""
+"""The command line: data, train, describe, evaluate, relax; errors are one line and an exit code."""
 
+import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.db import connect
 from ase.io import read, write
+from ase.spacegroup.symmetrize import check_symmetry
 
 from potentials.__main__ import main
 from potentials.dataset import write_dataset
+from potentials.library import Library
 from tests.crystals import CU, PD
 from tests.labelled import dataset
+from tests.potentials.test_reading import OUTPUTS, steps
+from tests.potentials.vasp_files import outcar
 
 
 @pytest.fixture(scope="module")
@@ -24,55 +33,215 @@ def files(tmp_path_factory):
     return folder
 
 
-def test_training_makes_what_is_missing_below(files, capsys):
-    assert main(["describe", str(files / "lib")]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[3:]] == ["Cu", "Pd", "CuPd"]
-    assert "nn:" in lines[0]
+@pytest.fixture
+def library(files, tmp_path):
+    Library.open(files / "lib").copy(tmp_path / "lib")
+    return str(tmp_path / "lib")
 
 
-def test_evaluate_and_relax_write_extxyz(files, capsys):
-    library, cells = str(files / "lib"), str(files / "cells.xyz")
-    assert main(["evaluate", library, cells, "-o", str(files / "said.xyz")]) == 0
-    said = read(files / "said.xyz", index=":")
-    assert len(said) == 3 and all(np.isfinite(a.get_potential_energy()) for a in said)
-    assert said[0].info["method"].startswith("nn:") and said[0].info["grade"] > 0
+def said(capsys, *arguments, code=0):
+    assert main([str(a) for a in arguments]) == code
+    return capsys.readouterr()
 
-    def relax(*options: str) -> list:
-        assert main(["relax", library, cells, "-o", str(files / "relaxed.xyz"), "--max-calls", "80", *options]) == 0
-        return read(files / "relaxed.xyz", index=":")
 
+def test_training_makes_what_is_missing_below(files, library, capsys):
+    lines = said(capsys, "describe", library).out.splitlines()
+    assert [line.split()[0] for line in lines[3:6]] == ["Cu", "Pd", "CuPd"]
+    assert "nn:" in lines[0] and "Cu.1 Pd.1" in lines[5]
+    again = said(capsys, "train", library, "CuPd", "--iterations", "1")
+    assert again.out.startswith("CuPd version 2: 24 crystals, energy train") and again.out.count("\n") == 1
+    assert "CuPd: member 1 of 4, 1 iterations" in again.err
+
+
+def test_what_stands_on_an_older_version_is_trained_again(library, capsys):
+    said(capsys, "train", library, "Cu", "--iterations", "2")
+    out = said(capsys, "train", library, "CuPd", "--iterations", "1").out
+    assert out.startswith("CuPd version 2") and out.count("\n") == 1
+    assert Library.open(library).describe()[2].parents == {"Cu": 2, "Pd": 1}
+
+
+def test_the_ledger_says_what_reuse_saved(library, capsys):
+    known = json.loads(said(capsys, "describe", library, "--json").out)
+    strata = {row["stratum"]: row for row in known["strata"]}
+    assert strata["Cu"]["seconds_labels"] == pytest.approx(24 * 0.01)
+    assert strata["CuPd"]["seconds_below"] == pytest.approx(strata["Cu"]["seconds"] + strata["Pd"]["seconds"])
+    assert known["ledger"]["saved"] == pytest.approx(strata["CuPd"]["seconds_below"])
+    assert known["ledger"]["spent"] == pytest.approx(sum(row["seconds"] for row in strata.values()))
+    assert "reuse saved" in said(capsys, "describe", library).out
+
+
+def test_data_are_added_and_listed(tmp_path, capsys):
+    library, run = tmp_path / "lib", tmp_path / "run.OUTCAR"
+    run.write_text(outcar(steps(4)))
+    assert said(capsys, "data", "add", library, run).out == "added 4 crystals (CuPd 4)\n"
+    assert said(capsys, "data", "add", library, run).out == "added 0 crystals, 4 were there already\n"
+    lines = said(capsys, "data", "list", library).out.splitlines()
+    assert lines[1].split()[:4] == ["CuPd", "4", "16", "1"] and lines[1].split()[4] in ("0.0%", "100.0%")
+    assert float(lines[1].split()[5]) == 4 * 4 * 7.25
+    assert "PAW_PBE Cu 06Sep2000" in lines[2] and "cutoff_eV 400.0" in lines[2]
+    error = said(capsys, "data", "add", library, OUTPUTS / "cu.pwo", code=65).err
+    assert "the library has those by vasp:" in error and "--shift Cu=..." in error and error.count("\n") == 1
+    said(capsys, "data", "add", library, OUTPUTS / "cu.pwo", "--shift", "Cu=1664.1")
+    assert "shifted by Cu 1664.1 eV" in said(capsys, "data", "list", library).out
+    assert len(Library.open(library).data()) == 5
+
+
+def test_refused_crystals_are_named_or_skipped(tmp_path, capsys):
+    library, run = tmp_path / "lib", tmp_path / "OUTCAR"
+    run.write_text(outcar(steps(4, cycles=(9, 12, 9, 12)), nelm=12))
+    error = said(capsys, "data", "add", library, run, code=65).err
+    assert f"{run}: crystal 2 (" in error and "is not converged" in error and "(1 more are refused)" in error
+    assert error.count("\n") == 1 and not library.exists()
+    result = said(capsys, "data", "add", library, run, "--skip-refused")
+    assert result.out == "added 2 crystals (CuPd 2)\n" and result.err.count("is not converged") == 2
+
+
+def test_evaluate_writes_results_of_ases_own(files, capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    crystals = [bulk("Cu"), bulk("Pd", cubic=True), *read(files / "cells.xyz", index=":")]
+    crystals.append(Atoms("CuPd", [[0, 0, 0], [2.5, 0, 0]]))
+    crystals.append(Atoms("Cu2", [[0, 0, 5], [1.3, 1.3, 6.8]], cell=[2.6, 2.6, 20], pbc=(True, True, False)))
+    for k, atoms in enumerate(crystals):
+        atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
+        atoms.info["name"] = f"number {k}"
+    write(tmp_path / "in.traj", crystals)
+    said(capsys, "evaluate", files / "lib", tmp_path / "in.traj", "-o", tmp_path / "out.extxyz")
+    found = read(tmp_path / "out.extxyz", index=":")
+    library = Library.open(files / "lib")
+    for atoms, crystal in zip(found, crystals, strict=True):
+        assert atoms.info["name"] == crystal.info["name"] and atoms.info["spread"] > 0
+        np.testing.assert_array_equal(atoms.positions, crystal.positions)
+        np.testing.assert_array_equal(atoms.pbc, crystal.pbc)
+        assert atoms.get_potential_energy() == pytest.approx(atoms.get_potential_energies().sum(), rel=1e-12)
+        assert atoms.info["grade"] == atoms.arrays["grades"].max() > 0
+        names = set(atoms.get_chemical_symbols())
+        used = {n: v for n, v in library.versions().items() if set(n.replace("CuPd", "Cu Pd").split()) <= names}
+        assert atoms.info["method"] == library.version(used)
+        assert ("stress" in atoms.calc.results) == bool(crystal.pbc.all())
+    energy = {}
+    for sign in (-1, 1):
+        moved = found[3].copy()
+        moved.set_cell(moved.cell[:] * (1 + sign * 1e-5), scale_atoms=True)
+        write(tmp_path / "moved.traj", moved)
+        said(capsys, "evaluate", files / "lib", tmp_path / "moved.traj", "-o", tmp_path / "moved.extxyz")
+        energy[sign] = read(tmp_path / "moved.extxyz").get_potential_energy()
+    pressure = (energy[1] - energy[-1]) / 2e-5 / found[3].get_volume()
+    assert np.trace(found[3].get_stress(voigt=False)) == pytest.approx(pressure, rel=1e-5, abs=1e-6)
+
+
+def test_evaluate_reads_databases_and_finds_the_same_numbers(files, capsys, tmp_path):
+    images = read(files / "cells.xyz", index=":")
+    with connect(tmp_path / "cells.db") as base:
+        for atoms in images:
+            base.write(atoms)
+    for name in ("cells.db", "cells.xyz"):
+        source = tmp_path / name if name == "cells.db" else files / name
+        said(capsys, "evaluate", files / "lib", source, "-o", tmp_path / f"{name}.extxyz", "--threads", "2")
+    one, two = (read(tmp_path / f"{name}.extxyz", index=":") for name in ("cells.db", "cells.xyz"))
+    assert [a.get_potential_energy() for a in one] == [a.get_potential_energy() for a in two]
+
+
+def test_relax(files, capsys, tmp_path):
+    def relax(*options):
+        out = said(
+            capsys, "relax", files / "lib", files / "cells.xyz", "-o", tmp_path / "r.xyz", "--max-calls", "80", *options
+        )
+        assert "converged" in out.out
+        return read(tmp_path / "r.xyz", index=":")
+
+    given = read(files / "cells.xyz", index=":")
     fixed, free, pressed = relax("--fixed-cell"), relax(), relax("--pressure", "15")
     for relaxed in (fixed, free, pressed):
         assert [a.info["outcome"] for a in relaxed].count("converged") >= 2
-    np.testing.assert_allclose(fixed[0].cell[:], said[0].cell[:], atol=1e-6)
+    np.testing.assert_allclose(fixed[0].cell[:], given[0].cell[:], atol=1e-12)
+    assert np.abs(free[0].get_forces()).max() < 0.011
     assert sum(a.get_volume() for a in pressed) < 0.97 * sum(a.get_volume() for a in free)
-    assert "converged" in capsys.readouterr().out
 
 
-def test_errors_are_one_line_and_a_code(files, capsys):
-    library, out = str(files / "lib"), str(files / "x.xyz")
-    (files / "bad.xyz").write_text("nonsense\n")
-    write(files / "gold.xyz", dataset((CU,), 1, 9).structures.to_ase()[0] * 1, format="extxyz")
-    gold = read(files / "gold.xyz")
+def test_relax_keeps_the_space_group(files, capsys, tmp_path):
+    ordered = bulk("Cu", "sc", a=3.05) + Atoms("Pd", [[1.525, 1.525, 1.525]])
+    layered = bulk("Cu", cubic=True) * (1, 1, 2)
+    layered.numbers[[0, 1]] = PD
+    crystals = [ordered * (2, 1, 1), layered]
+    crystals[0].positions[0, 0] += 0.11
+    for atoms in crystals:
+        atoms.set_cell(atoms.cell[:] * 1.02, scale_atoms=True)
+    groups = [check_symmetry(atoms, symprec=1e-3).number for atoms in crystals]
+    rng = np.random.default_rng(1)
+    for atoms in crystals:
+        atoms.positions += rng.normal(scale=1e-3, size=atoms.positions.shape)
+    write(tmp_path / "in.xyz", [*crystals, bulk("Pd")], format="extxyz")
+    said(capsys, "relax", files / "lib", tmp_path / "in.xyz", "-o", tmp_path / "r.xyz", "--symmetry")
+    relaxed = read(tmp_path / "r.xyz", index=":")
+    for atoms, group, before in zip(relaxed, groups, crystals, strict=False):
+        assert atoms.info["outcome"] == "converged" and np.abs(atoms.get_forces()).max() < 0.011
+        assert check_symmetry(atoms, symprec=1e-6).number == group > 1
+        assert np.abs(atoms.cell[:] - before.cell[:]).max() > 1e-3
+
+
+def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
+    library, out = str(files / "lib"), str(tmp_path / "x.xyz")
+    data, cells = str(files / "data.xyz"), str(files / "cells.xyz")
+    bad = tmp_path / "bad.xyz"
+    bad.write_text("nonsense\n")
+    gold, cluster = read(cells), read(cells)
     gold.numbers[:] = 79
-    write(files / "gold.xyz", gold, format="extxyz")
+    write(tmp_path / "gold.xyz", [read(cells), gold], format="extxyz")
+    cluster.pbc = False
+    write(tmp_path / "cluster.xyz", cluster, format="extxyz")
+    write(tmp_path / "unlabelled.xyz", cluster, format="extxyz")
+    flat = Atoms("Cu", pbc=True)
+    write(tmp_path / "flat.traj", flat)
     wrong = [
-        (65, ["describe", str(files / "nothing")], "holds no library"),
-        (65, ["evaluate", library, str(files / "bad.xyz"), "-o", out], "bad.xyz cannot be read"),
-        (65, ["evaluate", library, str(files / "missing.xyz"), "-o", out], "missing.xyz cannot be read"),
-        (65, ["evaluate", library, str(files / "gold.xyz"), "-o", out], "has no stratum Au"),
-        (65, ["train", library, "CuAg", "--data", str(files / "data.xyz")], "no crystals of Ag to train on"),
-        (65, ["train", library, "Cu", "--data", str(files / "bad.xyz")], "bad.xyz"),
-        (64, ["train", library, "Quux", "--data", str(files / "data.xyz")], "is not"),
+        (65, ["describe", tmp_path / "nothing"], "holds no library; give the directory of one"),
+        (65, ["describe", cells], "is no directory and holds no library"),
+        (65, ["evaluate", cells, cells, "-o", out], "is no directory and holds no library"),
+        (65, ["relax", tmp_path, cells, "-o", out], "library.json is not there"),
+        (65, ["data", "list", tmp_path / "nothing"], "holds no library"),
+        (65, ["data", "add", cells, data], "is no directory and holds no library"),
+        (65, ["evaluate", library, bad, "-o", out], "bad.xyz cannot be read"),
+        (65, ["evaluate", library, tmp_path / "missing.xyz", "-o", out], "missing.xyz cannot be read"),
+        (65, ["evaluate", library, tmp_path / "gold.xyz", "-o", out], "gold.xyz: crystal 2: "),
+        (65, ["evaluate", library, tmp_path / "gold.xyz", "-o", out], "has no stratum Au"),
+        (65, ["evaluate", library, tmp_path / "flat.traj", "-o", out], "periodic along an axis that has no length"),
+        (64, ["evaluate", library, cells, "-o", out, "--threads", "0"], "--threads must be at least 1, got 0"),
+        (74, ["evaluate", library, cells, "-o", tmp_path / "no" / "x.xyz"], "No such file or directory"),
+        (64, ["relax", library, cells, "-o", out, "--fmax", "0"], "--fmax must be positive"),
+        (64, ["relax", library, cells, "-o", out, "--pressure", "1", "--fixed-cell"], "leave out --fixed-cell"),
+        (65, ["relax", library, tmp_path / "cluster.xyz", "-o", out, "--pressure", "1"], "crystal 1 is not periodic"),
+        (65, ["relax", library, tmp_path / "cluster.xyz", "-o", out, "--symmetry"], "crystal 1 is not periodic"),
+        (65, ["train", library, "CuAg", "--data", data], "no crystals of Ag to train on"),
+        (65, ["train", library, "Cu", "--data", bad], "bad.xyz"),
+        (64, ["train", library, "Quux", "--data", data], "is not"),
+        (64, ["train", library, "Cu", "--iterations", "-1"], "--iterations must not be negative"),
+        (65, ["data", "add", library, tmp_path / "unlabelled.xyz"], "crystal 1 (CuPd) has no finite energy"),
+        (64, ["data", "add", library, data, "--shift", "Cu"], "--shift must be like Cu=0.12"),
+        (64, ["data", "add", library, data, "--shift", "Cu=nan"], "--shift must be like Cu=0.12"),
+        (65, ["data", "add", library, data, "--shift", "Cu=1"], "a shift belongs to labels of one other method"),
     ]
     for code, arguments, text in wrong:
-        assert main(arguments) == code
-        error = capsys.readouterr().err
-        assert text in error and error.count("\n") == 1
-    with pytest.raises(SystemExit) as exit_:
-        main(["evaluate", library])
-    assert exit_.value.code == 64 and capsys.readouterr().err.count("\n") == 1
+        error = said(capsys, *arguments, code=code).err
+        assert text in error and error.count("\n") == 1, arguments
+    for arguments in (["evaluate", library], ["data"], ["data", "add", library], ["no-such-command"]):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        assert exit_.value.code == 64 and capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "index", "missing"])
+def test_altered_model_files_are_seen(library, files, capsys, tmp_path, damage):
+    path = os.path.join(library, "library.json" if damage == "index" else "CuPd.v0001.npz")
+    with open(path, "rb") as stream:
+        good = stream.read()
+    half = len(good) // 2
+    if damage == "missing":
+        os.remove(path)
+    else:
+        with open(path, "wb") as stream:
+            stream.write(good[:half] + (b"" if damage != "bit" else bytes([good[half] ^ 1]) + good[half + 1 :]))
+    error = said(capsys, "evaluate", library, files / "cells.xyz", "-o", tmp_path / "out.xyz", code=65).err
+    assert ("cannot be read" if damage == "missing" else "is damaged") in error and error.count("\n") == 1
+    assert os.path.basename(path) in error and not (tmp_path / "out.xyz").exists()
 
 
 def test_help_imports_neither_torch_nor_numpy():
