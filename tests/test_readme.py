@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,34 @@ def test_a_system_of_your_own_and_its_networks(tmp_path):
         if "describe" in line:
             assert "CuPt" in out
     assert (tmp_path / "relaxed.extxyz").exists()
+
+
+def test_a_library_of_your_own_labels(tmp_path, monkeypatch, capsys):
+    from ase.build import bulk
+
+    from potentials.__main__ import main
+    from potentials.dataset import write_dataset
+    from tests.crystals import CU, PD
+    from tests.labelled import dataset
+    from tests.potentials.vasp_files import ionic_steps, outcar, vasprun
+
+    monkeypatch.chdir(tmp_path)
+    for name, form, symbols in (
+        ("Cu/OUTCAR", outcar, "Cu"),
+        ("Pd/vasprun.xml", vasprun, "Pd"),
+        ("CuPd/OUTCAR", outcar, "CuPd"),
+    ):
+        steps = [bulk("Cu", cubic=True, a=3.7 + 0.02 * k) for k in range(6)]
+        for k, atoms in enumerate(steps):
+            atoms.numbers[:] = {"Cu": CU, "Pd": PD, "CuPd": [CU, CU, PD, PD]}[symbols]
+            atoms.positions[1] += 0.03 * k
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(form(ionic_steps(steps)))
+    data = dataset((CU, PD), 3, 0)
+    write_dataset("more.extxyz", replace(data, methods=("vasp:7da35746c467",) * 3))
+    for line in commands("potentials data add"):
+        assert main(line.split()[1:]) == 0, capsys.readouterr().err
+    assert "CuPd version 1: 9 crystals" in capsys.readouterr().out
 
 
 def test_exit_codes_are_those_of_the_program():

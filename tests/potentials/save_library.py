@@ -1,7 +1,7 @@
 """A small library as the present version writes it, for the tests of all later ones.
 
-python -m tests.potentials.save_library VERSION writes tests/potentials/saved/VERSION (Cu, Pd, CuPd and their labelled crystals) and VERSION.extxyz beside it: crystals with
-what the library says of them. Once committed they are not made again.
+python -m tests.potentials.save_library VERSION writes tests/potentials/saved/VERSION (Cu, Pd, CuPd and their labelled
+crystals) and VERSION.extxyz beside it: crystals with what the library says of them. Once committed they are not made again.
 """
 
 import sys
