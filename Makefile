@@ -6,7 +6,13 @@ RUN ?= runs/cu-pd-ag-emt
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: campaign test lint types floors nightly truth clean
+# GPAW in a venv of its own (make dft): nothing of ours depends on it, and its tests are skipped without it
+GPAW ?= gpaw==26.7.0
+GPAW_ENV := .venv-gpaw
+export EVO_GPAW_PYTHON ?= $(wildcard $(CURDIR)/$(GPAW_ENV)/bin/python)
+PBE := runs/cu-pd-ag-pbe
+
+.PHONY: campaign test lint types floors nightly truth clean dft dft-packages pbe-labels
 
 campaign: .venv/installed  ## the main job: find the Cu-Pd-Ag hull on two ranks
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/evo run $(RUN)
@@ -29,6 +35,22 @@ nightly: .venv/developed  ## longer tests
 
 truth: .venv/developed  ## the benchmark behind README's figures (hours; resumable)
 	$(BIN)/python benchmarks/hull_truth.py run
+
+pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resumable)
+	nice -n 19 $(BIN)/evo reference label $(PBE)/structures.extxyz -o $(PBE)/labels.extxyz.xz --settings $(PBE)/reference.toml
+
+dft: $(GPAW_ENV)/installed  ## GPAW for the tests and for real campaigns (docs/dft.md)
+
+dft-packages:  ## what GPAW is built with, and Quantum ESPRESSO; Debian, as root
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends g++ python3-dev libxc-dev libopenblas-dev libfftw3-dev quantum-espresso
+
+# without a siteconfig GPAW is built with a C compiler, which fails, and without FFTW, which is half as fast
+$(GPAW_ENV)/installed:
+	test -d $(GPAW_ENV) || $(PYTHON) -m venv $(GPAW_ENV)
+	printf "mpi = False\ncompiler = 'g++'\nfftw = True\nlibraries = ['xc', 'openblas', 'fftw3']\n" > $(GPAW_ENV)/siteconfig.py
+	GPAW_CONFIG=$(CURDIR)/$(GPAW_ENV)/siteconfig.py $(GPAW_ENV)/bin/python -m pip install --disable-pip-version-check --quiet "$(GPAW)"
+	touch $@
 
 # torch first: anything that depends on it would otherwise bring a build with gigabytes of CUDA
 .venv/installed: pyproject.toml CMakeLists.txt $(wildcard potentials/kernels/*.cpp potentials/kernels/*.h potentials/kernels/*.hpp)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 # stands in for the Python that has GPAW: python pretender.py MODE gpaw_program.py about|run ...
-PRETENDER = '''
+PRETENDER = """
 import json, os, signal, subprocess, sys, time
 mode, what, rest = sys.argv[1], sys.argv[3], sys.argv[4:]
 if what == "about":
@@ -41,7 +41,7 @@ if mode == "hangs":
     open(os.environ["MARK"], "w").write(" ".join(map(str, [os.getpid(), os.getppid()])))
     time.sleep(1000)
 raise ValueError(mode)
-'''
+"""
 
 
 def below(process: int) -> list[int]:

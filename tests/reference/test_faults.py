@@ -15,9 +15,7 @@ from evo.candidate import Failure
 from evo.reference import EngineAbsent, Label, ReferenceUnavailable, open_reference
 from evo.reference.gpaw import LADDER, Gpaw, open_gpaw
 from evo.settings import ReferenceSection, SettingsError
-from tests.reference.programs import PRETENDER, below, gone, wait_for
-
-PAIR = Atoms("CuPd", cell=[[2.7, 0, 0], [0.4, 2.9, 0], [0.3, -0.5, 3.6]], scaled_positions=[[0, 0, 0], [0.52, 0.47, 0.49]], pbc=True)  # fmt: skip
+from tests.reference.programs import PAIR, PRETENDER, below, gone, wait_for
 
 
 @pytest.fixture
@@ -136,7 +134,13 @@ def test_method_is_physics_not_machine(engine):
 
     plain = method()
     assert method(seconds=7.0, threads=2, scratch=".") == plain
-    others = [method(cutoff=500.0), method(kspacing=0.03), method(width=0.2), method(pulay={"Cu": 0.5}), method(setups={"Pd": "10"})]  # fmt: skip
+    others = [
+        method(cutoff=500.0),
+        method(kspacing=0.03),
+        method(width=0.2),
+        method(pulay={"Cu": 0.5}),
+        method(setups={"Pd": "10"}),
+    ]
     assert len({plain, *others}) == 6
 
 
@@ -148,5 +152,5 @@ def test_as_a_reference(engine):
     crystal.calc = reference.calculator()
     assert crystal.get_potential_energy(force_consistent=True) == -3.5
     assert crystal.get_stress().shape == (6,)
-    with pytest.raises(ReferenceUnavailable, match="gpaw with these reference.options cannot do Ag"):
+    with pytest.raises(ReferenceUnavailable, match=r"gpaw with these reference.options cannot do Ag"):
         reference.require([29, 47])

@@ -1,0 +1,208 @@
+"""Quantum ESPRESSO: its files read with suspicion, its failures as values, and, where it is installed, a real calculation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.units import Bohr, Rydberg
+
+from evo.candidate import Failure
+from evo.reference import EngineAbsent, Label, ReferenceUnavailable
+from evo.reference.espresso import open_espresso
+from evo.reference.pw_files import Found, Garbage, pw_input, read_output
+from evo.settings import SettingsError
+from tests.reference.programs import PAIR
+
+OUTPUT = (Path(__file__).parent / "data" / "pw_CuPd.out").read_text()
+# inputs of pslibrary for ld1.x, beside the project; they are not part of it
+PSLIBRARY = Path(__file__).parents[3] / "shared" / "pslibrary"
+
+
+def test_a_recorded_output():
+    found = read_output(OUTPUT, 2, "fermi-dirac")
+    assert isinstance(found, Found)
+    assert found.energy == pytest.approx(-190.37395916 * Rydberg)
+    assert found.energy_zero == pytest.approx((-190.37395916 + 0.00849623 / 2) * Rydberg)
+    np.testing.assert_allclose(found.forces[0], np.array([0.01655841, -0.02185772, -0.03557166]) * Rydberg / Bohr)
+    # compressed: 168.30 kbar, and tension is positive here
+    assert np.trace(found.stress) / 3 * 1602.1766 == pytest.approx(-168.30, abs=0.02)
+    assert found.stress[0, 1] == pytest.approx(0.00054477 * Rydberg / Bohr**3)
+    assert (found.steps, found.k_points) == (8, 8)
+    cold = read_output(OUTPUT, 2, "marzari-vanderbilt")
+    assert isinstance(cold, Found)
+    assert cold.energy_zero == cold.energy
+
+
+def test_cut_after_every_line_it_is_no_result():
+    lines = OUTPUT.splitlines(keepends=True)
+    complete = next(n for n, line in enumerate(lines) if "JOB DONE" in line)
+    for n in range(complete):
+        with pytest.raises(Garbage):
+            read_output("".join(lines[:n]), 2, "fermi-dirac")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason", "detail"),
+    [
+        ("convergence has been achieved in   8", "convergence NOT achieved after  60", "unconverged", "after  60"),
+        ("Program PWSCF", "Maximum CPU time exceeded\nProgram PWSCF", "timeout", "max_seconds"),
+        (
+            "Program PWSCF",
+            "%%%%%%\n Error in routine cdiaghg (159):\n no\n %%%%%%\n",
+            "crashed",
+            "Error in routine cdiaghg",
+        ),
+    ],
+)
+def test_failures_that_it_tells(old, new, reason, detail):
+    found = read_output(OUTPUT.replace(old, new), 2, "fermi-dirac")
+    assert isinstance(found, Failure)
+    assert found.reason == reason
+    assert detail in found.detail
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("!    total", "     total"), ("0.01655841 ", "********** "), ("(Ry/bohr**3)", "(kbar)"), ("0.00092249", "NaN")],
+)
+def test_holes_are_no_result(old, new):
+    with pytest.raises(Garbage):
+        read_output(OUTPUT.replace(old, new), 2, "fermi-dirac")
+    with pytest.raises(Garbage, match="forces of 2 atoms, not 3"):
+        read_output(OUTPUT, 3, "fermi-dirac")
+
+
+def test_input():
+    text = pw_input(
+        PAIR,
+        control={"pseudo_dir": "/pseudo", "max_seconds": 95.0},
+        cutoffs=(Rydberg * 35, Rydberg * 280),
+        smearing=("marzari-vanderbilt", Rydberg * 0.01),
+        valence=21,
+        electrons={"mixing_mode": "plain"},
+        files={"Cu": "Cu.UPF", "Pd": "Pd.UPF"},
+        mesh=((4, 3, 2), True),
+    )
+    for line in (
+        "ecutwfc = 35.0",
+        "ecutrho = 280.0",
+        "nbnd = 16",
+        "smearing = 'mv'",
+        "degauss = 0.01",
+        "tstress = .true.",
+    ):
+        assert f"  {line}\n" in text
+    assert "max_seconds = 95.0" in text
+    assert "K_POINTS automatic\n4 3 2 1 1 1\n" in text
+    assert "Cu 0.000000000000 0.000000000000 0.000000000000" in text
+
+
+FAKE = (
+    '#!{python}\nimport sys, time\nif len(sys.argv) == 1: print("     Program PWSCF v.0 starts"); sys.exit(1)\n{body}\n'
+)
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """An engine whose program does this."""
+    (tmp_path / "Cu.UPF").write_text('<PP_HEADER z_valence="11.0"/>')
+    (tmp_path / "Pd.UPF").write_text("   10.000   Z valence\n")
+
+    def build(body: str, **options):
+        program = tmp_path / "pw.x"
+        program.write_text(FAKE.format(python=sys.executable, body=body))
+        program.chmod(0o755)
+        files = {"Cu": "Cu.UPF", "Pd": "Pd.UPF"}
+        return open_espresso(
+            {"command": [str(program)], "pseudo_dir": str(tmp_path), "pseudopotentials": files, **options}
+        )
+
+    return build
+
+
+def printing(text: str) -> str:
+    return f"sys.stdout.write({text!r})"
+
+
+def test_only_a_complete_result_counts_whatever_the_exit_status(fake):
+    found = fake(printing(OUTPUT) + "; sys.exit(1)").evaluate(PAIR)
+    assert isinstance(found, Label)
+    assert found.details["mesh"] == (7, 6, 5)
+    for body, reason in (
+        ("pass", "garbage"),
+        (printing(OUTPUT[:1500]), "garbage"),
+        ("sys.exit(2)", "crashed"),
+        ("sys.stdout.buffer.write(bytes(range(256)) * 99)", "garbage"),
+        (printing(OUTPUT.replace("has been achieved in   8", "NOT achieved after  60")), "unconverged"),
+        ("time.sleep(100)", "timeout"),
+    ):
+        found = fake(body, seconds=1.5).evaluate(PAIR)
+        assert isinstance(found, Failure)
+        assert found.reason == reason, body
+
+
+def test_the_ladder_changes_mixing_and_diagonalisation(fake):
+    body = "given = open('pw.in').read()\nok = \"mixing_mode = 'local-TF'\" in given and \"diagonalization = 'cg'\" in given\n"
+    body += f"text = {OUTPUT!r}\nsys.stdout.write(text if ok else text.replace('has been achieved', 'NOT achieved'))"
+    found = fake(body).evaluate(PAIR)
+    assert isinstance(found, Label)
+    assert found.details["attempt"] == 3
+
+
+def test_a_slab_without_periodicity_is_refused(fake):
+    slab = bulk("Cu")
+    slab.pbc = (True, True, False)
+    assert isinstance(fake("pass").evaluate(slab), Failure)
+
+
+def test_what_is_missing_is_told(fake, tmp_path):
+    with pytest.raises(EngineAbsent, match=r"no-such-pw.x is not here; install Quantum ESPRESSO"):
+        open_espresso({"command": ["no-such-pw.x"], "pseudopotentials": {}})
+    with pytest.raises(EngineAbsent, match=r"is no pw.x of Quantum ESPRESSO"):
+        open_espresso({"command": ["true"], "pseudopotentials": {}})
+    with pytest.raises(SettingsError, match="`pseudopotentials`: Field required"):
+        open_espresso({})
+    with pytest.raises(ReferenceUnavailable, match=r"Ag.UPF cannot be read: No such file .*ESPRESSO_PSEUDO"):
+        fake("pass", pseudopotentials={"Ag": "Ag.UPF"})
+    (tmp_path / "Ag.UPF").write_text("<html>not found</html>")
+    with pytest.raises(SettingsError, match=r"Ag.UPF is no pseudopotential in UPF: it has no z_valence"):
+        fake("pass", pseudopotentials={"Ag": "Ag.UPF"})
+    assert fake("pass").cannot([29, 46, 47]) == {47}
+
+
+@pytest.mark.skipif(shutil.which("pw.x") is None, reason="Quantum ESPRESSO (pw.x) is not installed")
+@pytest.mark.skipif(shutil.which("ld1.x") is None, reason="Quantum ESPRESSO (ld1.x) is not installed")
+@pytest.mark.skipif(not PSLIBRARY.is_dir(), reason="pslibrary is not beside the project")
+def test_a_real_calculation(tmp_path):
+    """CuPd at random, ultrasoft pslibrary 1.0.0; recorded with Quantum ESPRESSO 6.7, forces also against GPAW."""
+    files = {}
+    for symbol, name in (("Cu", "Cu.pbe-dn-rrkjus_psl.1.0.0"), ("Pd", "Pd.pbe-n-rrkjus_psl.1.0.0")):
+        text = (PSLIBRARY / f"{name}.in").read_text().replace("$nrel", "1").replace("$fct", "pbe")
+        subprocess.run(["ld1.x"], input=text, text=True, cwd=tmp_path, capture_output=True, check=True, env=plain())
+        files[symbol] = f"{name}.UPF"
+    options = {"pseudo_dir": str(tmp_path), "pseudopotentials": files, "cutoff": 480.0, "density_cutoff": 3840.0}
+    engine = open_espresso({**options, "kspacing": 0.2})
+    found = engine.evaluate(PAIR)
+    assert isinstance(found, Label)
+    assert found.energy == pytest.approx(-2590.16965, abs=5e-3)
+    np.testing.assert_allclose(found.forces[0], [0.4257, -0.5620, -0.9146], atol=5e-3)
+    assert np.trace(found.stress) / 3 == pytest.approx(-0.10504, abs=1e-3)
+    assert found.details["attempt"] == 1
+    skewed = PAIR.copy()
+    skewed.set_cell(np.array([[1, 0, 0], [2, 1, 0], [0, -1, 1]]) @ np.asarray(PAIR.cell))
+    again = engine.evaluate(skewed)
+    assert isinstance(again, Label)
+    assert again.energy == pytest.approx(found.energy, abs=1e-4)
+    np.testing.assert_allclose(again.stress, found.stress, atol=1e-5)
+
+
+def plain() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}

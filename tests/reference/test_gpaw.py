@@ -1,0 +1,90 @@
+"""GPAW where it is installed: a recorded energy, forces and stress that are its derivatives, one method."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from evo.reference import EngineAbsent, Label
+from evo.reference.gpaw import Gpaw, open_gpaw
+from tests.reference.programs import PAIR
+
+PULAY = {"Cu": 0.50, "Pd": 0.25, "Ag": 0.264}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Gpaw:
+    try:
+        return open_gpaw({"kspacing": 0.2, "pulay": PULAY})
+    except EngineAbsent as error:
+        pytest.skip(f"GPAW is not installed: {error}")
+
+
+def evaluated(engine: Gpaw, atoms: Atoms) -> Label:
+    found = engine.evaluate(atoms)
+    assert isinstance(found, Label)
+    return found
+
+
+def test_a_real_calculation(engine):
+    """CuPd at random; recorded with GPAW 26.7.0 and gpaw-data 1.2.1."""
+    found = evaluated(engine, PAIR)
+    assert found.energy == pytest.approx(RECORDED[0], abs=2e-3)
+    assert found.energy_zero == pytest.approx(RECORDED[1], abs=2e-3)
+    np.testing.assert_allclose(found.forces[0], RECORDED[2], atol=5e-3)
+    assert np.trace(found.stress) / 3 == pytest.approx(RECORDED[3], abs=1e-3)
+    assert found.details["mesh"] == (2, 2, 2)
+    assert found.details["bands"] == int(np.ceil(1.1 * (11 + 16) / 2)) + 4
+    skewed = PAIR.copy()
+    skewed.set_cell(np.array([[1, 0, 0], [2, 1, 0], [0, -1, 1]]) @ np.asarray(PAIR.cell))
+    again = evaluated(engine, skewed)
+    assert again.energy == pytest.approx(found.energy, abs=1e-6)
+    np.testing.assert_allclose(again.forces, found.forces, atol=1e-5)
+    np.testing.assert_allclose(again.stress, found.stress, atol=1e-6)
+
+
+RECORDED = (-5.64275, -5.58453, [0.41624, -0.55275, -0.90726], -0.10413)  # eV, eV, eV/Å, eV/Å³
+
+
+def test_versions_and_paw_sets_are_part_of_the_method(engine):
+    files = engine.identity["files"]
+    assert set(files["versions"]) == {"gpaw", "gpaw-data"}
+    assert files["setups"]["Pd"]["valence"] == 16  # semi-core 4p: without it close atoms repel too much
+    assert files["setups"]["Ag"]["valence"] == 17
+    small = open_gpaw({"setups": {"Pd": "10", "Ag": "11"}})
+    assert small.identity["files"]["setups"]["Pd"]["valence"] == 10
+
+
+@pytest.mark.nightly
+def test_forces_and_stress_are_derivatives_of_the_energy(engine):
+    """The stress less its Pulay term, to 0.3 GPa: what is left of it, and of a basis that jumps with the volume."""
+    found = evaluated(engine, PAIR)
+    step = 0.01
+    for atom, axis in ((0, 0), (1, 2)):
+        energies = []
+        for sign in (-1, 1):
+            moved = PAIR.copy()
+            moved.positions[atom, axis] += sign * step
+            energies.append(evaluated(engine, moved).energy)
+        assert -(energies[1] - energies[0]) / (2 * step) == pytest.approx(found.forces[atom, axis], abs=5e-3)
+    energies = []
+    for sign in (-1, 1):
+        strained = PAIR.copy()
+        strained.set_cell(np.asarray(PAIR.cell) * (1 + sign * step), scale_atoms=True)
+        energies.append(evaluated(engine, strained).energy)
+    pressure = (energies[1] - energies[0]) / (2 * step) / 3 / PAIR.cell.volume
+    assert np.trace(found.stress) / 3 == pytest.approx(pressure, abs=0.3 / 160.2)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("symbol", "a"), [("Cu", 3.641), ("Pd", 3.946), ("Ag", 4.145)])
+def test_no_pressure_at_the_lattice_constant(symbol, a):
+    """Lattice constants from energies at 400 eV; without the Pulay constants Cu would be 7 GPa off."""
+    try:
+        engine = open_gpaw({"kspacing": 0.06, "pulay": PULAY})
+    except EngineAbsent as error:
+        pytest.skip(f"GPAW is not installed: {error}")
+    found = evaluated(engine, bulk(symbol, a=a))
+    assert abs(np.trace(found.stress) / 3 * 160.2) < 0.6
