@@ -1,10 +1,18 @@
-"""Programs that behave as engines do on bad days, and who is still alive after them."""
+"""A crystal for engines, programs that behave as engines do on bad days, and who is still alive after them."""
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
+
+from ase import Atoms
+
+PAIR = Atoms(
+    "CuPd",
+    cell=[[2.7, 0, 0], [0.4, 2.9, 0], [0.3, -0.5, 3.6]],
+    scaled_positions=[[0, 0, 0], [0.52, 0.47, 0.49]],
+    pbc=True,
+)
 
 # stands in for the Python that has GPAW: python pretender.py MODE gpaw_program.py about|run ...
 PRETENDER = """
@@ -83,7 +91,3 @@ def wait_for(file: Path, seconds: float = 20.0) -> str:
         assert time.monotonic() < end, f"{file} did not appear"
         time.sleep(0.02)
     return file.read_text()
-
-
-def me() -> int:
-    return os.getpid()

@@ -15,7 +15,8 @@ from evo.symmetry import laue_order
 def without_symmetry(scale=1.0, inversion=False) -> Atoms:
     cell = scale * np.array([[2.9, 0, 0], [0.4, 3.3, 0], [0.3, -0.5, 4.1]])
     numbers = [29, 46, 47][: 2 if inversion else 3]
-    return Atoms(numbers, scaled_positions=[[0, 0, 0], [0.51, 0.47, 0.44], [0.1, 0.6, 0.7]][: len(numbers)], cell=cell, pbc=True)  # fmt: skip
+    places = [[0, 0, 0], [0.51, 0.47, 0.44], [0.1, 0.6, 0.7]][: len(numbers)]
+    return Atoms(numbers, scaled_positions=places, cell=cell, pbc=True)
 
 
 @pytest.mark.parametrize(
