@@ -22,15 +22,18 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from potentials import kernels
-from potentials.network import Model, Shape
+from potentials.features.symmetry_functions import VP2017
+from potentials.network import Descriptor, Model, Shape
 from potentials.structures import Structures
 
 SPECIES = (29, 46, 47)
-# name, shape, hidden units, committee members
-MODELS = [
-    ("n4 L3 h10 x4", Shape(6.0, 4, 3, 8), 10, 4),
-    ("n5 L4 h16 x1", Shape(6.0, 5, 4, 8), 16, 1),
-    ("n5 L4 h16 x4", Shape(6.0, 5, 4, 8), 16, 4),
+# name, descriptor, hidden units of the first and of the second layer, committee members
+MODELS: list[tuple[str, Descriptor, int, int, int]] = [
+    ("n4 L3 h10 x4", Shape(6.0, 4, 3, 8), 10, 0, 4),
+    ("n5 L4 h16 x1", Shape(6.0, 5, 4, 8), 16, 0, 1),
+    ("n5 L4 h16 x4", Shape(6.0, 5, 4, 8), 16, 0, 4),
+    ("vp2017 x1", VP2017, 10, 10, 1),
+    ("vp2017 x4", VP2017, 10, 10, 4),
 ]
 
 
@@ -44,11 +47,22 @@ def cells(rng: np.random.Generator, supercells: list[tuple[int, int, int]], elem
     return crystals
 
 
-def random_model(rng: np.random.Generator, shape: Shape, hidden: int, members: int) -> Model:
+def random_model(rng: np.random.Generator, shape: Descriptor, hidden: int, second: int, members: int) -> Model:
     n, lanes = len(SPECIES), hidden * members
-    weights = 0.01 * rng.normal(size=(n, shape.n_features(n), lanes))
-    biases, outputs = rng.normal(size=(n, lanes)), rng.normal(size=(n, lanes))
-    return Model(shape, SPECIES, members, hidden, weights, biases, outputs, rng.normal(size=(n, members)), True)
+    last = (n, members, second) if second else (n, lanes)
+    return Model(
+        shape=shape,
+        species=SPECIES,
+        members=members,
+        hidden=hidden,
+        weights=0.01 * rng.normal(size=(n, shape.n_features(n), lanes)),
+        biases=rng.normal(size=(n, lanes)),
+        outputs=rng.normal(size=last),
+        shifts=rng.normal(size=(n, members)),
+        repulsion=not second,
+        second_weights=rng.normal(size=(n, members, hidden, second)) if second else None,
+        second_biases=rng.normal(size=(n, members, second)) if second else None,
+    )
 
 
 def timed(work: Callable[[], object], repeats: int, n_atoms: int) -> tuple[float, float]:
@@ -91,11 +105,11 @@ def main() -> None:
         often = repeats * 20 if n_atoms < 10 else repeats
         peer, _ = timed(embedded_atom(crystals), max(3, repeats // 20), n_atoms)
         print(f"\n{title}; ASE EMT {peer:.0f} µs/atom")
-        for name, shape, hidden, members in MODELS:
-            model = random_model(rng, shape, hidden, members)
+        for name, shape, hidden, second, members in MODELS:
+            model = random_model(rng, shape, hidden, second, members)
             median, least = timed(partial(kernels.evaluate, structures, model), often, n_atoms)
-            slow, _ = timed(partial(kernels.evaluate, structures, model, kernel="torch"), 3, n_atoms)
-            print(f"  {name}  {median:6.2f} ({least:.2f})   torch x{slow / median:.0f}   EMT x{peer / median:.0f}")
+            slow, _ = timed(partial(kernels.evaluate, structures, model, kernel="torch"), 1 if second else 3, n_atoms)
+            print(f"  {name:<13} {median:6.2f} ({least:.2f})   torch x{slow / median:.0f}   EMT x{peer / median:.0f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Networks of a library, assembled from the parameters of its strata.
 
-One network per element and committee member, one hidden layer:
-E_i = e + sum_h v_h tanh(b_h + sum_d W_dh f_d). A unary stratum owns e, b, v and the columns of its block; a
-larger stratum owns, for each of its elements as centre, the columns of its block and nothing else.
+One network per element and committee member, with one hidden layer or two: with t_h = tanh(b_h + sum_d W_dh f_d),
+E_i = e + sum_h v_h t_h or E_i = e + sum_k v_k tanh(c_k + sum_h U_hk t_h). A unary stratum owns e, b, v, c, U and the
+columns of its block; a larger stratum owns, for each of its elements as centre, the columns of its block and nothing else.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potentials.features.density import Block, Shape
-from potentials.kernels.repulsion import reach
+from potentials.features import Block, Descriptor, Shape, SymmetryFunctions
+from potentials.kernels.repulsion import cores, reach
 from potentials.stratum import Stratum
 from potentials.structures import Floats
 
-__all__ = ["Block", "Model", "Shape", "StratumParameters", "fold"]
+__all__ = ["Block", "Descriptor", "Model", "Shape", "StratumParameters", "SymmetryFunctions", "fold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +32,28 @@ class StratumParameters:
     scale: Mapping[int, Floats]  # (n_block,) 1/deviation times the smoothness factor
     columns: Mapping[int, Floats]  # (members, n_block, hidden)
     biases: Floats | None = None  # (members, hidden), unary only
-    outputs: Floats | None = None  # (members, hidden) eV, unary only
+    outputs: Floats | None = None  # (members, units of the last layer) eV, unary only
     shifts: Floats | None = None  # (members,) eV per atom, unary only
+    second_weights: Floats | None = None  # (members, hidden, second) of a second layer, unary only
+    second_biases: Floats | None = None  # (members, second), unary only
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A library's networks, ready for evaluation: lane = member * hidden + h, the input scaling folded in."""
 
-    shape: Shape
+    shape: Descriptor
     species: tuple[int, ...]  # ascending atomic numbers
     members: int
     hidden: int
     weights: Floats  # (n_species, n_features, members * hidden)
     biases: Floats  # (n_species, members * hidden)
-    outputs: Floats  # (n_species, members * hidden) eV
+    outputs: Floats  # (n_species, members * hidden) eV; with a second layer (n_species, members, second)
     shifts: Floats  # (n_species, members) eV per atom
     repulsion: bool  # screened nuclear repulsion as baseline
+    second_weights: Floats | None = None  # (n_species, members, hidden, second)
+    second_biases: Floats | None = None  # (n_species, members, second)
+    core_energy: float = 0.0  # eV, of hard cores as MAISE adds them to published models; 0: none
 
     def __post_init__(self) -> None:
         n, lanes = len(self.species), self.members * self.hidden
@@ -58,14 +63,28 @@ class Model:
             "outputs": (n, lanes),
             "shifts": (n, self.members),
         }
+        if self.second_weights is not None and self.second_biases is not None:
+            units = self.second_biases.shape[-1]
+            expected["second_weights"] = (n, self.members, self.hidden, units)
+            expected["second_biases"] = expected["outputs"] = (n, self.members, units)
+        elif self.second_weights is not None or self.second_biases is not None:
+            raise ValueError("`second_weights` and `second_biases` must both be given, or neither")
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"`{name}` must have shape {shape}, got {getattr(self, name).shape}")
+        if self.core_energy:
+            cores(self.species)
         if self.repulsion and (end := reach(self.species)) > self.shape.cutoff:
             raise ValueError(f"`cutoff` must be at least {end:.2f} Å, where the repulsion ends")
 
 
-def fold(shape: Shape, species: tuple[int, ...], parameters: Collection[StratumParameters], repulsion: bool) -> Model:
+def fold(
+    shape: Descriptor,
+    species: tuple[int, ...],
+    parameters: Collection[StratumParameters],
+    repulsion: bool,
+    core_energy: float = 0.0,
+) -> Model:
     """The Model of `species`, from every unary stratum and from those larger strata that exist.
 
     Columns of a missing stratum are zero. Each number comes from one stratum alone, in the same operations
@@ -75,12 +94,12 @@ def fold(shape: Shape, species: tuple[int, ...], parameters: Collection[StratumP
     missing = [Stratum((z,)).name for z in species if Stratum((z,)) not in by_stratum]
     if missing:
         raise ValueError(f"no parameters for the unary strata {', '.join(missing)}; train them first")
-    first = by_stratum[Stratum((species[0],))].columns[species[0]]
-    members, hidden = first.shape[0], first.shape[2]
+    first = by_stratum[Stratum((species[0],))]
+    members, _, hidden = first.columns[species[0]].shape
     lanes = members * hidden
     weights = np.zeros((len(species), shape.n_features(len(species)), lanes))
-    biases, outputs = np.zeros((len(species), lanes)), np.zeros((len(species), lanes))
-    shifts = np.zeros((len(species), members))
+    biases, shifts = np.zeros((len(species), lanes)), np.zeros((len(species), members))
+    outputs, second = [], []
     for s, centre in enumerate(species):
         for block in shape.blocks(centre, species):
             if block.stratum not in by_stratum:
@@ -102,6 +121,15 @@ def fold(shape: Shape, species: tuple[int, ...], parameters: Collection[StratumP
                 raise ValueError(f"unary stratum {block.stratum.name} needs `biases`, `outputs`, `shifts`")
             moved = (columns * own.scale_shift[centre][:, None]).sum(axis=1)  # (member, unit)
             biases[s] = (own.biases - moved).reshape(lanes)
-            outputs[s] = own.outputs.reshape(lanes)
             shifts[s] = own.shifts
-    return Model(shape, species, members, hidden, weights, biases, outputs, shifts, repulsion)
+            outputs.append(own.outputs)
+            if own.second_weights is not None and own.second_biases is not None:
+                second.append((own.second_weights, own.second_biases))
+    if not second:
+        last = np.array(outputs).reshape(len(species), lanes)
+        return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, None, None, core_energy)
+    if len(second) != len(species):
+        raise ValueError("the unary strata must all have a second hidden layer, or none")
+    deep = (np.array([w for w, _ in second]), np.array([b for _, b in second]))
+    last = np.array(outputs)
+    return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, *deep, core_energy)

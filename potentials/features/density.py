@@ -1,4 +1,4 @@
-"""The density descriptor: how the features of a centre are counted, ordered and cut into blocks.
+"""The density descriptor: radial functions and angular moments of the neighbour density, contracted to invariants.
 
 Centre of element X, neighbours of element Y at distance r inside the cut-off Rc; cosine cut-off
 fc(r) = (1 + cos(pi r/Rc))/2, radial functions g_k(r) = sqrt(2/Rc) sin(k pi r/Rc)/r fc(r):
@@ -7,37 +7,27 @@ fc(r) = (1 + cos(pi r/Rc))/2, radial functions g_k(r) = sqrt(2/Rc) sin(k pi r/Rc
 - moments A^Y_nlm = sum_j g_n(r_ij) Y_lm(r_ij/|r_ij|), n = 1..n_max, l = 1..l_max, real harmonics;
 - products P^YZ_nn'l = 4 pi/(2l+1) sum_m A^Y_nlm A^Z_n'lm, n <= n', the mean over n <-> n' when Y is not Z.
 
-Blocks: {X}: T_X, P^XX; {X,Y}: T_Y, P^XY, P^YY; {X,Y,Z}: P^YZ. A block is exactly zero when one of its
-elements is absent. The numbers themselves are computed in `potentials.kernels`.
+Blocks: {X}: T_X, P^XX; {X,Y}: T_Y, P^XY, P^YY; {X,Y,Z}: P^YZ, see `potentials.features.blocks`. The numbers themselves
+are computed in `potentials.kernels`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 
-from potentials.stratum import Stratum
+from potentials.features.blocks import Block, Sizes
 from potentials.structures import Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The features start:stop of a centre, which belong to one stratum."""
-
-    stratum: Stratum
-    start: int
-    stop: int
-
-    @property
-    def size(self) -> int:
-        return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The resolution of the descriptor; with a list of elements it fixes every feature."""
+
+    # P^XX + 2 P^XY + P^YY is the product of a density that does not tell X and Y apart
+    unlike: ClassVar[float] = 2.0
 
     cutoff: float  # Å
     n_max: int  # radial functions of the moments
@@ -57,30 +47,24 @@ class Shape:
         """Products of one pair of neighbour elements."""
         return self.n_max * (self.n_max + 1) // 2 * self.l_max
 
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.n_pair, self.n_products)
+
     def n_features(self, n_species: int) -> int:
         """Features of a centre in a library of this many elements."""
-        return n_species * self.n_pair + n_species * (n_species + 1) // 2 * self.n_products
+        return self.sizes.n_features(n_species)
 
     def block_size(self, order: int) -> int:
         """Features of one block whose stratum has this many elements."""
-        sizes = {1: self.n_pair + self.n_products, 2: self.n_pair + 2 * self.n_products, 3: self.n_products}
-        return sizes.get(order, 0)
+        return self.sizes.block_size(order)
 
     def blocks(self, centre: int, species: tuple[int, ...]) -> list[Block]:
-        """The blocks of a centre of atomic number `centre`, in canonical order: by size, then atomic numbers.
+        """The blocks of a centre of atomic number `centre` among these ascending atomic numbers, canonical order."""
+        return self.sizes.blocks(centre, species)
 
-        `species` are the ascending atomic numbers of the library. Strata beyond three elements own nothing.
-        """
-        if list(species) != sorted(set(species)) or centre not in species:
-            raise ValueError(f"`species` must be ascending, distinct and contain {centre}, got {species}")
-        others = [z for z in species if z != centre]
-        strata = [Stratum.of((centre, *more)) for k in range(3) for more in combinations(others, k)]
-        blocks, start = [], 0
-        for stratum in sorted(strata, key=Stratum.sort_key):
-            stop = start + self.block_size(stratum.order)
-            blocks.append(Block(stratum, start, stop))
-            start = stop
-        return blocks
+    def __str__(self) -> str:
+        return f"density, cut-off {self.cutoff:g} Å, n {self.n_max}, l {self.l_max}, pair {self.n_pair}"
 
     def smoothness(self, block: Block) -> Floats:
         """(block.size,) factors which let a weight decay prefer smooth functions.

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+from potentials.features import Descriptor
 from potentials.kernels import compiled
-from potentials.kernels.signature import ModelLike, ShapeLike
+from potentials.kernels.signature import ModelLike
 from potentials.structures import Floats, Prediction, Structures
 
 __all__ = ["available", "evaluate", "features", "jacobians", "missing"]
@@ -36,7 +37,7 @@ def evaluate(
 
 def features(
     structures: Structures,
-    shape: ShapeLike,
+    shape: Descriptor,
     species: tuple[int, ...],
     n_threads: int = 1,
     kernel: str = "auto",
@@ -52,7 +53,7 @@ def features(
 
 def jacobians(
     structures: Structures,
-    shape: ShapeLike,
+    shape: Descriptor,
     species: tuple[int, ...],
     n_threads: int = 1,
     kernel: str = "auto",

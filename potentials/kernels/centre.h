@@ -3,7 +3,7 @@
 // Neighbours come in blocks of four; a block holds everything known of its four in consecutive rows of vectors.
 #pragma once
 
-#include "density.h"
+#include "interface.h"
 #include "harmonics.h"
 #include "neighbours.h"
 #include "simd.h"
@@ -19,14 +19,14 @@ struct Centre {
   static constexpr int EVEN = (H::ROWS + 1) / 2 * 2;
   enum Row { UX, UY, UZ, R, INVERSE, PUSH, HARMONIC, RADIAL = HARMONIC + EVEN };  // then g_k, dg_k/dr for every k
 
-  const Shape shape;
+  const Density shape;
   const int n_radial;  // functions computed
   const int stride;    // vectors of a block
   const P& packing;
   Buffer<V> memory;
   Shell shell;
 
-  explicit Centre(const Shape& s)
+  explicit Centre(const Density& s)
       : shape(s), n_radial(s.n_pair > N ? s.n_pair : N), stride(RADIAL + 2 * n_radial), packing(P::only()) {}
 
   V* block(int b) const { return memory.get() + std::size_t(b) * stride; }
@@ -94,7 +94,7 @@ struct Centre {
   }
 
   // (N, VECTORS) moments of a group, normed
-  void moments(const Group& group, V* result) const {
+  void add_up(const Group& group, V* result) const {
     constexpr int AT_ONCE = N > 6 ? 1 : 2;  // harmonics: what the registers hold
     V raw[EVEN + 1][N];
     for (int n = 0; n < N; ++n) raw[H::ROWS][n] = splat(0.0);

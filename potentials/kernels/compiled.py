@@ -1,4 +1,4 @@
-"""The compiled kernel behind the common signature: checks and arrays here, numbers in density.cpp."""
+"""The compiled kernel behind the common signature: checks and arrays here, numbers in the C++ files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from potentials.features import Descriptor, Shape
 from potentials.kernels import repulsion
-from potentials.kernels.signature import ModelLike, ShapeLike, species_indices
+from potentials.kernels.signature import ModelLike, species_indices
 from potentials.structures import Floats, Prediction, Structures
 
-_density: Any = None
+_kernel: Any = None
 with suppress(ImportError):  # it is built only where a C++ compiler was found; `missing` says so
-    _density = import_module("potentials.kernels._density")
+    _kernel = import_module("potentials.kernels._kernel")
 
 # Packing a model's weights costs as much as evaluating some ten atoms.
 _packed: WeakKeyDictionary[ModelLike, Any] = WeakKeyDictionary()
@@ -25,9 +26,9 @@ _packed: WeakKeyDictionary[ModelLike, Any] = WeakKeyDictionary()
 
 def missing() -> str | None:
     """Why this installation cannot run the compiled kernel; None when it can."""
-    if _density is None:
+    if _kernel is None:
         return "it was not built (install a C++ compiler, then the package again)"
-    if not _density.supported():
+    if not _kernel.supported():
         return "this processor lacks instructions it was built for (set OUTCROP_MARCH and build again)"
     return None
 
@@ -40,26 +41,26 @@ def evaluate(structures: Structures, model: ModelLike, n_threads: int) -> Predic
     network = _packed.get(model)
     if network is None:
         network = _packed[model] = _pack(model)
-    _density.evaluate(network, *_arrays(structures, kinds), members, forces, stresses, atomic, n_threads)
+    _kernel.evaluate(network, *_arrays(structures, kinds), members, forces, stresses, atomic, n_threads)
     return Prediction(members.mean(axis=1), forces, stresses, members, atomic)
 
 
-def features(structures: Structures, shape: ShapeLike, species: tuple[int, ...], n_threads: int) -> list[Floats]:
+def features(structures: Structures, shape: Descriptor, species: tuple[int, ...], n_threads: int) -> list[Floats]:
     arrays = _arrays(structures, species_indices(structures, species))
     table = np.zeros((len(structures.numbers), shape.n_features(len(species))))
-    _density.features(_numbers(shape), len(species), *arrays, table, np.zeros(0), n_threads)
+    _kernel.features(_descriptor(shape), len(species), *arrays, table, np.zeros(0), n_threads)
     return [table[a:b] for a, b in pairwise(structures.offsets.tolist())]
 
 
 def jacobians(
-    structures: Structures, shape: ShapeLike, species: tuple[int, ...], n_threads: int
+    structures: Structures, shape: Descriptor, species: tuple[int, ...], n_threads: int
 ) -> list[tuple[Floats, Floats]]:
     arrays = _arrays(structures, species_indices(structures, species))
     n_features, sizes = shape.n_features(len(species)), structures.sizes
     table = np.zeros((len(structures.numbers), n_features))
     ends = np.concatenate([[0], np.cumsum(sizes * n_features * (3 * sizes + 9))]).tolist()
     slopes = np.zeros(ends[-1])
-    _density.features(_numbers(shape), len(species), *arrays, table, slopes, n_threads)
+    _kernel.features(_descriptor(shape), len(species), *arrays, table, slopes, n_threads)
     rows = list(pairwise(structures.offsets.tolist()))
     return [
         (table[a:b], slopes[p:q].reshape(b - a, n_features, 3 * (b - a) + 9))
@@ -67,21 +68,33 @@ def jacobians(
     ]
 
 
-def _numbers(shape: ShapeLike) -> tuple[float, int, int, int]:
-    return shape.cutoff, shape.n_max, shape.l_max, shape.n_pair
+def _descriptor(shape: Descriptor) -> Any:
+    """The descriptor as the compiled kernel takes it."""
+    if isinstance(shape, Shape):
+        return _kernel.Density(shape.cutoff, shape.n_max, shape.l_max, shape.n_pair)
+    etas = sorted({g.eta for g in shape.angular})
+    angular = [(etas.index(g.eta), g.zeta.bit_length() - 1, g.sign) for g in shape.angular]
+    return _kernel.SymmetryFunctions(shape.cutoff, [tuple(g) for g in shape.radial], etas, angular)
 
 
 def _pack(model: ModelLike) -> Any:
     """The model in the memory layout of the compiled kernel."""
-    charges = np.array(model.species, dtype=float)
-    baseline = (
+    between = _kernel.repulsion(
+        model.repulsion,
+        model.core_energy,
+        np.array(model.species, dtype=float),
+        repulsion.radii(model.species),
+        repulsion.cores(model.species) if model.core_energy else np.zeros(len(model.species)),
         np.array(repulsion.AMPLITUDES),
         np.array(repulsion.RATES),
         (repulsion.LENGTH, repulsion.POWER, repulsion.INNER, repulsion.OUTER, repulsion.COULOMB),
     )
-    parts = [np.ascontiguousarray(a) for a in (model.weights, model.biases, model.outputs, model.shifts)]
-    numbers = (model.members, model.hidden, model.repulsion)
-    return _density.Network(_numbers(model.shape), *numbers, *parts, charges, repulsion.radii(model.species), *baseline)
+    second = (model.second_weights, model.second_biases)
+    second_weights, second_biases = (np.zeros(0) if a is None else a for a in second)
+    arrays = (model.weights, model.biases, second_weights, second_biases, model.outputs, model.shifts)
+    units = 0 if model.second_biases is None else model.second_biases.shape[2]
+    numbers = (model.members, model.hidden, units)
+    return _kernel.Network(_descriptor(model.shape), between, *numbers, *(np.ascontiguousarray(a) for a in arrays))
 
 
 def _arrays(structures: Structures, kinds: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:

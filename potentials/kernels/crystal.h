@@ -20,7 +20,7 @@ struct Crystal {
   std::vector<int> order;     // atoms by kind
   std::vector<Plan> plans;    // by kind
 
-  Crystal(const Batch& batch, std::int64_t c, const Shape& shape, int n_species)
+  Crystal(const Batch& batch, std::int64_t c, const Sizes& sizes, int n_species)
       : n_atoms(static_cast<int>(batch.offsets[c + 1] - batch.offsets[c])),
         positions(batch.positions + 3 * batch.offsets[c]),
         cell(batch.cells + 9 * c),
@@ -41,7 +41,7 @@ struct Crystal {
     for (int k = 0; k < n_kinds(); ++k)
       for (int i = 0; i < n_atoms; ++i)
         if (kinds[i] == k) order.push_back(i);
-    for (int k = 0; k < n_kinds(); ++k) plans.push_back(plan_of(elements[k], elements, present, shape));
+    for (int k = 0; k < n_kinds(); ++k) plans.push_back(plan_of(elements[k], elements, present, sizes));
   }
 
   int n_kinds() const { return static_cast<int>(elements.size()); }

@@ -1,60 +1,56 @@
-// The compiled kernel: what crosses the border between the binding (module.cpp) and the numbers (density.cpp).
+// The density descriptor around one centre: features, and the way back from their slopes to the bonds.
 #pragma once
 
-#include <cstdint>
 #include <vector>
+
+#include "centre.h"
+#include "layout.h"
+#include "products.h"
 
 namespace outcrop {
 
-struct Shape {
-  double cutoff;  // Å
-  int n_max, l_max, n_pair;
-  int products() const { return n_max * (n_max + 1) / 2 * l_max; }
-  int features(int n_species) const { return n_species * n_pair + n_species * (n_species + 1) / 2 * products(); }
+template <int N, int L>
+struct DensityCentre : Centre<N, L> {
+  using C = Centre<N, L>;
+  using C::Centre;
+  static constexpr int MOST = MOST_NEIGHBOURS;
+  Buffer<V> moments;  // (n_kinds, N, VECTORS)
+
+  void describe(const Group* of_kind, int n_kinds, const Plan& plan, double* f) {
+    const int n_max = this->shape.n_max;
+    V* const all = moments.need(n_kinds * C::MOMENTS);
+    for (int d = 0; d < plan.length; ++d) f[d] = 0.0;
+    for (int y = 0; y < n_kinds; ++y) {
+      this->two_body(of_kind[y], f + plan.sums[y]);
+      this->add_up(of_kind[y], all + y * C::MOMENTS);
+    }
+    for (int y = 0; y < n_kinds; ++y) {
+      const V* a = all + y * C::MOMENTS;
+      Products<N, L>::add_square(n_max, a, f + plan.products[y * n_kinds + y]);
+      for (int z = y + 1; z < n_kinds; ++z) {
+        const V* b = all + z * C::MOMENTS;
+        Products<N, L>::add_mixed(n_max, a, b, 1.0, f + plan.products[y * n_kinds + z]);
+      }
+    }
+  }
+
+  void turn(const Group*, int n_kinds, const Plan& plan, const double* slope) {
+    V* const by_moment = back_.need(n_kinds * C::MOMENTS);
+    by_sums_.resize(n_kinds);
+    for (int y = 0; y < n_kinds; ++y) {
+      Products<N, L>::pull(plan, n_kinds, y, this->shape.n_max, moments.get(), slope, this->packing,
+                           by_moment + y * C::MOMENTS);
+      by_sums_[y] = slope + plan.sums[y];
+    }
+  }
+
+  OUTCROP_INLINE void pull(int y, int which, V& fx, V& fy, V& fz) const {
+    C::pull(which, back_.get() + y * C::MOMENTS, by_sums_[y], fx, fy, fz);
+  }
+
+ private:
+  Buffer<V> back_;  // (n_kinds, N, VECTORS) dE/d(moments)
+  std::vector<const double*> by_sums_;  // (n_kinds,) dE/d(two-body sums)
 };
-
-// Screened nuclear repulsion; the constants come from repulsion.py.
-struct Repulsion {
-  bool on;
-  double amplitudes[4], rates[4];
-  double length, power, inner, outer, coulomb;
-  std::vector<double> charges, radii;  // (n_species,)
-};
-
-// Many crystals, concatenated; crystal c owns atoms offsets[c]..offsets[c + 1].
-struct Batch {
-  std::int64_t n_crystals;
-  const std::int64_t* offsets;
-  const std::int64_t* kinds;    // (n_atoms,) place of the element in the library
-  const double* positions;      // (n_atoms, 3)
-  const double* cells;          // (n_crystals, 3, 3)
-  const std::uint8_t* periodic; // (n_crystals, 3)
-};
-
-// Networks of a library. Weights lie in tiles (see network.h); lanes are padded to a multiple of four with zeros.
-struct Network {
-  Shape shape;
-  int n_species, members, hidden, lanes;
-  std::size_t species_stride;           // doubles of weights of one centre element
-  std::vector<double> weights, biases, outputs;  // (n_species, ...), (n_species, lanes) twice
-  std::vector<double> shifts;           // (n_species, members)
-  Repulsion repulsion;
-};
-
-// Weights as (n_species, D, members * hidden), the others as in potentials/network.py.
-Network pack(const Shape& shape, int members, int hidden, int n_species, const double* weights, const double* biases,
-             const double* outputs, const double* shifts, const Repulsion& repulsion);
-
-struct Results {
-  double* members;   // (n_crystals, members) eV
-  double* forces;    // (n_atoms, 3) eV/Å
-  double* stresses;  // (n_crystals, 3, 3) eV/Å³
-  double* atomic;    // (n_atoms,) eV
-};
-
-void evaluate(const Network& network, const Batch& batch, const Results& results, int n_threads);
-
-// table (n_atoms, D); slopes, unless null, crystal after crystal (n_c, D, 3 n_c + 9). Both must be zero at entry.
-void features(const Shape& shape, int n_species, const Batch& batch, double* table, double* slopes, int n_threads);
 
 }  // namespace outcrop

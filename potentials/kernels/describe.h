@@ -8,46 +8,71 @@
 #include <vector>
 
 #include "crystal.h"
-#include "evaluate.h"
+#include "density.h"
+#include "neighbours.h"
 #include "products.h"
 
 namespace outcrop {
 
+constexpr int STRAINS = 6;  // Voigt order
+
+// One crystal's table (n, D) and slopes (n, D, 3 n + 9) or null; NaN where it cannot be described.
+template <class Tables>
+void describe(Tables& tables, const Batch& batch, std::int64_t c, int n_species, double* table, double* slopes) {
+  const Sizes sizes = tables.sizes;
+  const Crystal it(batch, c, sizes, n_species);
+  const std::size_t D = sizes.features(n_species), n = it.n_atoms;
+  bool done = it.sound && tables.prepare(it, slopes != nullptr);
+  for (std::size_t i = 0; i < n && done; ++i)
+    done = tables.centre(it, static_cast<int>(i), table + i * D, slopes ? slopes + i * D * (3 * n + 9) : nullptr);
+  if (done) return;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (std::size_t x = 0; x < n * D; ++x) table[x] = nan;
+  for (std::size_t x = 0; slopes && x < n * D * (3 * n + 9); ++x) slopes[x] = nan;
+}
+
+// column (3 n + 6, plan.length) of one centre as its slopes (D, 3 n + 9)
+inline void write_slopes(const Plan& plan, int n, const double* column, double* slopes) {
+  static const int voigt[9] = {0, 5, 4, 5, 1, 3, 4, 3, 2};
+  const std::size_t length = plan.length, width = 3 * n + 9;
+  for (const Block& b : plan.blocks) {
+    for (int d = 0; d < b.size; ++d) {
+      double* const row = slopes + std::size_t(b.table + d) * width;
+      const double* const from = column + b.start + d;
+      for (int x = 0; x < 3 * n; ++x) row[x] = from[x * length];
+      for (int x = 0; x < 9; ++x) row[3 * n + x] = from[(3 * n + voigt[x]) * length];
+    }
+  }
+}
+
+inline void write_features(const Plan& plan, const double* features, double* table) {
+  for (const Block& b : plan.blocks)
+    for (int d = 0; d < b.size; ++d) table[b.table + d] = features[b.start + d];
+}
+
 template <int N, int L>
-struct Description {
-  using C = Centre<N, L>;
+struct DensityTables {
+  using C = DensityCentre<N, L>;
   using H = Harmonics<L>;
   using P = Packing<L>;
-  static constexpr int STRAINS = 6;  // Voigt order
 
-  const Shape& shape;
-  const int n_species;
+  const Density& shape;
+  const Sizes sizes;
   C around;
-  Buffer<V> moments, raw, by_atom, by_strain;
+  Buffer<V> raw, by_atom, by_strain;
   Buffer<double> f, sums_by_atom, sums_by_strain, columns;
   Images images;
   std::vector<Group> groups, of_kind;
 
-  Description(const Shape& s, int n) : shape(s), n_species(n), around(s) {}
+  explicit DensityTables(const Density& s) : shape(s), sizes(s.sizes()), around(s) {}
 
-  // table (n, D); slopes (n, D, 3 n + 9) or null
-  void crystal(const Batch& batch, std::int64_t c, double* table, double* slopes) {
-    const Crystal it(batch, c, shape, n_species);
-    const std::size_t D = shape.features(n_species), n = it.n_atoms;
-    around.shell.reserve(slopes ? it.n_atoms : it.n_kinds());
-    bool done = it.sound && images.list(it.lattice, it.positions, it.n_atoms, it.order, it.kinds, shape.cutoff,
-                                        slopes != nullptr);
-    for (std::size_t i = 0; i < n && done; ++i)
-      done = centre(it, static_cast<int>(i), table + i * D, slopes ? slopes + i * D * (3 * n + 9) : nullptr);
-    if (done) return;
-    const double nan = std::numeric_limits<double>::quiet_NaN();
-    for (std::size_t x = 0; x < n * D; ++x) table[x] = nan;
-    for (std::size_t x = 0; slopes && x < n * D * (3 * n + 9); ++x) slopes[x] = nan;
+  bool prepare(const Crystal& it, bool by_atom) {
+    around.shell.reserve(by_atom ? it.n_atoms : it.n_kinds());
+    return images.list(it.lattice, it.positions, it.n_atoms, it.order, it.kinds, shape.cutoff, by_atom);
   }
 
- private:
   bool centre(const Crystal& it, int i, double* table, double* slopes) {
-    if (!around.shell.find(images, i, shape.cutoff, groups)) return false;
+    if (!around.shell.find(images, i, shape.cutoff, groups, MOST_NEIGHBOURS)) return false;
     around.prepare(groups.data(), static_cast<int>(groups.size()));
     of_kind.clear();  // the groups of atoms joined to groups of elements; padding inside counts for nothing
     for (const Group& g : groups) {
@@ -56,15 +81,15 @@ struct Description {
     }
     const Plan& plan = it.plans[it.kinds[i]];
     double* const features = f.need(plan.length);
-    describe(around, of_kind.data(), it.n_kinds(), plan, moments.need(it.n_kinds() * C::MOMENTS), features);
-    for (const Block& b : plan.blocks)
-      for (int d = 0; d < b.size; ++d) table[b.table + d] = features[b.start + d];
+    around.describe(of_kind.data(), it.n_kinds(), plan, features);
+    write_features(plan, features, table);
     if (slopes) derive(it, i, plan, slopes);
     return true;
   }
 
+ private:
   void derive(const Crystal& it, int i, const Plan& plan, double* slopes) {
-    const int n = it.n_atoms, n_kinds = it.n_kinds(), width = 3 * n + 9, pair = shape.n_pair;
+    const int n = it.n_atoms, n_kinds = it.n_kinds(), pair = shape.n_pair;
     const std::size_t length = plan.length;
     V* const strained = by_strain.need(n_kinds * STRAINS * C::MOMENTS);
     double* const strained_sums = sums_by_strain.need(n_kinds * STRAINS * pair);
@@ -99,15 +124,7 @@ struct Description {
         products(plan, n_kinds, y, strained + (y * STRAINS + s) * C::MOMENTS, own);
       }
     }
-    static const int voigt[9] = {0, 5, 4, 5, 1, 3, 4, 3, 2};
-    for (const Block& b : plan.blocks) {
-      for (int d = 0; d < b.size; ++d) {
-        double* const row = slopes + std::size_t(b.table + d) * width;
-        const double* const from = column + b.start + d;
-        for (int x = 0; x < 3 * n; ++x) row[x] = from[x * length];
-        for (int x = 0; x < 9; ++x) row[3 * n + x] = from[(3 * n + voigt[x]) * length];
-      }
-    }
+    write_slopes(plan, n, column, slopes);
   }
 
   // Derivatives of the bare moments by the bonds of one atom, bare (3, ROWS + 1, N), and added up by strain,
@@ -173,7 +190,7 @@ struct Description {
 
   // column += change of the products when the moments of y change by `change`
   void products(const Plan& plan, int n_kinds, int y, const V* change, double* column) const {
-    const V* const all = moments.get();
+    const V* const all = around.moments.get();
     for (int z = 0; z < n_kinds; ++z) {
       const double factor = z == y ? 2.0 : 1.0;
       Products<N, L>::add_mixed(shape.n_max, change, all + z * C::MOMENTS, factor,

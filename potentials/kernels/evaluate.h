@@ -4,49 +4,35 @@
 #include <limits>
 #include <vector>
 
-#include "centre.h"
 #include "crystal.h"
 #include "network.h"
-#include "products.h"
+#include "neighbours.h"
 #include "repulsion.h"
 
 namespace outcrop {
 
-// Features of one centre in the plan's padded list; `moments` (n_kinds, N, VECTORS).
-template <int N, int L>
-void describe(const Centre<N, L>& around, const Group* of_kind, int n_kinds, const Plan& plan, V* moments, double* f) {
-  const int n_max = around.shape.n_max;
-  for (int d = 0; d < plan.length; ++d) f[d] = 0.0;
-  for (int y = 0; y < n_kinds; ++y) {
-    around.two_body(of_kind[y], f + plan.sums[y]);
-    around.moments(of_kind[y], moments + y * Centre<N, L>::MOMENTS);
-  }
-  for (int y = 0; y < n_kinds; ++y) {
-    const V* a = moments + y * Centre<N, L>::MOMENTS;
-    Products<N, L>::add_square(n_max, a, f + plan.products[y * n_kinds + y]);
-    for (int z = y + 1; z < n_kinds; ++z) {
-      const V* b = moments + z * Centre<N, L>::MOMENTS;
-      Products<N, L>::add_mixed(n_max, a, b, 1.0, f + plan.products[y * n_kinds + z]);
-    }
-  }
-}
-
-// What one thread needs, kept from crystal to crystal.
-template <int N, int L>
+// What one thread needs, kept from crystal to crystal. `Centre` knows a descriptor around one atom:
+//   prepare    after `shell` has found the neighbours; then the rows R, UX, UY, UZ, PUSH of their blocks are filled
+//   describe   the features, in the plan's padded list
+//   turn       takes dE/d(feature)
+//   pull       the force along each bond of a block: dE/d(bond)
+template <class Centre>
 struct Evaluation {
   const Network& network;
-  Centre<N, L> around;
+  const double cutoff;
+  Centre around;
   Layer layer;
-  Buffer<V> moments, back;
   Buffer<double> f, slope, energies;
   Images images;
   std::vector<Group> groups;
 
-  explicit Evaluation(const Network& n) : network(n), around(n.shape), layer(n) {}
+  template <class Descriptor>
+  Evaluation(const Descriptor& descriptor, const Network& n)
+      : network(n), cutoff(descriptor.cutoff), around(descriptor), layer(n) {}
 
   void crystal(const Batch& batch, std::int64_t c, const Results& results) {
     const std::int64_t first = batch.offsets[c];
-    const Crystal crystal(batch, c, network.shape, network.n_species);
+    const Crystal crystal(batch, c, network.sizes, network.n_species);
     double* members = results.members + c * network.members;
     double* stress = results.stresses + 9 * c;
     if (sweep(crystal, members, results.forces + 3 * first, stress, results.atomic + first)) return;
@@ -61,9 +47,6 @@ struct Evaluation {
   bool sweep(const Crystal& crystal, double* members, double* forces, double* stress, double* atomic) {
     if (!crystal.sound) return false;
     const int n_kinds = crystal.n_kinds();
-    const double cutoff = network.shape.cutoff;
-    V* const a = moments.need(n_kinds * Centre<N, L>::MOMENTS);
-    V* const b = back.need(n_kinds * Centre<N, L>::MOMENTS);
     double* const own = energies.need(network.members);
     around.shell.reserve(n_kinds);
     if (!images.list(crystal.lattice, crystal.positions, crystal.n_atoms, crystal.order, crystal.kinds, cutoff, false))
@@ -73,17 +56,17 @@ struct Evaluation {
     V virial[6] = {};
 
     for (int i = 0; i < crystal.n_atoms; ++i) {
-      if (!around.shell.find(images, i, cutoff, groups)) return false;
+      if (!around.shell.find(images, i, cutoff, groups, Centre::MOST)) return false;
       const int kind = crystal.kinds[i], element = crystal.elements[kind];
       const Plan& plan = crystal.plans[kind];
       around.prepare(groups.data(), n_kinds);
       double baseline = 0.0;
-      if (network.repulsion.on)
+      if (network.repulsion.on || network.repulsion.core_energy != 0.0)
         for (int y = 0; y < n_kinds; ++y)
           baseline += repel(network.repulsion, element, crystal.elements[y], groups[y], around);
       double* const features = f.need(plan.length);
       double* const by_feature = slope.need(plan.length);
-      describe(around, groups.data(), n_kinds, plan, a, features);
+      around.describe(groups.data(), n_kinds, plan, features);
       layer.forward(plan, element, features, own);
       double total = 0.0;
       for (int m = 0; m < network.members; ++m) {
@@ -92,11 +75,8 @@ struct Evaluation {
       }
       atomic[i] = total / network.members + baseline;
       layer.pull(plan, element, by_feature);
-      for (int y = 0; y < n_kinds; ++y) {
-        V* const by_moment = b + y * Centre<N, L>::MOMENTS;
-        Products<N, L>::pull(plan, n_kinds, y, network.shape.n_max, a, by_feature, around.packing, by_moment);
-        pull_group(groups[y], by_moment, by_feature + plan.sums[y], i, forces, virial);
-      }
+      around.turn(groups.data(), n_kinds, plan, by_feature);
+      for (int y = 0; y < n_kinds; ++y) pull_group(groups[y], y, i, forces, virial);
     }
     for (int x = 0; x < 9; ++x) stress[x] = 0.0;
     if (crystal.periodic_everywhere) {
@@ -110,14 +90,14 @@ struct Evaluation {
   }
 
   // Every bond pulls at its two ends; `virial` in Voigt order.
-  void pull_group(const Group& group, const V* by_moments, const double* by_sums, int i, double* forces, V* virial) {
+  void pull_group(const Group& group, int y, int i, double* forces, V* virial) {
     V own[3] = {};
     for (int b = group.first; b < group.last; ++b) {
       V f[3];
-      around.pull(b, by_moments, by_sums, f[0], f[1], f[2]);
+      around.pull(y, b, f[0], f[1], f[2]);
       const V* const rows = around.block(b);
-      const V r = rows[Centre<N, L>::R];
-      const V x = r * rows[Centre<N, L>::UX], y = r * rows[Centre<N, L>::UY], z = r * rows[Centre<N, L>::UZ];
+      const V r = rows[Centre::R];
+      const V x = r * rows[Centre::UX], y = r * rows[Centre::UY], z = r * rows[Centre::UZ];
       virial[0] += x * f[0];
       virial[1] += y * f[1];
       virial[2] += z * f[2];

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "density.h"
+#include "interface.h"
 #include "simd.h"
 
 namespace outcrop {
@@ -21,8 +21,8 @@ struct Block {
 
 // The blocks of centre x whose elements are all `present`, in canonical order: {x}; {x, y}; {x, y, z}.
 // For one x, the order of the sets by their sorted numbers is the order of (y, z).
-inline std::vector<Block> blocks_of(int x, const std::vector<char>& present, const Shape& shape) {
-  const int n = static_cast<int>(present.size()), pair = shape.n_pair, products = shape.products();
+inline std::vector<Block> blocks_of(int x, const std::vector<char>& present, const Sizes& sizes) {
+  const int n = static_cast<int>(present.size()), pair = sizes.sums, products = sizes.products;
   std::vector<Block> chosen;
   int start = 0, table = 0, packed = 0;
   auto add = [&](int y, int z, int size) {
@@ -46,14 +46,14 @@ inline std::vector<Block> blocks_of(int x, const std::vector<char>& present, con
 struct Plan {
   std::vector<Block> blocks;
   int length;                // of the padded list of features
-  std::vector<int> sums;     // (n,) start of the two-body sums of y
-  std::vector<int> products; // (n, n) start of the products of y and z, in either order
+  std::vector<int> sums;     // (n,) start of the sums over neighbours y
+  std::vector<int> products; // (n, n) start of those over pairs of neighbours y and z, in either order
 };
 
 // `elements` are the places in the library of the crystal's elements, ascending; x is one of them.
-inline Plan plan_of(int x, const std::vector<int>& elements, const std::vector<char>& present, const Shape& shape) {
+inline Plan plan_of(int x, const std::vector<int>& elements, const std::vector<char>& present, const Sizes& sizes) {
   Plan plan;
-  plan.blocks = blocks_of(x, present, shape);
+  plan.blocks = blocks_of(x, present, sizes);
   const int n = static_cast<int>(elements.size());
   std::vector<int> local(present.size(), -1);
   for (int e = 0; e < n; ++e) local[elements[e]] = e;
@@ -67,11 +67,11 @@ inline Plan plan_of(int x, const std::vector<int>& elements, const std::vector<c
       put(b.y, b.z, b.start);
     } else if (b.y >= 0) {
       plan.sums[local[b.y]] = b.start;
-      put(x, b.y, b.start + shape.n_pair);
-      put(b.y, b.y, b.start + shape.n_pair + shape.products());
+      put(x, b.y, b.start + sizes.sums);
+      put(b.y, b.y, b.start + sizes.sums + sizes.products);
     } else {
       plan.sums[local[x]] = b.start;
-      put(x, x, b.start + shape.n_pair);
+      put(x, x, b.start + sizes.sums);
     }
   }
   plan.length = plan.blocks.back().start + padded(plan.blocks.back().size);

@@ -1,13 +1,16 @@
-// The Python module potentials.kernels._density: arrays of potentials/kernels/compiled.py to density.h and back.
-// This file is built for any processor of its kind, so that `supported` can answer where density.cpp could not run.
+// The Python module potentials.kernels._kernel: arrays of potentials/kernels/compiled.py to interface.h and back.
+// This file is built for any processor of its kind, so that `supported` can answer where the others could not run.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
 
 #include <stdexcept>
 #include <tuple>
+#include <vector>
 
-#include "density.h"
+#include "interface.h"
 
 namespace nb = nanobind;
 using namespace outcrop;
@@ -16,20 +19,14 @@ template <class T>
 using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 using In = Array<const double>;
 using Out = Array<double>;
-using Numbers = std::tuple<double, int, int, int>;
 
 namespace {
-
-Shape shape_of(const Numbers& numbers) {
-  const auto [cutoff, n_max, l_max, n_pair] = numbers;
-  return {cutoff, n_max, l_max, n_pair};
-}
 
 void expect(bool right, const char* what) {
   if (!right) throw std::invalid_argument(what);
 }
 
-struct Arrays {
+struct Crystals {
   Array<const std::int64_t> kinds;
   In positions, cells;
   Array<const std::uint8_t> periodic;
@@ -48,28 +45,62 @@ struct Arrays {
   }
 };
 
-void make_network(Network* self, const Numbers& numbers, int members, int hidden, bool repels, const In& weights,
-                  const In& biases, const In& outputs, const In& shifts, const In& charges, const In& radii,
-                  const In& amplitudes, const In& rates,
-                  const std::tuple<double, double, double, double, double>& constants) {
-  const Shape shape = shape_of(numbers);
-  const std::size_t n = charges.size(), lanes = std::size_t(members) * hidden;
-  expect(radii.size() == n && weights.size() == n * shape.features(int(n)) * lanes && biases.size() == n * lanes &&
-             outputs.size() == n * lanes && shifts.size() == n * members && amplitudes.size() == 4 && rates.size() == 4,
+void make_density(Density* self, double cutoff, int n_max, int l_max, int n_pair) {
+  new (self) Density{cutoff, n_max, l_max, n_pair};
+}
+
+// radial: eta, centre; angular: place of eta, log2 of zeta, lambda
+void make_functions(SymmetryFunctions* self, double cutoff, const std::vector<std::tuple<double, double>>& radial,
+                    const std::vector<double>& etas, const std::vector<std::tuple<int, int, int>>& angular) {
+  SymmetryFunctions it{cutoff, {}, etas, {}};
+  for (const auto& [eta, centre] : radial) it.radial.push_back({eta, centre});
+  for (const auto& [eta, doublings, lambda] : angular) {
+    expect(eta >= 0 && std::size_t(eta) < etas.size() && doublings >= 0 && doublings <= MOST_DOUBLINGS &&
+               (lambda == 1 || lambda == -1),
+           "an angular function is a place among `etas`, log2 of zeta, and lambda");
+    it.angular.push_back({eta, doublings, lambda == 1});
+  }
+  new (self) SymmetryFunctions(std::move(it));
+}
+
+Repulsion repulsion_of(bool screened, double core_energy, const In& charges, const In& radii, const In& cores,
+                       const In& amplitudes, const In& rates,
+                       const std::tuple<double, double, double, double, double>& constants) {
+  const std::size_t n = charges.size();
+  expect(radii.size() == n && cores.size() == n && amplitudes.size() == 4 && rates.size() == 4,
+         "the arrays of a repulsion do not fit together");
+  Repulsion it{};
+  it.on = screened;
+  for (int k = 0; k < 4; ++k) it.amplitudes[k] = amplitudes.data()[k], it.rates[k] = rates.data()[k];
+  std::tie(it.length, it.power, it.inner, it.outer, it.coulomb) = constants;
+  it.charges.assign(charges.data(), charges.data() + n);
+  it.radii.assign(radii.data(), radii.data() + n);
+  it.core_energy = core_energy;
+  it.cores.assign(cores.data(), cores.data() + n);
+  return it;
+}
+
+void make_network(Network* self, const Descriptor& descriptor, const Repulsion& repulsion, int members, int hidden,
+                  int second, const In& weights, const In& biases, const In& second_weights, const In& second_biases,
+                  const In& outputs, const In& shifts) {
+  const std::size_t n = repulsion.charges.size(), networks = n * members, lanes = networks * hidden;
+  const std::size_t last = networks * (second ? second : hidden);
+  expect(members > 0 && hidden > 0 && second >= 0 &&
+             weights.size() == lanes * std::size_t(sizes_of(descriptor).features(int(n))) && biases.size() == lanes &&
+             second_weights.size() == lanes * second && second_biases.size() == networks * second &&
+             outputs.size() == last && shifts.size() == networks,
          "the arrays of a model do not fit together");
-  Repulsion repulsion{};
-  repulsion.on = repels;
-  for (int k = 0; k < 4; ++k) repulsion.amplitudes[k] = amplitudes.data()[k], repulsion.rates[k] = rates.data()[k];
-  std::tie(repulsion.length, repulsion.power, repulsion.inner, repulsion.outer, repulsion.coulomb) = constants;
-  repulsion.charges.assign(charges.data(), charges.data() + n);
-  repulsion.radii.assign(radii.data(), radii.data() + n);
-  new (self) Network(pack(shape, members, hidden, int(n), weights.data(), biases.data(), outputs.data(), shifts.data(),
-                          repulsion));
+  const Arrays arrays{int(n),         members,
+                      hidden,         second,
+                      weights.data(), biases.data(),
+                      second_weights.data(), second_biases.data(),
+                      outputs.data(), shifts.data()};
+  new (self) Network(pack(descriptor, arrays, repulsion));
 }
 
 }  // namespace
 
-NB_MODULE(_density, m) {
+NB_MODULE(_kernel, m) {
   m.def("supported", [] {
 #if defined(OUTCROP_NEEDS_AVX512)
     return bool(__builtin_cpu_supports("avx512f")) && bool(__builtin_cpu_supports("avx512vl"));
@@ -80,12 +111,16 @@ NB_MODULE(_density, m) {
 #endif
   });
 
+  nb::class_<Density>(m, "Density").def("__init__", &make_density);
+  nb::class_<SymmetryFunctions>(m, "SymmetryFunctions").def("__init__", &make_functions);
+  nb::class_<Repulsion>(m, "Repulsion");
+  m.def("repulsion", &repulsion_of);
   nb::class_<Network>(m, "Network").def("__init__", &make_network);
 
   m.def("evaluate", [](const Network& network, Array<const std::int64_t> kinds, In positions, In cells,
                        Array<const std::uint8_t> periodic, Array<const std::int64_t> offsets, Out members, Out forces,
                        Out stresses, Out atomic, int n_threads) {
-    const Batch batch = Arrays{kinds, positions, cells, periodic, offsets}.batch(network.n_species);
+    const Batch batch = Crystals{kinds, positions, cells, periodic, offsets}.batch(network.n_species);
     expect(members.size() == std::size_t(batch.n_crystals) * network.members && forces.size() == positions.size() &&
                stresses.size() == cells.size() && atomic.size() == kinds.size(),
            "the arrays for the results do not fit the batch");
@@ -94,12 +129,11 @@ NB_MODULE(_density, m) {
     evaluate(network, batch, results, n_threads);
   });
 
-  m.def("features", [](const Numbers& numbers, int n_species, Array<const std::int64_t> kinds, In positions, In cells,
+  m.def("features", [](const Descriptor& descriptor, int n_species, Array<const std::int64_t> kinds, In positions, In cells,
                        Array<const std::uint8_t> periodic, Array<const std::int64_t> offsets, Out table, Out slopes,
                        int n_threads) {
-    const Shape shape = shape_of(numbers);
-    const Batch batch = Arrays{kinds, positions, cells, periodic, offsets}.batch(n_species);
-    const std::size_t D = shape.features(n_species);
+    const Batch batch = Crystals{kinds, positions, cells, periodic, offsets}.batch(n_species);
+    const std::size_t D = sizes_of(descriptor).features(n_species);
     std::size_t needed = 0;
     for (std::int64_t c = 0; c < batch.n_crystals; ++c) {
       const std::size_t n = batch.offsets[c + 1] - batch.offsets[c];
@@ -109,6 +143,6 @@ NB_MODULE(_density, m) {
            "the arrays for the results do not fit the batch");
     double* const wanted = slopes.size() ? slopes.data() : nullptr;
     nb::gil_scoped_release release;
-    features(shape, n_species, batch, table.data(), wanted, n_threads);
+    features(descriptor, n_species, batch, table.data(), wanted, n_threads);
   });
 }

@@ -10,7 +10,24 @@
 namespace outcrop {
 
 constexpr int MOST_NEIGHBOURS = 3000;           // of one atom; more means a collapsed cell
+constexpr int MOST_IN_PAIRS = 1000;             // the same where pairs of neighbours are listed
 constexpr std::int64_t MOST_IMAGES = 300'000;   // of one crystal, and 200 for every atom: bounds memory and time
+
+  // Writes k + lane of the lanes that are true, in order, and tells how many; writes four numbers in any case.
+  OUTCROP_INLINE int compress(I truth, int k, int* to) {
+    static constexpr int LANES[16][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}, {1, 0, 0, 0}, {0, 1, 0, 0}, {2, 0, 0, 0},
+                                         {0, 2, 0, 0}, {1, 2, 0, 0}, {0, 1, 2, 0}, {3, 0, 0, 0}, {0, 3, 0, 0},
+                                         {1, 3, 0, 0}, {0, 1, 3, 0}, {2, 3, 0, 0}, {0, 2, 3, 0}, {1, 2, 3, 0},
+                                         {0, 1, 2, 3}};
+    static constexpr int COUNT[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
+#if defined(__AVX__)
+    const int mask = _mm256_movemask_pd((__m256d)truth);
+#else
+    const int mask = int((truth[0] & 1) | (truth[1] & 2) | (truth[2] & 4) | (truth[3] & 8));
+#endif
+    for (int lane = 0; lane < WIDTH; ++lane) to[lane] = k + LANES[mask][lane];
+    return COUNT[mask];
+  }
 
 // Blocks first..last of four images or neighbours of one element, or of one atom.
 struct Group {
@@ -82,13 +99,13 @@ struct Shell {
   }
 
   // The images closer to atom i than the cut-off. False when there are too many, or two atoms in one place.
-  bool find(const Images& images, int i, double cutoff, std::vector<Group>& groups) {
+  bool find(const Images& images, int i, double cutoff, std::vector<Group>& groups, int most) {
     const double cx = images.home[3 * i], cy = images.home[3 * i + 1], cz = images.home[3 * i + 2];
     const double reach2 = cutoff * cutoff;
     int* const hits = chosen.get();
     groups.clear();
     count = 0;
-    int left = MOST_NEIGHBOURS + 1;
+    int left = most + 1;
     for (const Group& from : images.groups) {
       int n = 0;
       for (int b = from.first; b < from.last; ++b) {
@@ -118,23 +135,6 @@ struct Shell {
       groups.back().last = count / WIDTH;
     }
     return true;
-  }
-
- private:
-  // Writes k + lane of the lanes that are true, in order, and tells how many; writes four numbers in any case.
-  static OUTCROP_INLINE int compress(I truth, int k, int* to) {
-    static constexpr int LANES[16][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}, {1, 0, 0, 0}, {0, 1, 0, 0}, {2, 0, 0, 0},
-                                         {0, 2, 0, 0}, {1, 2, 0, 0}, {0, 1, 2, 0}, {3, 0, 0, 0}, {0, 3, 0, 0},
-                                         {1, 3, 0, 0}, {0, 1, 3, 0}, {2, 3, 0, 0}, {0, 2, 3, 0}, {1, 2, 3, 0},
-                                         {0, 1, 2, 3}};
-    static constexpr int COUNT[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
-#if defined(__AVX__)
-    const int mask = _mm256_movemask_pd((__m256d)truth);
-#else
-    const int mask = int((truth[0] & 1) | (truth[1] & 2) | (truth[2] & 4) | (truth[3] & 8));
-#endif
-    for (int lane = 0; lane < WIDTH; ++lane) to[lane] = k + LANES[mask][lane];
-    return COUNT[mask];
   }
 };
 

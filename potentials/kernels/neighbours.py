@@ -10,6 +10,7 @@ from torch import Tensor
 from potentials.structures import Structures
 
 MOST_NEIGHBOURS = 3000  # of one atom; more means a collapsed cell
+MOST_IN_PAIRS = 1000  # the same where pairs of neighbours are formed
 MOST_IMAGES = 4_000_000  # candidates of one pair of atoms; more means a cell without extent
 MOST_WORK = 200_000_000  # candidates of one crystal
 SLICE = 4_000_000  # candidates examined at a time, bounds the memory
@@ -27,7 +28,7 @@ class Neighbours:
     failed: Tensor  # (n_crystals,) True where the crystal cannot be evaluated
 
 
-def neighbours(structures: Structures, cutoff: float, device: torch.device) -> Neighbours:
+def neighbours(structures: Structures, cutoff: float, device: torch.device, most: int = MOST_NEIGHBOURS) -> Neighbours:
     """All pairs closer than `cutoff` (Å), images included; absurd crystals are marked, not searched."""
     positions = torch.as_tensor(structures.positions, device=device)
     cells = torch.as_tensor(structures.cells, device=device)
@@ -58,7 +59,7 @@ def neighbours(structures: Structures, cutoff: float, device: torch.device) -> N
     ]
     first, second, shifts, touching = (torch.cat([f[k] for f in found]) for k in range(4))
     failed[crystal[first[touching]]] = True
-    crowded = torch.bincount(first, minlength=len(positions)) > MOST_NEIGHBOURS
+    crowded = torch.bincount(first, minlength=len(positions)) > most
     failed[crystal[crowded]] = True
     keep = ~failed[crystal[first]]
     return _table(first[keep], second[keep], shifts[keep], failed, len(positions))

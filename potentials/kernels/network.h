@@ -1,4 +1,4 @@
-// One hidden layer for all committee members at once: lanes are members times hidden units.
+// The networks of all committee members at once: lanes are members times hidden units of the first layer.
 //
 // The weights of a centre element lie in tiles, in the order in which both passes read them: a block of features is
 // cut into tiles of up to eight vectors of four features; a tile holds, lane after lane, its vectors.
@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "density.h"
+#include "interface.h"
 #include "layout.h"
 #include "simd.h"
 
@@ -33,12 +33,17 @@ OUTCROP_INLINE void each_tile(int vectors, F&& f) {
 struct Layer {
   const Network& network;
   Buffer<V> memory;
-  V* partial;     // (lanes,) sums over features, four at a time
-  double* units;  // (lanes,) v tanh, then dE/d(input of the unit)
+  V* partial;        // (lanes,) sums over features, four at a time
+  double *active;    // (lanes,) tanh of the first layer, where there is a second
+  double *units;     // (lanes,) dE/d(input of the unit)
+  double *deep;      // (second.units,) dE/d(input of the unit) of one member
 
   explicit Layer(const Network& n) : network(n) {
-    partial = memory.need(n.lanes + n.lanes / WIDTH);
+    const int quarter = n.lanes / WIDTH;
+    partial = memory.need(n.lanes + 2 * quarter + n.second.units / WIDTH);
     units = reinterpret_cast<double*>(partial + n.lanes);
+    active = units + n.lanes;
+    deep = active + n.lanes;
   }
 
   // energies (members,) of one atom; prepares `units` for `pull`
@@ -60,11 +65,19 @@ struct Layer {
         }
       });
     }
+    const double* shifts = network.shifts.data() + kind * network.members;
+    for (int m = 0; m < network.members; ++m) energies[m] = shifts[m];
+    if (network.second.units)
+      forward_deep(kind, energies);
+    else
+      forward_last(kind, energies);
+  }
+
+  void forward_last(int kind, double* energies) const {
+    const int lanes = network.lanes;
     const double *biases = network.biases.data() + kind * lanes, *outputs = network.outputs.data() + kind * lanes;
     const double share = 1.0 / network.members;
     double out[4];
-    const double* shifts = network.shifts.data() + kind * network.members;
-    for (int m = 0; m < network.members; ++m) energies[m] = shifts[m];
     int member = 0, left = network.hidden;
     for (int lane = 0; lane < lanes; lane += 4) {
       const V t = hyperbolic_tangent(
@@ -75,6 +88,36 @@ struct Layer {
       for (int q = 0; q < 4 && member < network.members; ++q) {
         energies[member] += out[q];
         if (--left == 0) ++member, left = network.hidden;
+      }
+    }
+  }
+
+  void forward_deep(int kind, double* energies) const {
+    const int lanes = network.lanes, hidden = network.hidden, width = network.second.units;
+    const double* biases = network.biases.data() + kind * lanes;
+    for (int lane = 0; lane < lanes; lane += 4) {
+      store(active + lane, hyperbolic_tangent(load(biases + lane) + sums(partial[lane], partial[lane + 1],
+                                                                         partial[lane + 2], partial[lane + 3])));
+      store(units + lane, splat(0.0));
+    }
+    const double share = 1.0 / network.members;
+    for (int m = 0; m < network.members; ++m) {
+      const std::size_t at = std::size_t(kind) * network.members + m;
+      const double *w = network.second.weights.data() + at * hidden * width, *t1 = active + m * hidden;
+      const double *b = network.second.biases.data() + at * width, *outputs = network.outputs.data() + at * width;
+      V energy = splat(0.0);
+      for (int k = 0; k < width; k += WIDTH) {
+        V a = load(b + k);
+        for (int h = 0; h < hidden; ++h) a += t1[h] * load(w + h * width + k);
+        const V t2 = hyperbolic_tangent(a), v = load(outputs + k);
+        energy += v * t2;
+        store(deep + k, share * v * (1.0 - t2 * t2));
+      }
+      energies[m] += sum(energy);
+      for (int h = 0; h < hidden; ++h) {
+        V back = splat(0.0);
+        for (int k = 0; k < width; k += WIDTH) back += load(deep + k) * load(w + h * width + k);
+        units[m * hidden + h] = sum(back) * (1.0 - t1[h] * t1[h]);
       }
     }
   }

@@ -1,48 +1,21 @@
-"""What the kernels ask of a descriptor's shape and of a model, and the check at their door."""
+"""What the kernels ask of a model, and the check at their door."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from ase.data import chemical_symbols
 
-from potentials.stratum import Stratum
+from potentials.features import Descriptor
 from potentials.structures import Floats, Ints, Structures
-
-
-class BlockLike(Protocol):
-    @property
-    def stratum(self) -> Stratum: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def stop(self) -> int: ...
-
-
-class ShapeLike(Protocol):
-    """The resolution of the descriptor; see `potentials.features.density.Shape`."""
-
-    @property
-    def cutoff(self) -> float: ...
-    @property
-    def n_max(self) -> int: ...
-    @property
-    def l_max(self) -> int: ...
-    @property
-    def n_pair(self) -> int: ...
-    @property
-    def n_products(self) -> int: ...
-    def n_features(self, n_species: int) -> int: ...
-    def blocks(self, centre: int, species: tuple[int, ...]) -> Sequence[BlockLike]: ...
 
 
 class ModelLike(Protocol):
     """Folded networks of a library; see `potentials.network.Model`."""
 
     @property
-    def shape(self) -> ShapeLike: ...
+    def shape(self) -> Descriptor: ...
     @property
     def species(self) -> tuple[int, ...]: ...
     @property
@@ -54,11 +27,17 @@ class ModelLike(Protocol):
     @property
     def biases(self) -> Floats: ...
     @property
+    def second_weights(self) -> Floats | None: ...
+    @property
+    def second_biases(self) -> Floats | None: ...
+    @property
     def outputs(self) -> Floats: ...
     @property
     def shifts(self) -> Floats: ...
     @property
     def repulsion(self) -> bool: ...
+    @property
+    def core_energy(self) -> float: ...
 
 
 def species_indices(structures: Structures, species: tuple[int, ...]) -> Ints:

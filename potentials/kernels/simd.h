@@ -76,15 +76,15 @@ OUTCROP_INLINE void sine_cosine(V x, V& sine, V& cosine) {
   cosine = 1.0 - 0.5 * z + z * z * c;
 }
 
-// tanh to 2e-16 absolute: (1 - e)/(1 + e), e = exp(-2|x|); NaN stays NaN
-OUTCROP_INLINE V hyperbolic_tangent(V x) {
-  V y = x < 0.0 ? 2.0 * x : -2.0 * x;
-  y = y < -80.0 ? splat(-80.0) : y;
+// exp to 1 ulp or so for x <= 0, of which not more than `LEAST` counts; NaN stays NaN
+template <int LEAST>
+OUTCROP_INLINE V exponential(V x) {
+  x = x < double(LEAST) ? splat(LEAST) : x;
   // nearest multiple of ln 2: adding 1.5 * 2^52 leaves the integer in the low bits
   const double shifter = 6755399441055744.0;
-  const V raised = y * 1.4426950408889634 + shifter;
+  const V raised = x * 1.4426950408889634 + shifter;
   const V n = raised - shifter;
-  const V r = (y - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+  const V r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
   V p = splat(1.0 / 6227020800.0);
   p = p * r + 1.0 / 479001600.0;
   p = p * r + 1.0 / 39916800.0;
@@ -100,9 +100,29 @@ OUTCROP_INLINE V hyperbolic_tangent(V x) {
   p = p * r + 1.0;
   p = p * r + 1.0;
   const I power = ((I)raised << 52) + (I)splat(1.0);
-  const V e = p * (V)power;
+  return p * (V)power;
+}
+
+// tanh to 2e-16 absolute: (1 - e)/(1 + e), e = exp(-2|x|); NaN stays NaN
+OUTCROP_INLINE V hyperbolic_tangent(V x) {
+  const V e = exponential<-80>(x < 0.0 ? 2.0 * x : -2.0 * x);
   const V t = (1.0 - e) / (1.0 + e);
   return x < 0.0 ? -t : t;
+}
+
+// The four rows a, b, c, d as columns.
+OUTCROP_INLINE void transpose(V& a, V& b, V& c, V& d) {
+#if defined(__clang__) || __GNUC__ >= 12
+  const V s = __builtin_shufflevector(a, b, 0, 4, 2, 6), t = __builtin_shufflevector(a, b, 1, 5, 3, 7);
+  const V u = __builtin_shufflevector(c, d, 0, 4, 2, 6), v = __builtin_shufflevector(c, d, 1, 5, 3, 7);
+  a = __builtin_shufflevector(s, u, 0, 1, 4, 5), b = __builtin_shufflevector(t, v, 0, 1, 4, 5);
+  c = __builtin_shufflevector(s, u, 2, 3, 6, 7), d = __builtin_shufflevector(t, v, 2, 3, 6, 7);
+#else
+  const V s = __builtin_shuffle(a, b, I{0, 4, 2, 6}), t = __builtin_shuffle(a, b, I{1, 5, 3, 7});
+  const V u = __builtin_shuffle(c, d, I{0, 4, 2, 6}), v = __builtin_shuffle(c, d, I{1, 5, 3, 7});
+  a = __builtin_shuffle(s, u, I{0, 1, 4, 5}), b = __builtin_shuffle(t, v, I{0, 1, 4, 5});
+  c = __builtin_shuffle(s, u, I{2, 3, 6, 7}), d = __builtin_shuffle(t, v, I{2, 3, 6, 7});
+#endif
 }
 
 // Aligned memory that only grows.

@@ -1,6 +1,6 @@
 """The kernels in torch: any device, double precision, derivatives by autograd; the compiled kernel equals this.
 
-The formulas are stated in `potentials.features.density`, `potentials.network`, `potentials.kernels.repulsion`.
+The formulas are stated in `potentials.features`, `potentials.network`, `potentials.kernels.repulsion`.
 Results may differ in the last bits with the batch they are part of.
 """
 
@@ -8,45 +8,50 @@ from __future__ import annotations
 
 import warnings
 from itertools import pairwise
-from math import factorial, pi, sqrt
+from math import pi
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from potentials.kernels import repulsion
-from potentials.kernels.neighbours import Neighbours, neighbours
-from potentials.kernels.signature import ModelLike, ShapeLike, species_indices
+from potentials.features import Descriptor, Shape
+from potentials.kernels import repulsion, torch_density, torch_symmetry
+from potentials.kernels.neighbours import MOST_IN_PAIRS, MOST_NEIGHBOURS, Neighbours, neighbours
+from potentials.kernels.signature import ModelLike, species_indices
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
 
-# Atoms at a time, some 100 kB each.
+# Atoms at a time: some 100 kB each; where there are pairs of neighbours some 2 MB.
 PORTION = {"cpu": 2_000, "cuda": 30_000}
+PORTION_OF_PAIRS = {"cpu": 100, "cuda": 3_000}
 
 
 def evaluate(structures: Structures, model: ModelLike, device: str = "cpu") -> Prediction:
     """Energies, forces and stresses of every crystal; NaN for a crystal which cannot be evaluated."""
     where = torch.device(device)
-    parts = [_evaluate(part, model, where) for part in _portions(structures, where)]
+    parts = [_evaluate(part, model, where) for part in _portions(structures, model.shape, where)]
     names = ("energies", "forces", "stresses", "member_energies", "atomic_energies")
     return Prediction(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
-def _portions(structures: Structures, where: torch.device) -> list[Structures]:
-    """The structures cut where a run of them reaches PORTION atoms; at least one portion."""
-    run = (structures.offsets[1:] - 1) // PORTION[where.type]
+def _portions(structures: Structures, shape: Descriptor, where: torch.device) -> list[Structures]:
+    """The structures cut where a run of them reaches a portion of atoms; at least one portion."""
+    portion = PORTION if isinstance(shape, Shape) else PORTION_OF_PAIRS
+    run = (structures.offsets[1:] - 1) // portion[where.type]
     cuts = [0, *(np.flatnonzero(np.diff(run)) + 1).tolist(), len(structures)]
     return [structures.select(range(a, b)) for a, b in pairwise(cuts)] if len(cuts) > 2 else [structures]
 
 
 def _evaluate(structures: Structures, model: ModelLike, where: torch.device) -> Prediction:
     kinds = torch.as_tensor(species_indices(structures, model.species), device=where)
-    near = neighbours(structures, model.shape.cutoff, where)
+    near = _near(structures, model.shape, where)
     bonds = _bonds(structures, near).requires_grad_(True)
     found = _features(bonds, near, kinds, model.shape, model.species)
     atomic = _network(found, kinds, model)
     if model.repulsion:
         atomic = atomic + _repulsion(bonds, near, kinds, model.species)[:, None]
+    if model.core_energy:
+        atomic = atomic + _hard_cores(bonds, near, kinds, model.species, model.core_energy)[:, None]
     mean = atomic.mean(1)
     (slope,) = torch.autograd.grad(mean.sum(), bonds)  # dE/d(bond i -> j)
     slope = slope * near.real[:, :, None]
@@ -70,16 +75,16 @@ def _evaluate(structures: Structures, model: ModelLike, where: torch.device) -> 
     return Prediction(*(x.cpu().numpy() for x in (members.mean(1), forces, stresses, members, mean)))
 
 
-def features(structures: Structures, shape: ShapeLike, species: tuple[int, ...], device: str = "cpu") -> list[Floats]:
+def features(structures: Structures, shape: Descriptor, species: tuple[int, ...], device: str = "cpu") -> list[Floats]:
     """Per crystal (n_c, D): the features of every atom; NaN for a crystal which cannot be evaluated."""
     where = torch.device(device)
-    tables = [_tables(part, shape, species, where) for part in _portions(structures, where)]
+    tables = [_tables(part, shape, species, where) for part in _portions(structures, shape, where)]
     return [table for part in tables for table in part]
 
 
-def _tables(structures: Structures, shape: ShapeLike, species: tuple[int, ...], where: torch.device) -> list[Floats]:
+def _tables(structures: Structures, shape: Descriptor, species: tuple[int, ...], where: torch.device) -> list[Floats]:
     kinds = torch.as_tensor(species_indices(structures, species), device=where)
-    near = neighbours(structures, shape.cutoff, where)
+    near = _near(structures, shape, where)
     found = _features(_bonds(structures, near), near, kinds, shape, species)
     found[torch.repeat_interleave(near.failed, torch.as_tensor(structures.sizes, device=where))] = torch.nan
     offsets = structures.offsets.tolist()
@@ -87,7 +92,7 @@ def _tables(structures: Structures, shape: ShapeLike, species: tuple[int, ...], 
 
 
 def jacobians(
-    structures: Structures, shape: ShapeLike, species: tuple[int, ...], device: str = "cpu"
+    structures: Structures, shape: Descriptor, species: tuple[int, ...], device: str = "cpu"
 ) -> list[tuple[Floats, Floats]]:
     """Per crystal: features (n_c, D), and their derivatives (n_c, D, 3 n_c + 9) by positions and strain."""
     where = torch.device(device)
@@ -95,7 +100,7 @@ def jacobians(
     for c in range(len(structures)):
         one = structures.select([c])
         kinds = torch.as_tensor(species_indices(one, species), device=where)
-        near = neighbours(one, shape.cutoff, where)
+        near = _near(one, shape, where)
         bonds = _bonds(one, near)
         eye = torch.eye(3, dtype=bonds.dtype, device=where)
 
@@ -127,32 +132,19 @@ def _bonds(structures: Structures, near: Neighbours) -> Tensor:
     return torch.where(near.real[:, :, None], bonds, 1.0)
 
 
-def _features(bonds: Tensor, near: Neighbours, kinds: Tensor, shape: ShapeLike, species: tuple[int, ...]) -> Tensor:
+def _near(structures: Structures, shape: Descriptor, where: torch.device) -> Neighbours:
+    most = MOST_NEIGHBOURS if isinstance(shape, Shape) else MOST_IN_PAIRS
+    return neighbours(structures, shape.cutoff, where, most)
+
+
+def _features(bonds: Tensor, near: Neighbours, kinds: Tensor, shape: Descriptor, species: tuple[int, ...]) -> Tensor:
     """(n_atoms, D)."""
-    n_species = len(species)
-    distance = bonds.norm(dim=2)
-    angle = pi * distance / shape.cutoff
-    orders = torch.arange(1, max(shape.n_max, shape.n_pair) + 1, dtype=bonds.dtype, device=bonds.device)
-    fade = sqrt(2 / shape.cutoff) * (1 + torch.cos(angle)) / 2 / distance * near.real
-    radial = torch.sin(angle[:, :, None] * orders) * fade[:, :, None]  # (atom, neighbour, k)
-    chosen = torch.nn.functional.one_hot(kinds[near.others], n_species).to(bonds.dtype)
-    sums = torch.einsum("ajk,ajy->ayk", radial[:, :, : shape.n_pair], chosen)
-    harmonics = _harmonics(bonds / distance[:, :, None], shape.l_max)
-    weights = chosen[:, :, :, None] * radial[:, :, None, : shape.n_max]
-    moments = torch.einsum("ajyn,ajm->aynm", weights, harmonics)  # (atom, element, n, lm)
-
-    first, second = torch.triu_indices(shape.n_max, shape.n_max, device=bonds.device)
-    products: dict[tuple[int, int], Tensor] = {}
-    for y in range(n_species):
-        for z in range(y, n_species):
-            by_l = []
-            for l in range(1, shape.l_max + 1):
-                part = slice(l * l - 1, (l + 1) ** 2 - 1)
-                full = torch.einsum("anm,apm->anp", moments[:, y, :, part], moments[:, z, :, part])
-                by_l.append(((full + full.transpose(1, 2)) / 2)[:, first, second])
-            products[y, z] = torch.stack(by_l, 2).flatten(1)
-
-    result = torch.zeros(len(kinds), shape.n_features(n_species), dtype=bonds.dtype, device=bonds.device)
+    chosen = torch.nn.functional.one_hot(kinds[near.others], len(species)).to(bonds.dtype) * near.real[:, :, None]
+    if isinstance(shape, Shape):
+        sums, products = torch_density.sums_and_products(bonds, chosen, shape)
+    else:
+        sums, products = torch_symmetry.sums_and_products(bonds, chosen, shape)
+    result = torch.zeros(len(kinds), shape.n_features(len(species)), dtype=bonds.dtype, device=bonds.device)
     for x, centre in enumerate(species):
         pieces = []
         for block in shape.blocks(centre, species):
@@ -179,45 +171,31 @@ def _pieces(
     return [products[others[0], others[1]]]
 
 
-def _harmonics(directions: Tensor, l_max: int) -> Tensor:
-    """(..., (l_max + 1)² - 1) real harmonics of unit vectors times sqrt(4 pi/(2l + 1)), l from 1, m from -l.
-
-    sqrt((2 - [m = 0]) (l - m)!/(l + m)!) d^m P_l/dz^m Re (x + iy)^m, and Im (x + iy)^|m| where m < 0.
-    """
-    x, y, z = directions.unbind(-1)
-    cosines, sines = [torch.ones_like(x)], [torch.zeros_like(x)]
-    for m in range(l_max):
-        cosines.append(x * cosines[m] - y * sines[m])
-        sines.append(x * sines[m] + y * cosines[m])
-    # monic multiples of d^m P_l/dz^m, by the three-term recursion in l
-    monic: dict[tuple[int, int], Tensor] = {}
-    for m in range(l_max + 1):
-        monic[m, m] = torch.ones_like(z)
-        for l in range(m, l_max):
-            lower = monic[l - 1, m] * ((l * l - m * m) / (4 * l * l - 1)) if l > m else torch.zeros_like(z)
-            monic[l + 1, m] = z * monic[l, m] - lower
-    columns = []
-    for l in range(1, l_max + 1):
-        for m in range(-l, l + 1):
-            k = abs(m)
-            leading = factorial(2 * l) / (2**l * factorial(l) * factorial(l - k))
-            norm = leading * sqrt((2 if k else 1) * factorial(l - k) / factorial(l + k))
-            columns.append(norm * monic[l, k] * (cosines[k] if m >= 0 else sines[k]))
-    return torch.stack(columns, -1)
-
-
 def _network(found: Tensor, kinds: Tensor, model: ModelLike) -> Tensor:
     """(n_atoms, members) eV."""
     energies = found.new_zeros(len(found), model.members)
     for s in range(len(model.species)):
-        weights, biases, outputs, shifts = (
-            torch.as_tensor(a[s], device=found.device)
-            for a in (model.weights, model.biases, model.outputs, model.shifts)
-        )
-        units = torch.tanh(biases + found @ weights) * outputs
-        own = shifts + units.reshape(len(found), model.members, model.hidden).sum(2)
-        energies = torch.where((kinds == s)[:, None], own, energies)
+
+        def own(array: Floats, s: int = s) -> Tensor:
+            return torch.as_tensor(array[s], device=found.device)
+
+        units = torch.tanh(own(model.biases) + found @ own(model.weights)).reshape(len(found), model.members, -1)
+        if model.second_weights is not None and model.second_biases is not None:
+            deep = torch.einsum("amh,mhk->amk", units, own(model.second_weights))
+            units = torch.tanh(own(model.second_biases) + deep)
+        energy = own(model.shifts) + (units * own(model.outputs).reshape(model.members, -1)).sum(2)
+        energies = torch.where((kinds == s)[:, None], energy, energies)
     return energies
+
+
+def _hard_cores(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int, ...], energy: float) -> Tensor:
+    """(n_atoms,) eV: every pair's term of this atom."""
+    distance = bonds.norm(dim=2)
+    core = torch.as_tensor(repulsion.cores(species), device=bonds.device)[kinds]
+    reach = core[:, None] + core[near.others]
+    inside = near.real & (distance < reach)
+    term = energy * (1 + torch.cos(pi * distance / reach)) / 2 * reach / distance
+    return torch.where(inside, term, 0.0).sum(1)
 
 
 def _repulsion(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int, ...]) -> Tensor:

@@ -1,0 +1,114 @@
+// The compiled kernel: what crosses the border between the binding (module.cpp) and the numbers.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+namespace outcrop {
+
+// What both descriptors have for a centre: sums over neighbours of one element, and over pairs of them.
+struct Sizes {
+  int sums, products;
+  int features(int n_species) const { return n_species * sums + n_species * (n_species + 1) / 2 * products; }
+};
+
+// potentials/features/density.py
+struct Density {
+  double cutoff;  // Å
+  int n_max, l_max, n_pair;
+  Sizes sizes() const { return {n_pair, n_max * (n_max + 1) / 2 * l_max}; }
+};
+
+// potentials/features/symmetry_functions.py
+struct Radial {
+  double eta, centre;  // 1/Å², Å
+};
+constexpr int MOST_DOUBLINGS = 6;  // zeta = 64
+struct Angular {
+  int eta;          // place in `etas`
+  int doublings;    // zeta = 2^doublings
+  bool sharp;       // lambda = +1, else -1
+};
+struct SymmetryFunctions {
+  double cutoff;  // Å
+  std::vector<Radial> radial;
+  std::vector<double> etas;  // 1/Å², distinct, of the angular functions
+  std::vector<Angular> angular;
+  Sizes sizes() const { return {int(radial.size()), int(angular.size())}; }
+};
+
+using Descriptor = std::variant<Density, SymmetryFunctions>;
+
+inline Sizes sizes_of(const Descriptor& it) {
+  return std::visit([](const auto& d) { return d.sizes(); }, it);
+}
+
+// Of close pairs; formulas and constants in repulsion.py.
+struct Repulsion {
+  bool on;  // screened nuclear repulsion
+  double amplitudes[4], rates[4];
+  double length, power, inner, outer, coulomb;
+  std::vector<double> charges, radii;  // (n_species,)
+  double core_energy;                  // eV; 0 without cores
+  std::vector<double> cores;           // (n_species,) Å
+};
+
+// Many crystals, concatenated; crystal c owns atoms offsets[c]..offsets[c + 1].
+struct Batch {
+  std::int64_t n_crystals;
+  const std::int64_t* offsets;
+  const std::int64_t* kinds;    // (n_atoms,) place of the element in the library
+  const double* positions;      // (n_atoms, 3)
+  const double* cells;          // (n_crystals, 3, 3)
+  const std::uint8_t* periodic; // (n_crystals, 3)
+};
+
+// A second hidden layer; `units` is padded to a multiple of four with zeros.
+struct SecondLayer {
+  int units = 0;                // padded; 0 where there is none
+  std::vector<double> weights;  // (n_species, members, hidden, units)
+  std::vector<double> biases;   // (n_species, members, units)
+};
+
+// Networks of a library. Weights lie in tiles (see network.h); lanes are padded to a multiple of four with zeros.
+struct Network {
+  Descriptor descriptor;
+  Sizes sizes;
+  int n_species, members, hidden, lanes;
+  std::size_t species_stride;  // doubles of weights of one centre element
+  std::vector<double> weights, biases;  // (n_species, ...), (n_species, lanes)
+  SecondLayer second;
+  std::vector<double> outputs;  // (n_species, lanes), or (n_species, members, second.units)
+  std::vector<double> shifts;   // (n_species, members)
+  Repulsion repulsion;
+};
+
+// The arrays of a model as in potentials/network.py; `second` is the number of units, 0 without the layer.
+struct Arrays {
+  int n_species, members, hidden, second;
+  const double *weights, *biases, *second_weights, *second_biases, *outputs, *shifts;
+};
+Network pack(const Descriptor& descriptor, const Arrays& arrays, const Repulsion& repulsion);
+
+struct Results {
+  double* members;   // (n_crystals, members) eV
+  double* forces;    // (n_atoms, 3) eV/Å
+  double* stresses;  // (n_crystals, 3, 3) eV/Å³
+  double* atomic;    // (n_atoms,) eV
+};
+
+void evaluate(const Network& network, const Batch& batch, const Results& results, int n_threads);
+
+// table (n_atoms, D); slopes, unless null, crystal after crystal (n_c, D, 3 n_c + 9). Both must be zero at entry.
+void features(const Descriptor& descriptor, int n_species, const Batch& batch, double* table, double* slopes,
+              int n_threads);
+
+// The same for one descriptor each, in files of their own.
+void evaluate(const Density& density, const Network&, const Batch&, const Results&, int n_threads);
+void features(const Density& density, int n_species, const Batch&, double* table, double* slopes, int n_threads);
+void evaluate(const SymmetryFunctions& functions, const Network&, const Batch&, const Results&, int n_threads);
+void features(const SymmetryFunctions& functions, int n_species, const Batch&, double* table, double* slopes,
+              int n_threads);
+
+}  // namespace outcrop

@@ -1,0 +1,52 @@
+// Crystals handed out to threads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "interface.h"
+
+namespace outcrop {
+
+// Where the slopes of each crystal begin, with D features of an atom.
+inline std::vector<std::size_t> slope_starts(const Batch& batch, std::size_t D) {
+  std::vector<std::size_t> starts(batch.n_crystals, 0);
+  for (std::int64_t c = 1; c < batch.n_crystals; ++c) {
+    const std::size_t n = batch.offsets[c] - batch.offsets[c - 1];
+    starts[c] = starts[c - 1] + n * D * (3 * n + 9);
+  }
+  return starts;
+}
+
+// make() gives each thread its memory; each(memory, c) handles one crystal. Crystals go to whoever is free, which
+// changes no result because each is a function of itself alone.
+template <class Make, class Each>
+void over_crystals(std::int64_t n_crystals, int n_threads, Make&& make, Each&& each) {
+  std::atomic<std::int64_t> next{0};
+  auto run = [&] {
+    auto memory = make();
+    for (std::int64_t c = next++; c < n_crystals; c = next++) each(*memory, c);
+  };
+  if (n_threads > n_crystals) n_threads = static_cast<int>(n_crystals);
+  if (n_threads <= 1) return run();
+  std::exception_ptr failure;
+  std::atomic_flag taken = ATOMIC_FLAG_INIT;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < n_threads; ++t) {
+    threads.emplace_back([&] {
+      try {
+        run();
+      } catch (...) {
+        if (!taken.test_and_set()) failure = std::current_exception();
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace outcrop
