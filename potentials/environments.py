@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from potentials.network import Shape
+from potentials.features import Descriptor
 from potentials.stratum import Stratum
 from potentials.structures import Floats
 
@@ -36,7 +36,7 @@ class Environments:
 
 
 def remember(
-    shape: Shape,
+    shape: Descriptor,
     stratum: Stratum,
     below: Mapping[Stratum, Environments],
     features: Mapping[int, Floats],
@@ -67,7 +67,7 @@ def _edge(scaled: Floats, chosen: NDArray[np.int64], families: NDArray[np.str_])
     return float(np.percentile(known, EDGE)) if len(known) else 0.0
 
 
-def _scale(shape: Shape, known: Mapping[Stratum, Floats], company: Stratum, centre: int) -> Floats:
+def _scale(shape: Descriptor, known: Mapping[Stratum, Floats], company: Stratum, centre: int) -> Floats:
     """(D,) factors of the features of a centre among `company`; 0 for strata that are missing."""
     factors = np.zeros(shape.n_features(company.order))
     for block in shape.blocks(centre, company.numbers):
@@ -94,7 +94,7 @@ class Surroundings:
 
 
 def surroundings(
-    shape: Shape, environments: Mapping[Stratum, Environments], company: Stratum, centre: int
+    shape: Descriptor, environments: Mapping[Stratum, Environments], company: Stratum, centre: int
 ) -> Surroundings | None:
     """What the strata know of `centre` among `company`; None where that set, or a triple of a larger set, was never trained.
 
@@ -110,7 +110,7 @@ def surroundings(
     return Surroundings(scale, points * scale, max(environments[s].edges[centre] for s in top))
 
 
-def _embedded(shape: Shape, points: Singles, stratum: Stratum, company: Stratum, centre: int) -> Floats:
+def _embedded(shape: Descriptor, points: Singles, stratum: Stratum, company: Stratum, centre: int) -> Floats:
     """Features among `stratum` as features among the larger `company`."""
     wide = np.zeros((len(points), shape.n_features(company.order)))
     places = {block.stratum: block for block in shape.blocks(centre, company.numbers)}

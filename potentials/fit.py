@@ -2,9 +2,12 @@
 
 For a centre with pre-activations a_h = a0_h + sum_d W_hd f_d, where a0 comes from frozen strata, and E = e + sum_h v_h tanh(a_h):
 dE/dW_hd = v_h t' f_d, and for a derivative of the energy by a coordinate q (with z_hq = da_h/dq, s_qd = df_d/dq)
-d(dE/dq)/dW_hd = v_h (t'' z_hq f_d + t' s_qd); biases are the same with f = 1, s = 0.
+d(dE/dq)/dW_hd = v_h (t'' z_hq f_d + t' s_qd); biases are the same with f = 1, s = 0. With a second layer,
+E = e + sum_k v_k u_k, u_k = tanh(c_k + sum_h U_hk t_h), v_h t' becomes g_h = t'_h sum_k U_hk v_k u'_k, and v_h t'' z_hq becomes
+dg_h/dq.
 
-Parameters, by ascending centre: W (hidden, D); a unary stratum adds b (hidden), v (hidden), e.
+Parameters, by ascending centre: W (hidden, D); a unary stratum adds b (hidden), with a second layer U (hidden, second) and
+c (second), v (units of the last layer), e.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import ssyrk
 
+from potentials.heads import Above, Head
 from potentials.structures import Floats
 from potentials.tables import Centres, Table
 
@@ -74,30 +78,48 @@ class Layout:
     n_columns: int
     hidden: int
     unary: bool
+    second: int = 0
+
+    @property
+    def last(self) -> int:
+        """Units of the last layer."""
+        return self.second or self.hidden
 
     @property
     def size(self) -> int:
         """Parameters of one centre."""
-        return self.hidden * self.n_columns + (2 * self.hidden + 1 if self.unary else 0)
+        head = self.hidden + self.second * (self.hidden + 1) + self.last + 1
+        return self.hidden * self.n_columns + (head if self.unary else 0)
 
     def columns(self, p: Floats, centre: int) -> Floats:
         """(hidden, D)."""
         start = centre * self.size
         return p[start : start + self.hidden * self.n_columns].reshape(self.hidden, self.n_columns)
 
-    def rest(self, p: Floats, centre: int) -> tuple[Floats, Floats, float]:
-        """b (hidden), v (hidden), e of a unary stratum."""
-        own = p[centre * self.size + self.hidden * self.n_columns :]
-        return own[: self.hidden], own[self.hidden : 2 * self.hidden], float(own[2 * self.hidden])
+    def head(self, p: Floats, centre: int) -> Head:
+        """Of a unary stratum."""
+        own = p[centre * self.size + self.hidden * self.n_columns :][: self.size - self.hidden * self.n_columns]
+        biases, outputs, shift = own[: self.hidden], own[-1 - self.last : -1], float(own[-1])
+        if not self.second:
+            return Head(biases, outputs, shift)
+        deep = own[self.hidden : -1 - self.last]
+        weights = deep[: self.hidden * self.second].reshape(self.hidden, self.second)
+        return Head(biases, outputs, shift, weights, deep[self.hidden * self.second :])
+
+    def join(self, columns: Floats, head: Head) -> Floats:
+        """The vector of a unary stratum from its columns (D, hidden) and head."""
+        deep = [] if head.second_weights is None else [head.second_weights.ravel()]
+        deep += [] if head.second_biases is None else [head.second_biases]
+        return np.concatenate([columns.T.ravel(), head.biases, *deep, head.outputs, [head.shift]])
 
 
 class StratumProblem:
     """Residuals and normal equations over some crystals."""
 
-    def __init__(self, rows: list[Row], layout: Layout, outputs: Floats, shifts: Floats) -> None:
-        """`outputs` (centres, hidden) and `shifts` (centres,) are frozen; a unary stratum fits its own."""
+    def __init__(self, rows: list[Row], layout: Layout, heads: list[Head]) -> None:
+        """`heads` by centre are frozen, their biases already in the rows; a unary stratum fits its own."""
         self.rows, self.layout = rows, layout
-        self._outputs, self._shifts = outputs, shifts
+        self._heads = heads
 
     def predictions(self, p: Floats) -> list[Floats]:
         """Per crystal (1 + q,): energy and derivatives, without the baseline."""
@@ -105,10 +127,10 @@ class StratumProblem:
         for row in self.rows:
             total = np.zeros(len(row.targets))
             for x in row.inputs:
-                v, e, a, z = self._activations(p, x)
-                t = np.tanh(a)
-                total[0] += (t @ v).sum() + e * len(a)
-                total[1:] += (z @ (v * (1 - t * t))[:, :, None]).sum(axis=0)[:, 0]
+                head, a, z = self._activations(p, x)
+                above = Above(head, a)
+                total[0] += (above.last @ head.outputs).sum() + head.shift * len(a)
+                total[1:] += (z @ above.first[:, :, None]).sum(axis=0)[:, 0]
             result.append(total)
         return result
 
@@ -141,23 +163,21 @@ class StratumProblem:
             start += len(j)
         return matrix.astype(float), gradient
 
-    def _activations(self, p: Floats, x: Input) -> tuple[Floats, float, Floats, Floats]:
-        """v (hidden), e, pre-activations (n, hidden), their derivatives (n, q, hidden)."""
+    def _activations(self, p: Floats, x: Input) -> tuple[Head, Floats, Floats]:
+        """What stands above, pre-activations (n, hidden), their derivatives (n, q, hidden)."""
         w = self.layout.columns(p, x.place)
         a, z = x.a + x.f @ w.T, x.z + x.s @ w.T
         if not self.layout.unary:
-            return self._outputs[x.place], float(self._shifts[x.place]), a, z
-        b, v, e = self.layout.rest(p, x.place)
-        return v, e, a + b, z
+            return self._heads[x.place], a, z
+        head = self.layout.head(p, x.place)
+        return head, a + head.biases, z
 
     def _fill(self, out: Singles, p: Floats, x: Input) -> None:
         """Unweighted rows (1 + q, parameters of this centre)."""
         hidden, d = self.layout.hidden, self.layout.n_columns
-        v, _, a, z = self._activations(p, x)
-        t = np.tanh(a)
-        t1 = 1 - t * t
-        first, second = (v * t1).astype(np.float32), -2 * v * t * t1
-        bent = (second[:, None, :] * z).astype(np.float32)  # (n, q, hidden)
+        head, a, z = self._activations(p, x)
+        above = Above(head, a)
+        first, bent = above.first.astype(np.float32), above.bent(z).astype(np.float32)
         n, q, _ = bent.shape
         f = x.f.astype(np.float32)
         columns = out[:, : hidden * d]
@@ -167,9 +187,8 @@ class StratumProblem:
         columns[1:] = block.reshape(q, hidden * d)
         if self.layout.unary:
             rest = out[:, hidden * d :]
-            rest[0] = np.concatenate([first.sum(axis=0), t.sum(axis=0), [n]])
-            rest[1:, :hidden] = bent.sum(axis=0)
-            rest[1:, hidden : 2 * hidden] = (t1[:, None, :] * z).sum(axis=0)
+            rest[0, :hidden], rest[1:, :hidden] = first.sum(axis=0), bent.sum(axis=0)
+            above.fill(rest[:, hidden:], z)
 
 
 def rows_of(

@@ -170,8 +170,9 @@ class Library:
         used = {name: chosen[name] for name in names}
         self._check_parents(used)
         loaded = [self.stratum(Stratum.parse(name), number) for name, number in used.items()]
+        recipe, parameters = self.recipe, [t.parameters for t in loaded]
         return Potential(
-            model=fold(self.recipe.shape, stratum.numbers, [t.parameters for t in loaded], self.recipe.repulsion),
+            model=fold(recipe.shape, stratum.numbers, parameters, recipe.repulsion, recipe.core_energy),
             stratum=stratum,
             method=self.version(used),
             environments={t.stratum: t.environments for t in loaded},
@@ -206,6 +207,11 @@ class Library:
                     f"`columns` of {trained.stratum.name} for centre {z} must have shape {expected} by the recipe of "
                     f"{self.path}, got {columns.shape}"
                 )
+        if order == 1 and trained.parameters.n_second != self.recipe.second:
+            raise LibraryError(
+                f"{trained.stratum.name} must have a second layer of {self.recipe.second} units by the recipe of "
+                f"{self.path}, got {trained.parameters.n_second}"
+            )
 
     @property
     def _data(self) -> dict[str, Any]:

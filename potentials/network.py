@@ -37,6 +37,11 @@ class StratumParameters:
     second_weights: Floats | None = None  # (members, hidden, second) of a second layer, unary only
     second_biases: Floats | None = None  # (members, second), unary only
 
+    @property
+    def n_second(self) -> int:
+        """Units of the second layer; 0 where there is none."""
+        return 0 if self.second_biases is None else self.second_biases.shape[1]
+
 
 @dataclass(frozen=True, eq=False)
 class Model:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from potentials.network import Shape
+from potentials import features
+from potentials.features.symmetry_functions import VP2017
+from potentials.network import Descriptor, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +29,51 @@ class Fitting:
     seed: int = 0
 
 
+SCALINGS = ("deviation", "range")
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Resolution of the descriptor, size of the networks, baseline, weights of the fit."""
+    """Descriptor, size of the networks, input scaling, baseline, weights of the fit."""
 
-    shape: Shape
+    shape: Descriptor
     hidden: int = 6  # hidden units of each element's network; more fit no better from some hundred crystals
     members: int = 4  # networks in the committee
     repulsion: bool = True  # screened nuclear repulsion as baseline
     fitting: Fitting = field(default_factory=Fitting)
+    second: int = 0  # units of a second hidden layer; 0: there is none
+    scaling: str = "deviation"  # an input is divided by its deviation, or (Gmin = 0) by its greatest value: "range"
+    core_energy: float = 0.0  # eV, of hard cores as MAISE adds them to published models; 0: none
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "members"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        for name, least in (("hidden", 1), ("members", 1), ("second", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
+        if self.scaling not in SCALINGS:
+            raise ValueError(f'`scaling` must be "deviation" or "range", got "{self.scaling}"')
+        if not 0.0 <= self.core_energy < float("inf"):
+            raise ValueError(f"`core_energy` must be an energy in eV, or 0 for none, got {self.core_energy}")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """A JSON value. What came later is left out where it is not used, so that older libraries keep their hashes."""
+        value: dict[str, Any] = {
+            "shape": features.to_json(self.shape),
+            "hidden": self.hidden,
+            "members": self.members,
+            "repulsion": self.repulsion,
+            "fitting": asdict(self.fitting),
+        }
+        late = {f.name: f.default for f in fields(self) if f.name in ("second", "scaling", "core_energy")}
+        return value | {name: getattr(self, name) for name, usual in late.items() if getattr(self, name) != usual}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Recipe:
         rest = {k: v for k, v in data.items() if k not in ("shape", "fitting")}
-        return cls(shape=Shape(**data["shape"]), fitting=Fitting(**data["fitting"]), **rest)
+        return cls(shape=features.from_json(data["shape"]), fitting=Fitting(**data["fitting"]), **rest)
+
+
+# vp2017: the architecture of Hajinazar, Shao, Kolmogorov, Phys. Rev. B 95, 014114 (2017): 30-10-10-1 for an element
+RECIPES = {
+    "default": Recipe(Shape(5.0, n_max=4, l_max=3, n_pair=8)),
+    "vp2017": Recipe(VP2017, hidden=10, second=10, repulsion=False, scaling="range"),
+}

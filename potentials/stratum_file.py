@@ -54,7 +54,8 @@ class TrainedStratum:
         """Of one committee member."""
         p = self.parameters
         own = sum(c[0].size for c in p.columns.values())
-        return own + sum(x[0].size for x in (p.biases, p.outputs, p.shifts) if x is not None)
+        above = (p.biases, p.outputs, p.shifts, p.second_weights, p.second_biases)
+        return own + sum(x[0].size for x in above if x is not None)
 
     def arrays(self) -> Arrays:
         """Everything that decides a prediction or a grade."""
@@ -66,6 +67,8 @@ class TrainedStratum:
             named |= {f"environments.{z}": e.points[z], f"edge.{z}": np.array(e.edges[z])}
         if p.biases is not None and p.outputs is not None and p.shifts is not None:
             named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
+        if p.second_weights is not None and p.second_biases is not None:
+            named |= {"second_weights": p.second_weights, "second_biases": p.second_biases}
         return named
 
     def content_hash(self) -> str:
@@ -131,6 +134,8 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
         arrays.get("biases"),
         arrays.get("outputs"),
         arrays.get("shifts"),
+        arrays.get("second_weights"),
+        arrays.get("second_biases"),
     )
     edges = {z: float(a) for z, a in by_element("edge").items()}
     environments = Environments(by_element("environment_scale"), by_element("environments"), edges)

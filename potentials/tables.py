@@ -68,10 +68,21 @@ def heights(dataset: Dataset, lowest: Mapping[int, float]) -> Floats:
 
 
 def baseline(structures: Structures, recipe: Recipe, stratum: Stratum) -> Prediction:
-    """What the repulsion alone says: networks of weight zero."""
+    """What the repulsions alone say: networks of weight zero."""
     n = stratum.order
     weights, lanes = np.zeros((n, recipe.shape.n_features(n), 1)), np.zeros((n, 1))
-    model = Model(recipe.shape, stratum.numbers, 1, 1, weights, lanes, lanes, lanes, recipe.repulsion)
+    model = Model(
+        recipe.shape,
+        stratum.numbers,
+        1,
+        1,
+        weights,
+        lanes,
+        lanes,
+        lanes,
+        recipe.repulsion,
+        core_energy=recipe.core_energy,
+    )
     return kernels.evaluate(structures, model)
 
 

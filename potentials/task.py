@@ -42,13 +42,16 @@ class FitResult:
     member: int
     columns: Mapping[int, Floats]  # (n_block, hidden)
     biases: Floats | None  # (hidden,), unary only
-    outputs: Floats | None  # (hidden,) eV, unary only
+    outputs: Floats | None  # (units of the last layer,) eV, unary only
     shift: float | None  # eV per atom, unary only
     iterations: int
     seconds: float  # CPU
+    second_weights: Floats | None = None  # (hidden, second), unary only
+    second_biases: Floats | None = None  # (second,), unary only
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that keeps every bit."""
+        second = {"second_weights": self.second_weights, "second_biases": self.second_biases}
         return {
             "stratum": self.stratum.name,
             "member": self.member,
@@ -58,6 +61,7 @@ class FitResult:
             "shift": self.shift,
             "iterations": self.iterations,
             "seconds": self.seconds,
+            **{name: _encode(array) for name, array in second.items() if array is not None},
         }
 
     @classmethod
@@ -71,6 +75,7 @@ class FitResult:
             shift=data["shift"],
             iterations=data["iterations"],
             seconds=data["seconds"],
+            **{k: _decode(data[k]) for k in ("second_weights", "second_biases") if k in data},
         )
 
 

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from potentials import kernels
 from potentials.dataset import Dataset
 from potentials.environments import Environments, remember
-from potentials.fit import Frozen, Layout, Scaled, StratumProblem, rows_of
+from potentials.fit import Frozen, Head, Layout, Scaled, StratumProblem, rows_of
 from potentials.levenberg import minimise
 from potentials.library import Library
 from potentials.network import StratumParameters, fold
@@ -112,8 +112,12 @@ def fit_member(task: FitTask) -> FitResult:
             found, iterations = minimum.parameters, minimum.iterations
     seconds = time.process_time() - started
     columns = {z: np.ascontiguousarray(layout.columns(found, k).T) for k, z in enumerate(task.stratum.numbers)}
-    biases, outputs, shift = layout.rest(found, 0) if layout.unary else (None, None, None)
-    return FitResult(task.stratum, task.member, columns, biases, outputs, shift, iterations, seconds)
+    if not layout.unary:
+        return FitResult(task.stratum, task.member, columns, None, None, None, iterations, seconds)
+    head = layout.head(found, 0)
+    above = (head.biases, head.outputs, head.shift)
+    deep = (head.second_weights, head.second_biases)
+    return FitResult(task.stratum, task.member, columns, *above, iterations, seconds, *deep)
 
 
 def finish(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[str, Any]]) -> TrainedStratum:
@@ -126,12 +130,16 @@ def finish(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[str, 
     biases = [r.biases for r in made if r.biases is not None]
     outputs = [r.outputs for r in made if r.outputs is not None]
     shifts = [r.shift for r in made if r.shift is not None]
+    second_weights = [r.second_weights for r in made if r.second_weights is not None]
+    second_biases = [r.second_biases for r in made if r.second_biases is not None]
     parameters = replace(
         task.scaling,
         columns={z: np.stack([r.columns[z] for r in made]) for z in task.stratum.numbers},
         biases=np.stack(biases) if biases else None,
         outputs=np.stack(outputs) if outputs else None,
         shifts=np.array(shifts) if shifts else None,
+        second_weights=np.stack(second_weights) if second_weights else None,
+        second_biases=np.stack(second_biases) if second_biases else None,
     )
     per_atom = task.dataset.labels.energies / task.dataset.structures.sizes
     metadata = {
@@ -149,7 +157,7 @@ def finish(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[str, 
 
 def _layout(task: FitTask) -> Layout:
     n_columns = task.recipe.shape.block_size(task.stratum.order)
-    return Layout(task.stratum.order, n_columns, task.recipe.hidden, task.stratum.order == 1)
+    return Layout(task.stratum.order, n_columns, task.recipe.hidden, task.stratum.order == 1, task.recipe.second)
 
 
 def _problem(task: FitTask, dataset: Dataset, layout: Layout) -> StratumProblem:
@@ -166,18 +174,16 @@ def _problem(task: FitTask, dataset: Dataset, layout: Layout) -> StratumProblem:
             biases = own.biases[m] if own.biases is not None else np.zeros(layout.hidden)
             frozen.append(Frozen(Scaled(part, own.scale_shift[z], own.scale[z]), own.columns[z][m], biases))
         below.append(frozen)
-    outputs, shifts = np.zeros((len(numbers), layout.hidden)), np.zeros(len(numbers))
-    for p in task.frozen:
-        if p.outputs is not None and p.shifts is not None:
-            k = numbers.index(p.stratum.numbers[0])
-            outputs[k], shifts[k] = p.outputs[m], p.shifts[m]
+    heads = [Head.of(p, m) for p in task.frozen if p.stratum.order == 1]  # by ascending centre
     made = tables(dataset, task.recipe, task.stratum, task.lowest)
-    return StratumProblem(rows_of(made, numbers, new, below, layout.hidden), layout, outputs, shifts)
+    return StratumProblem(rows_of(made, numbers, new, below, layout.hidden), layout, heads)
 
 
 def _errors(task: FitTask, parameters: StratumParameters) -> dict[str, float]:
     """RMSE of the committee over crystals at most `high_energy` above the lowest, eV/atom and eV/Å."""
-    model = fold(task.recipe.shape, task.stratum.numbers, [*task.frozen, parameters], task.recipe.repulsion)
+    recipe = task.recipe
+    strata = [*task.frozen, parameters]
+    model = fold(recipe.shape, task.stratum.numbers, strata, recipe.repulsion, recipe.core_energy)
     held_out, low = task.dataset.is_held_out(), heights(task.dataset, task.lowest) <= task.recipe.fitting.high_energy
     errors = {}
     for name, rows in (("train", low & ~held_out), ("held_out", low & held_out)):

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
-from potentials.network import Model, Shape, StratumParameters, fold
+from potentials.network import Descriptor, Model, StratumParameters, fold
 from potentials.stratum import Stratum
 from potentials.structures import Floats
 
@@ -54,7 +54,9 @@ def mixed(rng: np.random.Generator, numbers: Sequence[int] = (CU, PD, AG)) -> li
     ]
 
 
-def stratum_parameters(stratum: Stratum, shape: Shape, members: int, hidden: int) -> StratumParameters:
+def stratum_parameters(
+    stratum: Stratum, shape: Descriptor, members: int, hidden: int, second: int = 0
+) -> StratumParameters:
     """Parameters drawn from a stream of the stratum's own: the same in every library."""
     rng = np.random.default_rng(stratum.numbers)
     size, unary = shape.block_size(stratum.order), stratum.order == 1
@@ -68,13 +70,23 @@ def stratum_parameters(stratum: Stratum, shape: Shape, members: int, hidden: int
         scale={z: np.abs(v) for z, v in by_centre(size).items()},
         columns={z: 0.1 * v for z, v in by_centre(members, size, hidden).items()},
         biases=rng.normal(size=(members, hidden)) if unary else None,
-        outputs=rng.normal(size=(members, hidden)) if unary else None,
+        outputs=rng.normal(size=(members, second or hidden)) if unary else None,
         shifts=rng.normal(size=members) if unary else None,
+        second_weights=rng.normal(size=(members, hidden, second)) if unary and second else None,
+        second_biases=rng.normal(size=(members, second)) if unary and second else None,
     )
 
 
-def library(species: tuple[int, ...], shape: Shape, members: int = 2, hidden: int = 5, repulsion: bool = True) -> Model:
+def library(
+    species: tuple[int, ...],
+    shape: Descriptor,
+    members: int = 2,
+    hidden: int = 5,
+    repulsion: bool = True,
+    second: int = 0,
+    core_energy: float = 0.0,
+) -> Model:
     """The model of `species` from such strata."""
     strata = [s for s in Stratum(species).subsets() if s.order <= 3]
-    parameters = [stratum_parameters(s, shape, members, hidden) for s in strata]
-    return fold(shape, species, parameters, repulsion)
+    parameters = [stratum_parameters(s, shape, members, hidden, second) for s in strata]
+    return fold(shape, species, parameters, repulsion, core_energy)

@@ -12,12 +12,14 @@ from ase.calculators.emt import EMT
 
 from potentials.dataset import Dataset
 from potentials.library import Library, Recipe
-from potentials.network import Shape
+from potentials.network import Shape, SymmetryFunctions
 from potentials.stratum import Stratum
 from potentials.train import finish, fit_member, plan
 from tests.crystals import AG, AU, CU, PD, crystal
 
 SMALL = Recipe(Shape(4.5, n_max=3, l_max=2, n_pair=5), hidden=3, members=2)
+FEW = SymmetryFunctions(4.5, ((0.05, 0.0), (0.4, 0.0)), ((0.01, 1, -1), (0.01, 1, 1), (0.1, 2, 1), (0.1, 8, 1)))
+DEEP = Recipe(FEW, hidden=4, second=3, members=2, scaling="range", repulsion=False)
 NEAREST = {CU: 2.55, PD: 2.75, AG: 2.89, AU: 2.88}  # Å, in the elements
 
 

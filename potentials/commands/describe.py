@@ -29,10 +29,9 @@ def run(chosen: argparse.Namespace) -> None:
         print(json.dumps(known | {"strata": [asdict(row) for row in table]}, indent=1))
         return
     print(f"{library.path}  {library.version()}")
-    shape, recipe = library.recipe.shape, library.recipe
-    sizes = recipe.to_json()["shape"].items()
-    text = ", ".join(f"{k} {v}" for k, v in sizes if k != "cutoff" and isinstance(v, str | int | float))
-    print(f"cut-off {shape.cutoff} Å, {text}, hidden {recipe.hidden}, members {recipe.members}")
+    recipe = library.recipe
+    hidden = f"{recipe.hidden} + {recipe.second}" if recipe.second else str(recipe.hidden)
+    print(f"{recipe.shape}, hidden {hidden}, members {recipe.members}")
     if not table:
         print(f"no strata yet; {library.n_crystals()} labelled crystals")
         return

@@ -179,7 +179,9 @@ def _network(found: Tensor, kinds: Tensor, model: ModelLike) -> Tensor:
         def own(array: Floats, s: int = s) -> Tensor:
             return torch.as_tensor(array[s], device=found.device)
 
-        units = torch.tanh(own(model.biases) + found @ own(model.weights)).reshape(len(found), model.members, -1)
+        units = torch.tanh(own(model.biases) + found @ own(model.weights)).reshape(
+            len(found), model.members, model.hidden
+        )
         if model.second_weights is not None and model.second_biases is not None:
             deep = torch.einsum("amh,mhk->amk", units, own(model.second_weights))
             units = torch.tanh(own(model.second_biases) + deep)

@@ -8,12 +8,13 @@ from potentials.start import start
 from potentials.stratum import Stratum
 from potentials.train import _layout, _problem, plan
 from tests.crystals import AG, CU, PD
-from tests.labelled import dataset, trained
+from tests.labelled import DEEP, SMALL, dataset, trained
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("fit") / "lib", ["Cu", "Pd", "Ag", "CuPd", "CuAg", "PdAg"])
+@pytest.fixture(scope="module", params=[SMALL, DEEP], ids=["density", "two layers"])
+def library(request, tmp_path_factory):
+    names = ["Cu", "Pd", "Ag", "CuPd", "CuAg", "PdAg"]
+    return trained(tmp_path_factory.mktemp("fit") / "lib", names, request.param)
 
 
 @pytest.mark.parametrize("numbers", [(CU,), (CU, PD), (CU, PD, AG)])

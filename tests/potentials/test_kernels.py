@@ -8,8 +8,9 @@ from ase import Atoms
 from ase.build import bulk
 
 from potentials import kernels
+from potentials.features.symmetry_functions import VP2017
 from potentials.kernels import compiled
-from potentials.network import Shape
+from potentials.network import Shape, SymmetryFunctions
 from potentials.structures import Structures
 from tests.crystals import AG, AU, CU, PD, crystal, library, mixed
 
@@ -23,6 +24,13 @@ SHAPES = [
     SMALL,
     *(Shape(4.8, n, l, p) for n, l, p in ((1, 4, 8), (2, 1, 1), (4, 3, 4), (6, 5, 7), (7, 2, 3), (8, 5, 16))),
 ]
+# a radial function with a centre, every power of the cosine, exponents out of order
+FEW = SymmetryFunctions(
+    5.0,
+    ((0.5, 1.5), (0.05, 0.0)),
+    ((0.3, 1, 1), (0.01, 2, -1), (0.3, 4, -1), (0.02, 8, 1), (0.01, 16, 1), (0.1, 64, 1), (0.1, 32, -1)),
+)
+EVERY = [*SHAPES, VP2017, FEW]
 FIELDS = ("energies", "forces", "stresses", "member_energies", "atomic_energies")
 
 
@@ -36,18 +44,18 @@ def same_bits(found, expected):
 
 
 @needs_compiled
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize(("members", "hidden"), [(1, 16), (3, 5)])
-def test_predictions_agree(shape, members, hidden):
+@pytest.mark.parametrize("shape", EVERY, ids=str)
+@pytest.mark.parametrize(("members", "hidden", "second"), [(1, 16, 0), (3, 5, 0), (2, 7, 3)])
+def test_predictions_agree(shape, members, hidden, second):
     structures = Structures.from_ase(mixed(np.random.default_rng(3)))
-    model = library(SPECIES, shape, members, hidden)
+    model = library(SPECIES, shape, members, hidden, second=second, core_energy=30.0 if second else 0.0)
     found, expected = (kernels.evaluate(structures, model, kernel=k) for k in ("compiled", "torch"))
     for field in FIELDS:
         close(getattr(found, field), getattr(expected, field))
 
 
 @needs_compiled
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", EVERY, ids=str)
 def test_features_and_jacobians_agree(shape):
     crystals = [a for a in mixed(np.random.default_rng(4)) if len(a) <= 6]
     structures = Structures.from_ase(crystals)
@@ -56,16 +64,17 @@ def test_features_and_jacobians_agree(shape):
     for atoms, ours, theirs, features in zip(crystals, found, expected, plain, strict=True):
         assert ours[1].shape == (len(atoms), shape.n_features(3), 3 * len(atoms) + 9)
         close(ours[0], theirs[0])
-        close(ours[1], theirs[1])
+        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-10, atol=1e-10 * max(1.0, np.abs(theirs[1]).max()))
         close(features, theirs[0])
 
 
 @needs_compiled
-def test_a_result_is_the_crystals_own():
+@pytest.mark.parametrize(("shape", "second"), [(DEFAULT, 0), (FEW, 4)], ids=str)
+def test_a_result_is_the_crystals_own(shape, second):
     """Alone, shuffled, in batches of 7 and 64, with any number of threads: equal bits."""
     rng = np.random.default_rng(5)
     structures = Structures.from_ase([a for _ in range(5) for a in mixed(rng)][:64])
-    model = library(SPECIES, DEFAULT, members=3)
+    model = library(SPECIES, shape, members=3, second=second)
     whole = kernels.evaluate(structures, model, kernel="compiled")
     for n_threads in (2, 3):
         same_bits(kernels.evaluate(structures, model, n_threads, kernel="compiled"), whole)
@@ -81,19 +90,20 @@ def test_a_result_is_the_crystals_own():
 
 
 @needs_compiled
-def test_tables_are_the_crystals_own():
+@pytest.mark.parametrize("shape", [SMALL, FEW], ids=str)
+def test_tables_are_the_crystals_own(shape):
     structures = Structures.from_ase([a for a in mixed(np.random.default_rng(6)) if len(a) <= 6])
-    whole = kernels.jacobians(structures, SMALL, SPECIES, kernel="compiled")
-    threaded = kernels.jacobians(structures, SMALL, SPECIES, n_threads=2, kernel="compiled")
+    whole = kernels.jacobians(structures, shape, SPECIES, kernel="compiled")
+    threaded = kernels.jacobians(structures, shape, SPECIES, n_threads=2, kernel="compiled")
     for c in range(len(structures)):
-        (alone,) = kernels.jacobians(structures.select([c]), SMALL, SPECIES, kernel="compiled")
+        (alone,) = kernels.jacobians(structures.select([c]), shape, SPECIES, kernel="compiled")
         for k in (0, 1):
             np.testing.assert_array_equal(alone[k], whole[c][k])
             np.testing.assert_array_equal(threaded[c][k], whole[c][k])
 
 
 @needs_compiled
-@pytest.mark.parametrize("shape", [DEFAULT, SMALL, Shape(5.0, 2, 5, 3)], ids=str)
+@pytest.mark.parametrize("shape", [DEFAULT, SMALL, Shape(5.0, 2, 5, 3), FEW], ids=str)
 @pytest.mark.parametrize("own", [(CU,), (PD,), (AU,), (CU, PD), (PD, AG), (CU, AU), (CU, PD, AG), (PD, AG, AU)])
 def test_a_crystal_has_the_same_bits_in_every_library(own, shape):
     """Unary in binary, binary in ternary, ternary in quaternary."""
@@ -115,6 +125,31 @@ def test_blocks_of_absent_elements_are_exactly_zero(kernel):
                 absent = not set(block.stratum.numbers) <= set(own.tolist())
                 assert absent != bool(features[i, block.start : block.stop].any())
                 assert not absent or not slopes[i, block.start : block.stop].any()
+
+
+@needs_compiled
+@pytest.mark.parametrize("own", [(CU,), (PD, AG), (CU, PD, AG)])
+def test_two_layers_have_the_same_bits_in_every_library(own):
+    structures = Structures.from_ase(mixed(np.random.default_rng(7), own))
+    small, large = (library(s, VP2017, hidden=10, second=10) for s in (own, (CU, PD, AG, AU)))
+    expected = kernels.evaluate(structures, small, kernel="compiled")
+    same_bits(kernels.evaluate(structures, large, kernel="compiled"), expected)
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_hard_cores(kernel):
+    """MAISE's setting UREP: cores of 0.895 Å (Cu) and 1.030 Å (Ag), each pair counted from both ends."""
+    structures = Structures.from_ase([Atoms("CuAg", [[0, 0, 0], [0, 0, r]]) for r in (0.8, 1.7, 2.0)])
+    with_it, without = (
+        kernels.evaluate(structures, library((CU, AG), FEW, core_energy=u), kernel=kernel).energies
+        for u in (100.0, 0.0)
+    )
+    r = np.array([0.8, 1.7])
+    expected = 200 * 0.5 * (1 + np.cos(np.pi * r / 1.925)) * 1.925 / r
+    np.testing.assert_allclose((with_it - without)[:2], expected, rtol=1e-9)
+    assert with_it[2] == without[2]
+    with pytest.raises(ValueError, match="must be 0 for Pt: hard cores are known of Li"):
+        library((CU, 78), FEW, core_energy=100.0)
 
 
 @pytest.mark.parametrize("kernel", kernels.available())
@@ -153,15 +188,16 @@ def absurd() -> list[Atoms]:
 
 @pytest.mark.parametrize("kernel", kernels.available())
 @pytest.mark.parametrize("which", range(9))
-def test_absurd_crystals_are_nan_and_harm_no_other(kernel, which):
+@pytest.mark.parametrize("shape", [SMALL, FEW], ids=str)
+def test_absurd_crystals_are_nan_and_harm_no_other(kernel, which, shape):
     good = bulk("Cu", cubic=True)
-    model = library((CU,), SMALL)
+    model = library((CU,), shape)
     alone = kernels.evaluate(Structures.from_ase([good]), model, kernel=kernel)
     structures = Structures.from_ase([good, absurd()[which], good])
     start = time.monotonic()
     found = kernels.evaluate(structures, model, kernel=kernel)
-    tables = kernels.jacobians(structures, SMALL, (CU,), kernel=kernel)
-    plain = kernels.features(structures, SMALL, (CU,), kernel=kernel)
+    tables = kernels.jacobians(structures, shape, (CU,), kernel=kernel)
+    plain = kernels.features(structures, shape, (CU,), kernel=kernel)
     assert time.monotonic() - start < 20
     for values in (found.energies[1], found.stresses[1], found.member_energies[1]):
         assert np.isnan(values).all()
@@ -212,7 +248,7 @@ def test_the_choice_of_the_kernel(monkeypatch):
         kernels.evaluate(structures, model, kernel="fortran")
     with pytest.raises(ValueError, match='runs on "cpu"'):
         kernels.evaluate(structures, model, kernel="compiled", device="cuda")
-    monkeypatch.setattr(compiled, "_density", None)
+    monkeypatch.setattr(compiled, "_kernel", None)
     assert kernels.available() == ("torch",)
     with pytest.raises(RuntimeError, match="it was not built"):
         kernels.evaluate(structures, model, kernel="compiled")
