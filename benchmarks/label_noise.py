@@ -4,8 +4,8 @@
     python benchmarks/label_noise.py table
 
 Ten low-symmetry Cu-Pd-Ag cells of 2 to 4 atoms, GPAW. Every mesh is taken centred on Gamma and shifted by half a step along
-each axis: two equally good answers, so that the noise of one is their difference over sqrt(2). The mean of both meshes at the
-finest spacing is the reference for what a setting is off by on average. `pulay` measures the Pulay constants, by which the
+each axis. The points of both together are a denser mesh, the sum of errors of opposite sign, so half the difference is what
+either is off by. `pulay` measures the Pulay constants, by which the
 pressure of each element at 400 eV is wrong, against one at 800 eV.
 Results are in benchmarks/label_noise.json, one entry per calculation.
 """
@@ -52,6 +52,7 @@ PLAN = (
     (0.06, (FERMI,), (5, 1, 0, 8, 7)),
     (0.04, (NARROW,), (5, 1, 0)),
 )
+GPA = 160.2176634  # GPa per eV/Å³
 LATTICES = {"Cu": 3.641, "Pd": 3.946, "Ag": 4.145}  # Å, PBE, fcc
 CUTOFFS = (400.0, 800.0)
 
@@ -120,6 +121,45 @@ def run(minutes: float) -> None:
         print(name, done["labels"][name].get("energy"), done["labels"][name].get("seconds"), flush=True)
 
 
+def table() -> None:
+    """Markdown: the noise of each setting, and the Pulay constants."""
+    labels = json.loads(FILE.read_text())["labels"]
+    settings: dict[tuple[float, str, str], dict[int, dict[str, Any]]] = {}
+    for name, found in labels.items():
+        if name.startswith("noise") and "energy" in found:
+            _, n, smearing, width, spacing, mesh = name.split()
+            settings.setdefault((-float(spacing), smearing, width), {}).setdefault(int(n), {})[mesh] = found
+    print(
+        "| 1/Å | smearing, eV | cells | energy, rms (largest) meV/atom | force, mean (largest) meV/Å | stress GPa | CPU s |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for (spacing, smearing, width), cells_of in sorted(settings.items()):
+        pairs = [(v["gamma"], v["shifted"]) for v in cells_of.values() if len(v) == 2]
+        if not pairs:
+            continue
+        energy = np.array([1000 * abs(a["energy"] - b["energy"]) / a["atoms"] / 2 for a, b in pairs])
+        force = np.concatenate([1000 * np.abs(np.subtract(a["forces"], b["forces"])).ravel() / 2 for a, b in pairs])
+        stress = GPA * np.array([np.abs(np.subtract(a["stress"], b["stress"])).max() / 2 for a, b in pairs])
+        seconds = np.mean([x["seconds"] for pair in pairs for x in pair])
+        print(
+            f"| {-spacing:.2f} | {smearing} {width} | {len(pairs)} | {np.sqrt((energy**2).mean()):.1f} ({energy.max():.1f}) "
+            f"| {force.mean():.0f} ({force.max():.0f}) | {stress.mean():.2f} | {seconds:.0f} |"
+        )
+    print("\n| crystal | (400 eV less 800 eV) stress GPa | times volume, eV | per atom | not isotropic, GPa |")
+    print("|---|---|---|---|---|")
+    for name, low in labels.items():
+        if name.startswith("pulay") and name.endswith(" 400"):
+            high = labels.get(name.removesuffix("400") + "800", low)
+            apart = np.subtract(low["stress"], high["stress"])
+            mean = np.trace(apart) / 3
+            rest = GPA * np.abs(apart - np.eye(3) * mean).max()
+            volume = low["volume"]
+            print(
+                f"| {' '.join(name.split()[1:-2])} | {GPA * mean:.2f} | {mean * volume:.3f} "
+                f"| {mean * volume / low['atoms']:.3f} | {rest:.2f} |"
+            )
+
+
 def machine() -> dict[str, str]:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     return {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "date": time.strftime("%F"), "commit": commit}
@@ -127,6 +167,10 @@ def machine() -> dict[str, str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run"])
-    parser.add_argument("--minutes", type=float, default=40.0)
-    run(parser.parse_args().minutes)
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("--minutes", type=float, default=40.0, help="CPU time in all, earlier runs included")
+    options = parser.parse_args()
+    if options.what == "run":
+        run(options.minutes)
+    else:
+        table()
