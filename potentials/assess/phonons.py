@@ -38,9 +38,9 @@ class Phonons:
     points: Mapping[str, Floats]  # (m,) by name of the point
     mesh: Floats  # (q, m)
     weights: Floats  # (q,) that add up to one
-    path: Floats  # (p,) 1/Å, length along the path
+    path: Floats  # (p,) 1/Å with 2 pi, length along the path
     bands: Floats  # (p, m)
-    ticks: Mapping[str, float]  # 1/Å, where the named points lie on the path
+    ticks: Mapping[str, float]  # 1/Å with 2 pi, where the named points lie on the path
 
 
 def supercell_matrix(crystal: Crystal, length: float) -> NDArray[np.int_]:

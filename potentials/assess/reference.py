@@ -1,8 +1,8 @@
 """Reference: any ASE calculator by import path, asked once about each crystal; its answers stay on disk.
 
 An answer is appended to the file and flushed to the disk before the next question, so a run that was killed goes on
-where it stood. A question is a crystal, rounded, and the calculator with its arguments; an argument that names a file
-stands for that file's content. Failures are not kept: the next run asks again.
+where it stood. A question is a crystal, rounded, and the calculator with its arguments (`identity`). Failures are not kept:
+the next run asks again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
+from potentials.assess.identity import Identity
 from potentials.structures import Floats, Prediction, Structures
 
 DIGITS = 10  # decimals of Å that a question keeps: rounding errors of another machine must not ask anew
@@ -55,39 +56,27 @@ def load_calculator(path: str, arguments: Mapping[str, Any]) -> Any:
     return calculator
 
 
-def identity(path: str, arguments: Mapping[str, Any]) -> str:
-    """What answers depend on: 16 hex digits of the import path and the arguments, files among them by content."""
-
-    def content(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {k: content(v) for k, v in sorted(value.items())}
-        if isinstance(value, list):
-            return [content(v) for v in value]
-        if isinstance(value, str) and value and Path(value).is_file():
-            return {"sha256": hashlib.sha256(Path(value).read_bytes()).hexdigest()}
-        return value
-
-    return hashlib.sha256(json.dumps([path, content(arguments)], sort_keys=True).encode()).hexdigest()[:16]
-
-
 class Reference:
     """An Evaluate that asks the calculator only what is not in the file yet."""
 
-    def __init__(self, calculator: Any, name: str, key: str = "", cache: Path | None = None) -> None:
-        """`key` stands for calculator and arguments beside the crystal; without a file answers are kept in memory."""
-        self._calculator, self.name, self._key_of_all, self._cache = calculator, name, key or name, cache
+    def __init__(self, calculator: Any, name: str, identity: Identity | None = None, cache: Path | None = None) -> None:
+        """`identity` is by default the name; without a file answers are kept in memory."""
+        self._calculator, self.name, self._cache = calculator, name, cache
+        self._identity = identity or Identity(name, {})
         self._answers: dict[str, Answer] = {}
         self.calls = 0  # of the calculator, by this object
         self.seconds = 0.0  # CPU of this process and its children, for `calls`
         self.seconds_in_all = 0.0  # CPU of all answers, those found in the file included
         self.failure = ""  # why the last crystal without an answer has none
-        if cache is not None:
-            self._read(cache)
+        for record in _records(cache):
+            self._remember(record)
 
     @classmethod
     def load(cls, path: str, arguments: Mapping[str, Any], cache: Path | None = None) -> Reference:
         """Of the calculator with this import path and these keyword arguments; UsageError where there is none."""
-        return cls(load_calculator(path, arguments), path, identity(path, arguments), cache)
+        written = [str(text) for record in _records(cache) for text in record.get("written", ())]
+        identity = Identity(path, arguments, written)
+        return cls(load_calculator(path, arguments), path, identity, cache)
 
     @property
     def answers(self) -> int:
@@ -111,8 +100,7 @@ class Reference:
             cell=np.round(atoms.cell[:], DIGITS) + 0.0,
             pbc=atoms.pbc,
         )
-        key = self._key(rounded)
-        if key in self._answers:
+        if (key := self._key(rounded)) in self._answers:
             return self._answers[key]
         started = os.times()
         try:
@@ -131,50 +119,62 @@ class Reference:
             return None
         if not np.isfinite(answer[2]).all():
             self.failure = "it gives no stress"
+        if written := self._identity.notice():
+            self._append({"written": written})
+            key = self._key(rounded)
         self._answers[key] = answer
         self.seconds_in_all += seconds
-        self._write(key, rounded, answer, seconds)
+        energy, forces, stress = answer
+        self._append(
+            {
+                "key": key,
+                "formula": rounded.get_chemical_formula(),
+                "energy": energy,
+                "forces": forces.tolist(),
+                "stress": stress.tolist() if np.isfinite(stress).all() else None,
+                "seconds": seconds,
+            }
+        )
         return answer
 
     def _key(self, atoms: Atoms) -> str:
-        digest = hashlib.sha256(self._key_of_all.encode())
+        digest = hashlib.sha256(self._identity.key.encode())
         for array in (atoms.numbers.astype(np.int64), atoms.positions, atoms.cell[:], atoms.pbc.astype(np.int64)):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def _write(self, key: str, atoms: Atoms, answer: Answer, seconds: float) -> None:
+    def _append(self, record: Mapping[str, Any]) -> None:
         if self._cache is None:
             return
-        energy, forces, stress = answer
-        record = {
-            "key": key,
-            "formula": atoms.get_chemical_formula(),
-            "energy": energy,
-            "forces": forces.tolist(),
-            "stress": stress.tolist() if np.isfinite(stress).all() else None,
-            "seconds": seconds,
-        }
+        self._cache.parent.mkdir(parents=True, exist_ok=True)
         with open(self._cache, "ab") as stream:
             # a line of its own even where a kill has left half a line before it
             stream.write(b"\n" + json.dumps(record).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _read(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+    def _remember(self, record: Mapping[str, Any]) -> None:
+        """Take an answer from the file; anything else in it is passed over."""
+        try:
+            stress = np.full((3, 3), np.nan) if record["stress"] is None else np.array(record["stress"], dtype=float)
+            answer = float(record["energy"]), np.array(record["forces"], dtype=float).reshape(-1, 3), stress
+            self._answers[str(record["key"])] = answer
+            self.seconds_in_all += float(record["seconds"])
+        except (ValueError, KeyError, TypeError):
             return
-        for line in path.read_bytes().splitlines():
-            try:
-                record = json.loads(line)
-                stress = (
-                    np.full((3, 3), np.nan) if record["stress"] is None else np.array(record["stress"], dtype=float)
-                )
-                answer = float(record["energy"]), np.array(record["forces"], dtype=float).reshape(-1, 3), stress
-                self._answers[str(record["key"])] = answer
-                self.seconds_in_all += float(record["seconds"])
-            except (ValueError, KeyError, TypeError):
-                continue  # an empty line, or half of one
+
+
+def _records(path: Path | None) -> Iterator[dict[str, Any]]:
+    """The lines of the file that are records."""
+    if path is None or not path.exists():
+        return
+    for line in path.read_bytes().splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # an empty line, or half of one
+        if isinstance(record, dict):
+            yield record
 
 
 def _ask(calculator: Any, atoms: Atoms) -> Answer:

@@ -1,0 +1,109 @@
+"""potentials assess: tables, record and figures; a second run asks nothing; errors are one line and a code."""
+
+import json
+from importlib.util import find_spec
+
+import pytest
+
+from potentials.__main__ import main
+from potentials.assess import PROPERTIES
+from potentials.commands.assess import NAMES
+from potentials.dataset import write_dataset
+from tests.crystals import AG, CU, PD
+from tests.labelled import dataset, trained
+
+EMT = "ase.calculators.emt:EMT"
+QUICK = ["--set", "slab=8", "--set", "supercell=7", "--set", "mesh=4"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("assess")
+    trained(folder / "lib", ["Cu", "Pd", "CuPd"])
+    write_dataset(folder / "new.xyz", dataset((CU,), 30, 5).merge(dataset((CU, PD), 30, 5)))
+    write_dataset(folder / "silver.xyz", dataset((CU, AG), 6, 5))
+    return folder
+
+
+def assess(files, *options: str) -> int:
+    return main(["assess", str(files / "lib"), "-o", str(files / "out"), *options])
+
+
+def test_everything_and_again(files, capsys):
+    both = ["--against", str(files / "new.xyz"), "--whole-file", "--against", EMT, "--system", "Cu", *QUICK]
+    assert assess(files, *both) == 0
+    text = capsys.readouterr()
+    for title in ("Errors on held-out crystals", "Equations of state", "Elastic constants", "Surface energies"):
+        assert title in text.out
+    assert "eos: nn:" in text.err and f"eos: {EMT}" in text.err
+    record = json.loads((files / "out" / "assessment.json").read_text(encoding="utf-8"))
+    expected = set(PROPERTIES) - {"errors", "formation"}  # of one element there are no phases
+    expected -= set() if find_spec("phonopy") else {"phonons"}
+    assert {row["topic"] for row in record["compared"]} == expected
+    assert record["cost"]["reference_calls"] > 50
+    assert {e["stratum"] for e in record["errors"]} == {"Cu"}
+    if find_spec("matplotlib"):
+        for name in ("parity.png", "eos.png"):
+            assert (files / "out" / name).read_bytes().startswith(b"\x89PNG")
+    assert assess(files, *both, "--no-figures") == 0
+    again = json.loads((files / "out" / "assessment.json").read_text(encoding="utf-8"))
+    assert again["cost"]["reference_calls"] == 0
+    assert again["compared"] == record["compared"]
+
+
+def test_labels_alone(files, capsys):
+    assert assess(files, "--against", str(files / "new.xyz"), "--whole-file", "--no-figures") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[2:5]] == [["Cu", "energy"], ["Cu", "force"], ["Cu", "stress"]]
+    assert "Equations of state" not in "\n".join(lines)
+
+
+@pytest.mark.skipif(not find_spec("matplotlib"), reason="needs matplotlib")
+def test_figures_of_phases(files):
+    options = ["--against", EMT, "--properties", "formation", "-o", str(files / "phases")]
+    assert assess(files, *options) == 0
+    assert (files / "phases" / "formation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bad_input_is_one_line_and_a_code(files, capsys):
+    new, silver = str(files / "new.xyz"), str(files / "silver.xyz")
+    (files / "bad.xyz").write_text("nonsense\n")
+    wrong = [
+        (65, [], "nothing to compare with"),
+        (65, ["--properties", "errors"], "no held-out crystals"),
+        (65, ["--against", str(files / "missing.xyz")], "missing.xyz"),
+        (65, ["--against", str(files / "bad.xyz")], "bad.xyz"),
+        (65, ["--against", silver, "--whole-file"], "crystals of Ag, of which"),
+        (65, ["--against", new, "--system", "Pd"], "new.xyz: no held-out crystals among 0 labelled ones of Pd"),
+        (65, ["--against", EMT, "--system", "CuAu"], "has no stratum Au"),
+        (64, ["--against", "no_such_package:EMT"], "cannot be imported"),
+        (64, ["--against", "ase.calculators.emt:ETM"], "cannot be imported"),
+        (64, ["--against", EMT, "--against", "json:loads"], "one file and one calculator"),
+        (64, ["--against", EMT, "--arguments", "{"], "is not JSON"),
+        (64, ["--against", EMT, "--arguments", "3"], "must be a JSON object"),
+        (64, ["--against", EMT, "--properties", "elastics"], "no property is called elastics"),
+        (64, ["--against", EMT, "--system", "Quux"], "is not"),
+        (64, ["--against", EMT, "--set", "strains=1"], "--set knows no `strains`"),
+        (64, ["--against", EMT, "--set", "strain=much"], "must be a number"),
+        (64, ["--against", EMT, "--set", "strain=-1"], "`strain` must be positive"),
+    ]
+    for code, options, text in wrong:
+        assert assess(files, *options) == code, options
+        error = capsys.readouterr().err
+        assert text in error and error.count("\n") == 1, (options, error)
+    with pytest.raises(SystemExit) as exit_:
+        main(["assess", str(files / "lib")])
+    assert exit_.value.code == 64 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_element_that_the_reference_lacks(files, capsys):
+    trained(files / "silver", ["Ag"])
+    code = main(
+        ["assess", str(files / "silver"), "-o", str(files / "o"), "--against", "tests.assess.test_reference:Moody"]
+    )
+    assert code == 65
+    assert "I do not like silver" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_help_names_every_property():
+    assert NAMES.split(", ") == list(PROPERTIES)
