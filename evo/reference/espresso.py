@@ -59,7 +59,7 @@ class Espresso:
     @property
     def identity(self) -> dict[str, Any]:
         """All that labels depend on: physics, version and the content of the pseudopotentials."""
-        physics = {k: v for k, v in self.options.physics().items() if k not in ("pseudo_dir", "pseudopotentials")}
+        physics = {k: v for k, v in self.options.method().items() if k not in ("pseudo_dir", "pseudopotentials")}
         files = {symbol: digest for symbol, (digest, _) in self.files.items()}
         return {"engine": "espresso", **physics, "tolerance": TOLERANCE, "version": self.version, "files": files}
 

@@ -63,7 +63,7 @@ class Gpaw:
     def identity(self) -> dict[str, Any]:
         """All that labels depend on: physics, versions and the files of the PAW sets."""
         fixed = {"tolerance": TOLERANCE, "symprec": SYMPREC}
-        return {"engine": "gpaw", **self.options.physics(), **fixed, "files": self.about}
+        return {"engine": "gpaw", **self.options.method(), **fixed, "files": self.about}
 
     def cannot(self, numbers: Iterable[int]) -> set[int]:
         """Elements without a PAW set, or without a Pulay constant where others have one."""

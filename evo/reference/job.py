@@ -52,6 +52,10 @@ class JobOptions(BaseModel):
         """The options that labels depend on."""
         return self.model_dump(mode="json", exclude=set(MACHINE))
 
+    def method(self) -> dict[str, Any]:
+        """The same for the hash: without what is empty, so that an option added later changes no method that lacks it."""
+        return {name: value for name, value in self.physics().items() if value not in (False, "", None, {}, [])}
+
     def without_pulay(self, stress: Floats, atoms: Atoms) -> Floats:
         """The stress less the Pulay term, (3, 3) eV/Å³: isotropic, a sum over the atoms divided by the volume."""
         if not self.pulay:
