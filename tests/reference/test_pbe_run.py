@@ -1,0 +1,60 @@
+"""What lies in runs/cu-pd-ag-pbe: crystals worth a calculation, in an order worth stopping anywhere, labelled by one method."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+
+from evo.cell import shortest_ratio
+from evo.reference.collect import key
+from evo.settings import load_reference
+from potentials.dataset import read_dataset
+from potentials.stratum import Stratum
+
+RUN = Path(__file__).parents[2] / "runs" / "cu-pd-ag-pbe"
+
+
+@pytest.fixture(scope="module")
+def structures():
+    return read(RUN / "structures.extxyz", ":")
+
+
+def test_no_two_are_equal_and_none_is_absurd(structures):
+    assert len({key(a) for a in structures}) == len(structures) == 300
+    assert min(shortest_ratio(a) for a in structures) >= 0.74
+    assert max(len(a) for a in structures) <= 4
+    assert all(a.info["family"] and a.info["kind"] for a in structures)
+
+
+def test_every_prefix_has_all_strata_in_their_proportions(structures):
+    names = [Stratum.of(a.numbers.tolist()).name for a in structures]
+    whole = Counter(names)
+    assert set(whole) == {"Cu", "Pd", "Ag", "CuPd", "CuAg", "PdAg", "CuPdAg"}
+    for n in (50, 100, 200):
+        part = Counter(names[:n])
+        for name, count in whole.items():
+            assert part[name] == pytest.approx(count * n / len(names), abs=6)
+
+
+def test_labels_are_of_these_structures_and_of_one_method(structures):
+    labels = RUN / "labels.extxyz.xz"
+    if not labels.exists():
+        pytest.skip("no labels yet: make pbe-labels")
+    asked = {key(a) for a in structures}
+    found = read(labels, ":")
+    assert {a.info["key"] for a in found} <= asked
+    assert {key(a) for a in found} <= asked
+    dataset = read_dataset(labels)
+    assert len(set(dataset.methods)) == 1
+    assert (dataset.seconds > 0).all()
+    assert np.abs(dataset.labels.forces).max() < 60
+
+
+def test_settings_are_those_of_an_engine():
+    section = load_reference(RUN / "reference.toml")
+    assert section.engine == "gpaw"
+    assert set(section.options["pulay"]) == {"Cu", "Pd", "Ag"}
