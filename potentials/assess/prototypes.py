@@ -27,7 +27,7 @@ BODY_CENTRED = np.array([[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0.5]])
 RHOMBOHEDRAL = np.array([[2, 1, 1], [-1, 1, 1], [-1, -2, 1]]) / 3  # in units of hexagonal vectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prototype:
     """A lattice with places for up to three elements."""
 
