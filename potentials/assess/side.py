@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase import Atoms
@@ -13,11 +13,10 @@ from potentials.assess.prototypes import Crystal, element, guessed_volume
 from potentials.assess.reference import Reference
 from potentials.assess.results import NONE
 from potentials.assess.settings import Settings
-from potentials.assess.symmetry import Operations, space_group, symmetric
+from potentials.assess.space_group import space_group
 from potentials.relax import Evaluate, relax
 from potentials.structures import Floats, Prediction, Structures
-
-SLACK = 0.05  # of the shortest distance: what may be told apart in a relaxed crystal
+from potentials.symmetry import keeping_symmetry
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +67,9 @@ class Side:
 
     def relax(self, atoms: Atoms, *, cell: str = "free", fmax: float | None = None) -> Relaxed:
         """The crystal at its minimum under its own symmetry; `cell` is "free", "fixed" or of fixed "volume"."""
-        keep = symmetric(self.ask, Operations.of(atoms), keep_volume=cell == "volume")
-        return self._relax(keep, [atoms], cell, fmax)[0]
+        # rounding would let a prototype that is no minimum, such as bcc copper, slide away after enough steps
+        keep = keeping_symmetry(self.ask, atoms)
+        return self._relax(at_fixed_volume(keep) if cell == "volume" else keep, [atoms], cell, fmax)[0]
 
     def release(self, crystals: Sequence[Atoms]) -> list[Relaxed]:
         """Crystals at the minima they fall into when no symmetry is kept, positions and cells."""
@@ -99,8 +99,7 @@ class Side:
         found = self.relaxed(crystal)
         if not found.converged:
             return f"{crystal.name} not relaxed ({found.outcome})"
-        tolerance = SLACK * float(found.atoms.cell.volume / len(found.atoms)) ** (1 / 3)
-        group = space_group(found.atoms, tolerance)
+        group = space_group(found.atoms)
         if group != crystal.prototype.space_group:
             return f"{crystal.name} has fallen to space group {group}"
         return ""
@@ -123,3 +122,14 @@ class Side:
             Relaxed(made.structures.atoms(c), float(energies[c]), made.prediction.stresses[c], outcomes[c])
             for c in range(len(energies))
         ]
+
+
+def at_fixed_volume(evaluate: Evaluate) -> Evaluate:
+    """The same without the pressure in the stress, so that a relaxation changes the shape of a cell only."""
+
+    def isochoric(structures: Structures) -> Prediction:
+        said = evaluate(structures)
+        pressures = np.trace(said.stresses, axis1=1, axis2=2) / 3
+        return replace(said, stresses=said.stresses - pressures[:, None, None] * np.eye(3))
+
+    return isochoric

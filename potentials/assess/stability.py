@@ -12,8 +12,8 @@ from ase import Atoms
 
 from potentials.assess.prototypes import Crystal
 from potentials.assess.results import NONE, Measured, Value
-from potentials.assess.side import SLACK, Side
-from potentials.assess.symmetry import space_group
+from potentials.assess.side import Side
+from potentials.assess.space_group import space_group
 
 LENGTH = 3.0  # Å, turns a displacement into a strain
 FALLS = 2e-3  # eV/atom below the prototype: another minimum
@@ -55,5 +55,5 @@ def _fate(crystal: Crystal, atoms: Atoms, outcome: str, loss: float) -> str:
         return f"unstable: a disturbed copy ends with {outcome}"
     if loss < 1e3 * FALLS:
         return ""
-    group = space_group(atoms, SLACK * float(atoms.cell.volume / len(atoms)) ** (1 / 3))
+    group = space_group(atoms)
     return f"unstable: falls to space group {group} from {crystal.prototype.space_group}"

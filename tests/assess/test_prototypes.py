@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from potentials.assess.prototypes import crystals, element, guessed_volume, lattice_of
-from potentials.assess.symmetry import space_group
+from potentials.assess.space_group import space_group
 from potentials.stratum import Stratum
 
 ALL = [c for name in ("Cu", "CuPd", "CuPdAg") for c in crystals(Stratum.parse(name))]
