@@ -58,6 +58,17 @@ def test_labels_alone(files, capsys):
     assert "Equations of state" not in "\n".join(lines)
 
 
+def test_the_librarys_own_held_out_crystals(files, capsys):
+    data = dataset((CU,), 40, 0)  # what the stratum Cu was trained on
+    write_dataset(files / "trained.xyz", data)
+    trained(files / "own", ["Cu"])
+    assert main(["data", "add", str(files / "own"), str(files / "trained.xyz")]) == 0
+    capsys.readouterr()
+    assert main(["assess", str(files / "own"), "-o", str(files / "o"), "--no-figures"]) == 0
+    row = capsys.readouterr().out.splitlines()[2].split()
+    assert row[:4] == ["Cu", "energy", "meV/atom", str(len(data.held_out()))]
+
+
 @pytest.mark.skipif(not find_spec("matplotlib"), reason="needs matplotlib")
 def test_figures_of_phases(files):
     options = ["--against", EMT, "--properties", "formation", "-o", str(files / "phases")]
