@@ -103,7 +103,7 @@ def phonons(side: Side, crystal: Crystal) -> Phonons | None:
 
 
 def measure(side: Side, crystals: Sequence[Crystal]) -> tuple[Measured, dict[str, Phonons]]:
-    """Every mode at the high-symmetry points in THz, the bands, and the phonons themselves for `differences`."""
+    """Every mode at the high-symmetry points in THz, the bands, and the phonons themselves for `deviations`."""
     values, curves, known = [], [], {}
     for crystal in crystals:
         found, name = phonons(side, crystal), crystal.name

@@ -14,7 +14,7 @@ from ase import Atoms
 from potentials.assess.prototypes import Crystal
 from potentials.assess.results import NONE, Measured, Value
 from potentials.assess.side import Side
-from potentials.assess.surface import J_PER_M2_PER_EV_PER_A2
+from potentials.units import J_PER_M2_PER_EV_PER_A2
 
 
 def column(number: int, edge: float, n_layers: int, *, fault: bool) -> Atoms:

@@ -16,8 +16,8 @@ from ase.data import chemical_symbols
 from potentials.assess.prototypes import Crystal
 from potentials.assess.results import NONE, Measured, Value
 from potentials.assess.side import Relaxed, Side
+from potentials.units import J_PER_M2_PER_EV_PER_A2
 
-J_PER_M2_PER_EV_PER_A2 = 16.02176634
 FACETS: dict[str, dict[str, Callable[..., Atoms]]] = {
     "fcc": {"(111)": fcc111, "(100)": fcc100, "(110)": fcc110},
     "bcc": {"(110)": bcc110, "(100)": bcc100, "(111)": bcc111},
