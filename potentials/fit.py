@@ -1,226 +1,200 @@
-"""The least-squares problem of one stratum and one committee member: rows and their derivatives by its parameters.
+"""The least-squares problem of one committee member: residuals of some crystals and their derivatives by its parameters.
 
-For a centre with pre-activations a_h = a0_h + sum_d W_hd f_d, where a0 comes from frozen strata, and E = e + sum_h v_h tanh(a_h):
+For a centre with pre-activations a_h = a0_h + sum_d W_hd f_d, where a0 does not change, and E = e + sum_h v_h tanh(a_h):
 dE/dW_hd = v_h t' f_d, and for a derivative of the energy by a coordinate q (with z_hq = da_h/dq, s_qd = df_d/dq)
 d(dE/dq)/dW_hd = v_h (t'' z_hq f_d + t' s_qd); biases are the same with f = 1, s = 0. With a second layer,
 E = e + sum_k v_k u_k, u_k = tanh(c_k + sum_h U_hk t_h), v_h t' becomes g_h = t'_h sum_k U_hk v_k u'_k, and v_h t'' z_hq becomes
 dg_h/dq.
-
-Parameters, by ascending centre: W (hidden, D); a unary stratum adds b (hidden), with a second layer U (hidden, second) and
-c (second), v (units of the last layer), e.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import ssyrk
 
+from potentials.batches import Batch, Centres
 from potentials.heads import Above, Head
+from potentials.stratum import Stratum
 from potentials.structures import Floats
-from potentials.tables import Centres, Table
 
 Singles = NDArray[np.float32]
-ROWS_AT_ONCE = 4096  # of the Jacobian in memory
 
 
-@dataclass(frozen=True, eq=False)
-class Scaled:
-    """The features `part` of a centre as inputs of its network: (f - shift) scale."""
-
-    part: slice
-    shift: Floats  # (D,)
-    scale: Floats  # (D,)
-
-    def apply(self, centres: Centres) -> tuple[Floats, Floats]:
-        """(n, D) and (n, q, D)."""
-        return (centres.features[:, self.part] - self.shift) * self.scale, centres.slopes[:, :, self.part] * self.scale
-
-
-@dataclass(frozen=True, eq=False)
-class Frozen:
-    """A block of a lower stratum."""
-
-    inputs: Scaled
-    columns: Floats  # (D, hidden)
-    biases: Floats  # (hidden,) zero unless the block is unary
-
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """One crystal's centres of one element, as the new columns see them."""
-
-    place: int  # of the element in the stratum
-    f: Floats  # (n, D) scaled
-    s: Floats  # (n, q, D) scaled
-    s_single: Singles
-    a: Floats  # (n, hidden) frozen pre-activation
-    z: Floats  # (n, q, hidden) its derivatives
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One crystal: its inputs, targets (1 + q,) and weights (1 + q,)."""
-
-    inputs: list[Input]
-    targets: Floats
-    weights: Floats
-
-
-@dataclass(frozen=True)
 class Layout:
-    """Where each parameter stands in the vector."""
+    """Where each parameter stands in the vector: by ascending centre the free blocks W (hidden, d), then a free head."""
 
-    n_centres: int
-    n_columns: int
-    hidden: int
-    unary: bool
-    second: int = 0
+    def __init__(
+        self, blocks: Mapping[tuple[Stratum, int], int], heads: Sequence[int], hidden: int, second: int
+    ) -> None:
+        """blocks: inputs of each free block and centre. heads: the elements whose heads are free."""
+        self.hidden, self.second, self.size = hidden, second, 0
+        self._blocks: dict[tuple[Stratum, int], slice] = {}
+        self._heads: dict[int, slice] = {}
+        for z in sorted({centre for _, centre in blocks} | set(heads)):
+            for stratum in sorted((s for s, centre in blocks if centre == z), key=Stratum.sort_key):
+                self._blocks[stratum, z] = self._take(hidden * blocks[stratum, z])
+            if z in heads:
+                self._heads[z] = self._take(Head.size(hidden, second))
 
-    @property
-    def last(self) -> int:
-        """Units of the last layer."""
-        return self.second or self.hidden
+    def _take(self, size: int) -> slice:
+        self.size += size
+        return slice(self.size - size, self.size)
 
-    @property
-    def size(self) -> int:
-        """Parameters of one centre."""
-        head = self.hidden + self.second * (self.hidden + 1) + self.last + 1
-        return self.hidden * self.n_columns + (head if self.unary else 0)
-
-    def columns(self, p: Floats, centre: int) -> Floats:
-        """(hidden, D)."""
-        start = centre * self.size
-        return p[start : start + self.hidden * self.n_columns].reshape(self.hidden, self.n_columns)
+    def columns(self, p: Floats, stratum: Stratum, centre: int) -> Floats:
+        """(hidden, d), a view."""
+        return p[self._blocks[stratum, centre]].reshape(self.hidden, -1)
 
     def head(self, p: Floats, centre: int) -> Head:
-        """Of a unary stratum."""
-        own = p[centre * self.size + self.hidden * self.n_columns :][: self.size - self.hidden * self.n_columns]
-        biases, outputs, shift = own[: self.hidden], own[-1 - self.last : -1], float(own[-1])
-        if not self.second:
-            return Head(biases, outputs, shift)
-        deep = own[self.hidden : -1 - self.last]
-        weights = deep[: self.hidden * self.second].reshape(self.hidden, self.second)
-        return Head(biases, outputs, shift, weights, deep[self.hidden * self.second :])
+        return Head.from_vector(p[self._heads[centre]], self.hidden, self.second)
 
-    def join(self, columns: Floats, head: Head) -> Floats:
-        """The vector of a unary stratum from its columns (D, hidden) and head."""
-        deep = [] if head.second_weights is None else [head.second_weights.ravel()]
-        deep += [] if head.second_biases is None else [head.second_biases]
-        return np.concatenate([columns.T.ravel(), head.biases, *deep, head.outputs, [head.shift]])
+    def place(self, centre: int) -> slice:
+        """Of a free head."""
+        return self._heads[centre]
+
+    def has_head(self, centre: int) -> bool:
+        return centre in self._heads
+
+    def spots(self, centres: Centres) -> NDArray[np.int64]:
+        """Places of the parameters that these centres depend on, in the order of `Problem` rows."""
+        parts = [self._blocks[stratum, centres.element] for stratum in centres.blocks]
+        if self.has_head(centres.element):
+            parts.append(self._heads[centres.element])
+        return np.concatenate([np.zeros(0, dtype=np.int64), *[np.arange(s.start, s.stop) for s in parts]])
 
 
-class StratumProblem:
-    """Residuals and normal equations over some crystals."""
+class Problem:
+    """Residuals and normal equations over some crystals; a part of them validates."""
 
-    def __init__(self, rows: list[Row], layout: Layout, heads: list[Head]) -> None:
-        """`heads` by centre are frozen, their biases already in the rows; a unary stratum fits its own."""
-        self.rows, self.layout = rows, layout
-        self._heads = heads
+    def __init__(
+        self,
+        batches: Sequence[Batch],
+        layout: Layout,
+        member: int,
+        heads: Mapping[int, Head],
+        validating: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """heads: the frozen ones, their biases already in the batches. validating: by place of the crystal."""
+        self.layout = layout
+        self._batches, self._member, self._heads = batches, member, heads
+        self._validating = [
+            np.zeros(len(b.places), bool) if validating is None else validating[b.places] for b in batches
+        ]
 
-    def predictions(self, p: Floats) -> list[Floats]:
-        """Per crystal (1 + q,): energy and derivatives, without the baseline."""
-        result = []
-        for row in self.rows:
-            total = np.zeros(len(row.targets))
-            for x in row.inputs:
-                head, a, z = self._activations(p, x)
-                above = Above(head, a)
-                total[0] += (above.last @ head.outputs).sum() + head.shift * len(a)
-                total[1:] += (z @ above.first[:, :, None]).sum(axis=0)[:, 0]
-            result.append(total)
-        return result
+    @property
+    def validates(self) -> bool:
+        return any(v.any() for v in self._validating)
+
+    def predictions(self, p: Floats, batch: Batch) -> Floats:
+        """(crystals, 1 + q) energies and derivatives, without the baseline."""
+        total = np.zeros(batch.targets.shape)
+        for centres in batch.centres:
+            head, a, z = self._activations(p, centres)
+            above = Above(head, a)
+            total[:, 0] += above.energies()
+            total[:, 1:] += _along(z, above)
+        return total
 
     def residuals(self, p: Floats) -> Floats:
-        """Weighted, all crystals after one another."""
-        parts = [(y - r.targets) * r.weights for y, r in zip(self.predictions(p), self.rows, strict=True)]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        """Weighted, all crystals that do not validate, batch after batch."""
+        return np.concatenate(
+            [np.zeros(0), *[r[~v].ravel() for r, v in zip(self._weighted(p), self._validating, strict=True)]]
+        )
 
-    def jacobian(self, p: Floats, rows: list[Row]) -> Singles:
-        """(all rows of these crystals, parameters), weighted."""
-        out = np.zeros((sum(len(r.targets) for r in rows), self.layout.size * self.layout.n_centres), np.float32)
-        start = 0
-        for row in rows:
-            own = out[start : start + len(row.targets)]
-            for x in row.inputs:
-                self._fill(own[:, x.place * self.layout.size : (x.place + 1) * self.layout.size], p, x)
-            own *= row.weights.astype(np.float32)[:, None]
-            start += len(row.targets)
-        return out
+    def costs(self, p: Floats) -> tuple[float, float]:
+        """Sums of squared weighted residuals: of the crystals that are fitted, of those that validate."""
+        fitted = validated = 0.0
+        for residuals, validating in zip(self._weighted(p), self._validating, strict=True):
+            squares = (residuals * residuals).sum(axis=1)
+            fitted += float(squares[~validating].sum())
+            validated += float(squares[validating].sum())
+        return fitted, validated
 
     def normal(self, p: Floats) -> tuple[Floats, Floats]:
-        """J^T J (lower triangle) and J^T r."""
-        n = self.layout.size * self.layout.n_centres
+        """J^T J (lower triangle) and J^T r of the crystals that are fitted."""
+        n = self.layout.size
         matrix, gradient = np.zeros((n, n), np.float32, order="F"), np.zeros(n)
-        residuals, start = self.residuals(p), 0
-        for rows in _portions(self.rows):
-            j = self.jacobian(p, rows)
-            matrix = ssyrk(1.0, j.T, beta=1.0, c=matrix, lower=1, overwrite_c=1)
-            gradient += j.T @ residuals[start : start + len(j)].astype(np.float32)
-            start += len(j)
+        for batch, validating in zip(self._batches, self._validating, strict=True):
+            if validating.all():
+                continue
+            spots, rows, residuals = self._rows(p, batch)
+            if validating.any():
+                rows, residuals = rows[~validating], residuals[~validating]
+            j, r = rows.reshape(-1, len(spots)), residuals.ravel().astype(np.float32)
+            gradient[spots] += r @ j
+            if len(spots) == n:
+                matrix = ssyrk(1.0, j.T, beta=1.0, c=matrix, lower=1, overwrite_c=1)
+            else:  # the spots ascend, so the lower triangle stays below
+                matrix[np.ix_(spots, spots)] += ssyrk(1.0, j.T, lower=1)
         return matrix.astype(float), gradient
 
-    def _activations(self, p: Floats, x: Input) -> tuple[Head, Floats, Floats]:
-        """What stands above, pre-activations (n, hidden), their derivatives (n, q, hidden)."""
-        w = self.layout.columns(p, x.place)
-        a, z = x.a + x.f @ w.T, x.z + x.s @ w.T
-        if not self.layout.unary:
-            return self._heads[x.place], a, z
-        head = self.layout.head(p, x.place)
-        return head, a + head.biases, z
+    def jacobian(self, p: Floats) -> Singles:
+        """(rows of all crystals that do not validate, parameters), weighted."""
+        parts = []
+        for batch, validating in zip(self._batches, self._validating, strict=True):
+            spots, rows, _ = self._rows(p, batch)
+            wide = np.zeros((*rows.shape[:2], self.layout.size), np.float32)
+            wide[..., spots] = rows
+            parts.append(wide[~validating].reshape(-1, self.layout.size))
+        return np.concatenate(parts)
 
-    def _fill(self, out: Singles, p: Floats, x: Input) -> None:
-        """Unweighted rows (1 + q, parameters of this centre)."""
-        hidden, d = self.layout.hidden, self.layout.n_columns
-        head, a, z = self._activations(p, x)
-        above = Above(head, a)
-        first, bent = above.first.astype(np.float32), above.bent(z).astype(np.float32)
-        n, q, _ = bent.shape
-        f = x.f.astype(np.float32)
-        columns = out[:, : hidden * d]
-        columns[0] = (first.T @ f).ravel()
-        block = (bent.reshape(n, q * hidden).T @ f).reshape(q, hidden, d)
-        block += (first.T @ x.s_single.reshape(n, q * d)).reshape(hidden, q, d).transpose(1, 0, 2)
-        columns[1:] = block.reshape(q, hidden * d)
-        if self.layout.unary:
-            rest = out[:, hidden * d :]
-            rest[0, :hidden], rest[1:, :hidden] = first.sum(axis=0), bent.sum(axis=0)
-            above.fill(rest[:, hidden:], z)
+    def _weighted(self, p: Floats) -> list[Floats]:
+        return [(self.predictions(p, b) - b.targets) * b.weights for b in self._batches]
+
+    def _activations(self, p: Floats, centres: Centres) -> tuple[Head, Floats, Singles]:
+        """What stands above, pre-activations (crystals, n, hidden), their derivatives (crystals, n, q, hidden)."""
+        z, a, dz = centres.element, centres.a[..., self._member, :], centres.z[..., self._member, :]
+        if centres.blocks:
+            w = np.concatenate([self.layout.columns(p, s, z) for s in centres.blocks], axis=1).T
+            a, dz = a + centres.f @ w, dz + centres.s @ w.astype(dz.dtype)
+        if not self.layout.has_head(z):
+            return self._heads[z], a, dz
+        head = self.layout.head(p, z)
+        return head, a + head.biases, dz
+
+    def _rows(self, p: Floats, batch: Batch) -> tuple[NDArray[np.int64], Singles, Floats]:
+        """Places of parameters, weighted derivatives by them (crystals, 1 + q, ...), weighted residuals."""
+        parts: list[Singles] = []
+        spots: list[NDArray[np.int64]] = []
+        total = np.zeros(batch.targets.shape)
+        for centres in batch.centres:
+            head, a, z = self._activations(p, centres)
+            above = Above(head, a)
+            first, bent = above.first.astype(np.float32), above.bent(z).astype(np.float32)
+            total[:, 0] += above.energies()
+            total[:, 1:] += _along(z, above)
+            parts += _columns(
+                centres, first, bent, [self.layout.columns(p, s, centres.element).shape[1] for s in centres.blocks]
+            )
+            if self.layout.has_head(centres.element):
+                place = self.layout.place(centres.element)
+                rest = np.zeros((*batch.targets.shape, place.stop - place.start), np.float32)
+                above.fill(rest, z, bent)
+                parts.append(rest)
+            spots.append(self.layout.spots(centres))
+        rows = np.concatenate(parts, axis=2) if parts else np.zeros((*batch.targets.shape, 0), np.float32)
+        rows *= batch.weights.astype(np.float32)[..., None]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *spots]), rows, (total - batch.targets) * batch.weights
 
 
-def rows_of(
-    tables: list[Table], centres: tuple[int, ...], new: list[Scaled], below: list[list[Frozen]], hidden: int
-) -> list[Row]:
-    """Crystals as the new columns of each centre see them, on top of the frozen blocks of that centre."""
-    rows = []
-    for table in tables:
-        inputs = []
-        for place, z in enumerate(centres):
-            if z not in table.centres:
-                continue
-            f, s = new[place].apply(table.centres[z])
-            a, dz = np.zeros((len(f), hidden)), np.zeros((*s.shape[:2], hidden))
-            for block in below[place]:
-                frozen_f, frozen_s = block.inputs.apply(table.centres[z])
-                a += frozen_f @ block.columns + block.biases
-                dz += frozen_s @ block.columns
-            inputs.append(Input(place, f, s, s.astype(np.float32), a, dz))
-        rows.append(Row(inputs, table.targets, table.weights))
-    return rows
+def _along(z: Singles, above: Above) -> Floats:
+    """(crystals, q) derivatives of the energies of these centres."""
+    return np.asarray(np.matmul(z, above.first.astype(z.dtype)[..., None])[..., 0].sum(axis=1))
 
 
-def _portions(rows: list[Row]) -> Iterator[list[Row]]:
-    """Runs of crystals with about ROWS_AT_ONCE rows."""
-    portion: list[Row] = []
-    size = 0
-    for row in rows:
-        portion.append(row)
-        size += len(row.targets)
-        if size >= ROWS_AT_ONCE:
-            yield portion
-            portion, size = [], 0
-    if portion:
-        yield portion
+def _columns(centres: Centres, first: Singles, bent: Singles, sizes: Sequence[int]) -> list[Singles]:
+    """Derivatives (crystals, 1 + q, hidden * d) by the columns of each free block, in their order."""
+    crystals, n, q, hidden = bent.shape
+    d = centres.f.shape[-1]
+    if not d:
+        return []
+    f = centres.f.astype(np.float32)
+    out = np.empty((crystals, 1 + q, hidden, d), np.float32)
+    out[:, 0] = np.matmul(first.transpose(0, 2, 1), f)
+    out[:, 1:] = np.matmul(bent.reshape(crystals, n, q * hidden).transpose(0, 2, 1), f).reshape(crystals, q, hidden, d)
+    straight = np.matmul(first.transpose(0, 2, 1), centres.s.reshape(crystals, n, q * d))
+    out[:, 1:] += straight.reshape(crystals, hidden, q, d).transpose(0, 2, 1, 3)
+    ends = np.cumsum(sizes)
+    return [out[..., end - size : end].reshape(crystals, 1 + q, -1) for end, size in zip(ends, sizes, strict=True)]

@@ -12,12 +12,19 @@ from potentials.structures import Floats
 
 TRIES = 6  # dampings tried with one normal matrix
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-7, 1e7
+PATIENCE = 8  # normal matrices without a better validation
+WORTH = 1e-3  # a gain of the validation below this share is none
 
 
 class Problem(Protocol):
-    """A sum of squared residuals r in some parameters p."""
+    """A sum of squared residuals r in some parameters p; a second sum validates."""
 
-    def residuals(self, p: Floats) -> Floats: ...
+    @property
+    def validates(self) -> bool: ...
+    def costs(self, p: Floats) -> tuple[float, float]:
+        """|r|² and the sum that validates."""
+        ...
+
     def normal(self, p: Floats) -> tuple[Floats, Floats]:
         """J^T J, of which the lower triangle counts, and J^T r, for the Jacobian J = dr/dp."""
         ...
@@ -35,10 +42,17 @@ def minimise(problem: Problem, start: Floats, prior: Floats, decay: Floats, iter
     """Parameters with a lower |r|² + sum decay (p - prior)², after this many normal matrices at most.
 
     Damping is Marquardt's, on half the diagonal plus half its mean, and follows the ratio of gain to promise
-    (Madsen, Nielsen, Tingleff, Methods for non-linear least squares problems, 2004, algorithm 3.16).
+    (Madsen, Nielsen, Tingleff, Methods for non-linear least squares problems, 2004, algorithm 3.16). Where the problem
+    validates, the parameters with the best validation are returned, and PATIENCE matrices without a better one end it.
     """
     p, damping, growth = start.copy(), FIRST_DAMPING, 2.0
-    cost = _cost(problem, p, prior, decay)
+
+    def costs(p: Floats) -> tuple[float, float]:
+        fitted, validated = problem.costs(p)
+        return fitted + float((decay * (p - prior)) @ (p - prior)), validated
+
+    cost, validated = costs(p)
+    best, best_validated, since = p, validated, 0
     for iteration in range(iterations):
         matrix, gradient = problem.normal(p)
         matrix[np.diag_indices_from(matrix)] += decay
@@ -47,21 +61,21 @@ def minimise(problem: Problem, start: Floats, prior: Floats, decay: Floats, iter
         extra = 0.5 * diagonal + 0.5 * diagonal.mean()
         for _ in range(TRIES):
             step = _solve(matrix, diagonal + damping * extra, -gradient)
-            new_cost = _cost(problem, p + step, prior, decay) if step is not None else np.inf
+            new_cost, new_validated = costs(p + step) if step is not None else (np.inf, np.inf)
             if step is not None and new_cost < cost:
                 gain = (cost - new_cost) / max(float(step @ (damping * extra * step - gradient)), 1e-300)
                 damping = max(damping * max(0.2, 1 - (2 * gain - 1) ** 3), LEAST_DAMPING)
-                p, cost, growth = p + step, new_cost, 2.0
+                p, cost, growth, validated = p + step, new_cost, 2.0, new_validated
                 break
             damping, growth = min(damping * growth, MOST_DAMPING), 2 * growth
         else:
-            return Minimum(p, iteration)
-    return Minimum(p, iterations)
-
-
-def _cost(problem: Problem, p: Floats, prior: Floats, decay: Floats) -> float:
-    r = problem.residuals(p)
-    return float(r @ r + (decay * (p - prior)) @ (p - prior))
+            return Minimum(best if problem.validates else p, iteration)
+        since = 0 if validated < (1 - WORTH) * best_validated else since + 1
+        if validated < best_validated:
+            best, best_validated = p, validated
+        if problem.validates and since >= PATIENCE:
+            return Minimum(best, iteration + 1)
+    return Minimum(best if problem.validates else p, iterations)
 
 
 def _solve(matrix: Floats, diagonal: Floats, right: Floats) -> Floats | None:

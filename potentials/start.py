@@ -1,40 +1,62 @@
-"""Where a fit begins and what it is drawn to: input scaling, first parameters, prior."""
+"""Where a fit begins: input scaling, axes, first parameters, and what they are drawn to."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from potentials import kernels
+from potentials.batches import Bases, Basis, principal_axes
 from potentials.environments import deviations
-from potentials.fit import Head, Layout
+from potentials.features import Descriptor
+from potentials.fit import Layout
+from potentials.heads import Head
 from potentials.network import StratumParameters
+from potentials.prior import inherited
 from potentials.recipe import Recipe
 from potentials.stratum import Stratum
-from potentials.structures import Floats, Structures
-from potentials.tables import heights
+from potentials.structures import Floats
+from potentials.tables import Table, heights
 from potentials.task import FitTask
 
 SPREAD = (0.5, 0.3, 0.3)  # of the first pre-activations, biases, outputs (eV) of an element
 
+Known = Sequence[tuple[Stratum, Sequence[Table]]]  # tables of the crystals of each set of elements
 
-def scaling_of(structures: Structures, recipe: Recipe, stratum: Stratum) -> StratumParameters:
-    """Input scaling by these crystals, and columns of zeros.
+
+def scaling_of(recipe: Recipe, stratum: Stratum, known: Known) -> StratumParameters:
+    """Input scaling by the crystals of these elements (or, where there are none, of more), and columns of zeros.
 
     A unary block is (f - mean)/deviation. Higher blocks are never shifted: zero must stay zero. Scaled by range, no block
     is: f/max f.
     """
-    features = np.concatenate(kernels.features(structures, recipe.shape, stratum.numbers))
-    features = np.where(np.isfinite(features), features, 0.0)
     shift, scale, columns = {}, {}, {}
     for z in stratum.numbers:
-        blocks = [b for b in recipe.shape.blocks(z, stratum.numbers) if b.stratum == stratum]
-        own = features[structures.numbers == z][:, blocks[0].start : blocks[0].stop] if blocks else np.zeros((1, 0))
-        smooth = recipe.shape.smoothness(blocks[0]) if blocks else np.zeros(0)
+        own = own_features(recipe.shape, stratum, z, known)
+        smooth = next(
+            (recipe.shape.smoothness(b) for b in recipe.shape.blocks(z, stratum.numbers) if b.stratum == stratum),
+            np.zeros(0),
+        )
         by_range = recipe.scaling == "range"
         shift[z] = own.mean(axis=0) if stratum.order == 1 and not by_range else np.zeros(own.shape[1])
         scale[z] = smooth / (greatest(own) if by_range else deviations(own))
         columns[z] = np.zeros((recipe.members, own.shape[1], recipe.hidden))
     return StratumParameters(stratum, shift, scale, columns)
+
+
+def own_features(shape: Descriptor, stratum: Stratum, centre: int, known: Known) -> Floats:
+    """(n, n_block) unscaled features in the block `stratum`: of crystals of just these elements, of more where there are none."""
+    only = [(company, tables) for company, tables in known if company == stratum and tables]
+    parts = [np.zeros((0, shape.block_size(stratum.order)))]
+    for company, tables in only or known:
+        for block in shape.blocks(centre, company.numbers) if centre in company.numbers else []:
+            if block.stratum == stratum:
+                parts += [
+                    t.centres[centre].features[:, block.start : block.stop] for t in tables if centre in t.centres
+                ]
+    found = np.concatenate(parts)
+    return found if len(found) else np.zeros((1, found.shape[1]))
 
 
 def greatest(table: Floats) -> Floats:
@@ -43,63 +65,109 @@ def greatest(table: Floats) -> Floats:
     return np.asarray(np.maximum(most, 1e-6 * most.max(initial=0.0) or 1.0))
 
 
-def start(task: FitTask, layout: Layout) -> Floats:
-    """Where the fit begins: the old parameters; zero for the columns of a new pair; random for a new element."""
-    old, m = task.scaling, task.member
-    if not layout.unary and not task.warm:
-        return prior(task, layout)
-    if not layout.unary:
-        return np.concatenate([old.columns[z][m].T.ravel() for z in task.stratum.numbers])
-    (z,) = task.stratum.numbers
-    if task.warm:
-        return layout.join(old.columns[z][m], Head.of(old, m))
-    rng = np.random.default_rng([task.recipe.fitting.seed, m, z])
-    columns = rng.normal(scale=SPREAD[0] / _length(task), size=(layout.hidden, layout.n_columns))
-    biases = rng.normal(scale=SPREAD[1], size=layout.hidden)
-    outputs = rng.normal(scale=SPREAD[2], size=layout.last)
+def bases_of(task: FitTask, known: Known) -> Bases:
+    """The inputs of every block that is fitted."""
+    bases = {}
+    for stratum, own in task.scalings.items():
+        for z in stratum.numbers:
+            if task.recipe.shape.block_size(stratum.order):
+                axes = principal_axes(task.recipe.shape, stratum, z, own.scale[z], known)
+                length = float(
+                    np.linalg.norm(deviations(own_features(task.recipe.shape, stratum, z, known)) * own.scale[z])
+                )
+                bases[stratum, z] = Basis(own.scale_shift[z], own.scale[z], axes, length)
+    return bases
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """The weights that a fit adds to: (n_block, members, hidden) of unscaled features, by centre and block."""
+
+    raw: Mapping[int, Mapping[Stratum, Floats]]
+    apart: Mapping[tuple[Stratum, int], Floats]  # how far they are from what the prior says, in scaled inputs
+
+    @classmethod
+    def of(cls, task: FitTask) -> Ground:
+        """What frozen strata have, and where a fit goes on; a new block begins at its prior, a new element at zero."""
+        raw: dict[int, dict[Stratum, Floats]] = {}
+        apart = {}
+        frozen = {p.stratum: p for p in task.frozen}
+        strata = sorted({*frozen, *task.strata}, key=Stratum.sort_key)
+        for stratum in strata:
+            given = frozen.get(stratum) or (task.scalings[stratum] if task.warm else None)
+            for z in stratum.numbers:
+                mine, size = raw.setdefault(z, {}), task.recipe.shape.block_size(stratum.order)
+                shape = (size, task.recipe.members, task.recipe.hidden)
+                drawn = np.zeros(shape)
+                if stratum.order > 1 and size:
+                    flat = {s: w.reshape(len(w), -1) for s, w in mine.items()}
+                    drawn = inherited(task.recipe.shape, stratum, z, flat).reshape(shape)
+                mine[stratum] = drawn
+                if given is not None:
+                    mine[stratum] = (given.columns[z] * given.scale[z][:, None]).transpose(1, 0, 2)
+                if stratum in task.scalings and size:
+                    apart[stratum, z] = (mine[stratum] - drawn) / task.scalings[stratum].scale[z][:, None, None]
+        return cls(raw, apart)
+
+    def with_changes(
+        self, recipe: Recipe, member: int, centre: int, changes: Mapping[Stratum, Floats]
+    ) -> dict[Stratum, Floats]:
+        """(n_block, hidden) weights of unscaled features after a fit, of one member, for every block of `changes`.
+
+        changes: (n_block, hidden) of fitted blocks; a block above inherits those below it.
+        """
+        total: dict[Stratum, Floats] = {}
+        moved: dict[Stratum, Floats] = {}
+        for stratum in sorted(self.raw[centre], key=Stratum.sort_key):
+            base = self.raw[centre][stratum][:, member]
+            moved[stratum] = np.zeros(base.shape)
+            if stratum.order > 1 and len(base):
+                moved[stratum] = inherited(recipe.shape, stratum, centre, moved)
+            if stratum in changes:
+                moved[stratum] = moved[stratum] + changes[stratum]
+                total[stratum] = base + moved[stratum]
+        return total
+
+
+def start(task: FitTask, layout: Layout, bases: Bases) -> Floats:
+    """Where the fit begins: at the ground; the columns of a new element are random."""
+    p, heads = np.zeros(layout.size), {}
+    for stratum in task.strata:
+        if stratum.order > 1:
+            continue
+        (z,) = stratum.numbers
+        if task.warm:
+            heads[z] = Head.of(task.scalings[stratum], task.member)
+            continue
+        rng = np.random.default_rng([task.recipe.fitting.seed, task.member, z])
+        basis, recipe = bases[stratum, z], task.recipe
+        columns = rng.normal(scale=SPREAD[0] / basis.length, size=(recipe.hidden, len(basis.scale)))
+        layout.columns(p, stratum, z)[:] = columns @ basis.axes
+        biases = rng.normal(scale=SPREAD[1], size=recipe.hidden)
+        outputs = rng.normal(scale=SPREAD[2], size=recipe.second or recipe.hidden)
+        heads[z] = Head(biases, outputs, _mean_energy(task, z))
+        if recipe.second:
+            weights = rng.normal(scale=recipe.hidden**-0.5, size=(recipe.hidden, recipe.second))
+            second_biases = rng.normal(scale=SPREAD[1], size=recipe.second)
+            heads[z] = Head(biases, outputs, heads[z].shift, weights, second_biases)
+    for z, head in heads.items():
+        p[layout.place(z)] = head.vector()
+    return p
+
+
+def drawn_to(task: FitTask, layout: Layout, bases: Bases, ground: Ground) -> Floats:
+    """The parameters that the decay prefers: those where every block is what its prior says, and an element's are zero."""
+    p = np.zeros(layout.size)
+    for (stratum, z), basis in bases.items():
+        layout.columns(p, stratum, z)[:] = -(basis.axes.T @ ground.apart[stratum, z][:, task.member]).T
+    return p
+
+
+def _mean_energy(task: FitTask, z: int) -> float:
+    """eV per atom of the element's calm crystals; of the element in the others where it has none."""
     data = task.dataset.training()
-    per_atom = data.labels.energies / data.structures.sizes
-    low = heights(data, {}) <= task.recipe.fitting.high_energy
-    shift = float(per_atom[low].mean())
-    if not layout.second:
-        return layout.join(columns.T, Head(biases, outputs, shift))
-    weights = rng.normal(scale=layout.hidden**-0.5, size=(layout.hidden, layout.second))
-    second_biases = rng.normal(scale=SPREAD[1], size=layout.second)
-    return layout.join(columns.T, Head(biases, outputs, shift, weights, second_biases))
-
-
-def _length(task: FitTask) -> float:
-    """The length of a typical vector of scaled inputs, without their mean."""
-    (z,) = task.stratum.numbers
-    shape = task.recipe.shape
-    if task.recipe.scaling == "deviation":
-        (block,) = shape.blocks(z, (z,))
-        return float(np.linalg.norm(shape.smoothness(block)))
-    features = np.concatenate(kernels.features(task.dataset.training().structures, shape, (z,)))
-    features = features[np.isfinite(features).all(axis=1)]
-    return float(np.linalg.norm(deviations(features) * task.scaling.scale[z]))
-
-
-def prior(task: FitTask, layout: Layout) -> Floats:
-    """What the parameters are drawn to: for an element zero; for more, every neighbour counts like one of the centre's kind.
-
-    A density that does not tell elements apart has the products P = P^XX + 2 P^XY + P^YY, so the raw weights of the pair are
-    those of the centre's own T and P; those of a triple are the means of the two pairs', twice. Symmetry functions have
-    G4 = G4(XX) + G4(XY) + G4(YY), so there unlike neighbours count once.
-    """
-    values = np.zeros(layout.size * layout.n_centres)
-    if layout.unary or not layout.size:
-        return values
-    shape, m = task.recipe.shape, task.member
-    n_pair, unlike = shape.n_pair, shape.unlike
-    raw = {(p.stratum, z): p.columns[z][m] * p.scale[z][:, None] for p in task.frozen for z in p.stratum.numbers}
-    for k, z in enumerate(task.stratum.numbers):
-        others = [y for y in task.stratum.numbers if y != z]
-        if len(others) == 1:
-            own = raw[Stratum((z,)), z]
-            weights = np.concatenate([own[:n_pair], unlike * own[n_pair:], own[n_pair:]])
-        else:
-            n = shape.n_products
-            weights = unlike / 2 * sum((raw[Stratum.of((z, y)), z][-n:] for y in others), np.zeros(()))
-        layout.columns(values, k)[:] = (weights / task.scaling.scale[z][:, None]).T
-    return values
+    own = data.of_stratum(Stratum((z,)))
+    if not len(own):
+        return task.lowest[z]
+    low = heights(own, {}) <= task.recipe.fitting.high_energy
+    return float((own.labels.energies / own.structures.sizes)[low].mean())

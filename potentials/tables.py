@@ -38,6 +38,7 @@ class Table:
     centres: dict[int, Centres]  # by atomic number
     targets: Floats  # (1 + q,) eV and its derivatives, without the baseline; 0 where unknown
     weights: Floats  # (1 + q,) 1/unit of each row; 0 where unknown
+    place: int  # of the crystal in its data set
 
 
 _remembered: OrderedDict[tuple[object, ...], list[Table]] = OrderedDict()
@@ -110,7 +111,7 @@ def _tables(dataset: Dataset, recipe: Recipe, stratum: Stratum, lowest: Mapping[
         )
         weights = _weights(fitting, n, labels.forces[atoms], float(height[c])) * np.sqrt(dataset.weights[c])
         known = np.isfinite(targets)
-        result.append(Table(centres, np.where(known, targets, 0.0), np.where(known, weights, 0.0)))
+        result.append(Table(centres, np.where(known, targets, 0.0), np.where(known, weights, 0.0), c))
     return result
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from potentials.dataset import Dataset
 from potentials.environments import Environments
+from potentials.heads import Head
 from potentials.network import StratumParameters
 from potentials.recipe import Recipe
 from potentials.stratum import Stratum
@@ -21,62 +22,66 @@ from potentials.structures import Floats
 class FitTask:
     """All that one member's fit depends on."""
 
-    stratum: Stratum
+    strata: tuple[Stratum, ...]  # that are fitted, canonical order: one on top of those below it, or all together
     member: int
     recipe: Recipe
-    dataset: Dataset  # crystals of exactly this stratum, held-out ones included
+    dataset: Dataset  # crystals of these strata, held-out ones included
     iterations: int
-    scaling: StratumParameters  # of the stratum's inputs; its columns are where a warm start begins, else zero
+    scalings: Mapping[
+        Stratum, StratumParameters
+    ]  # of their inputs; their columns are where a warm start begins, else zero
     warm: bool
-    frozen: tuple[StratumParameters, ...]  # every stratum below, all members, canonical order
+    frozen: tuple[StratumParameters, ...]  # every stratum below that is not fitted, all members, canonical order
     known: Mapping[Stratum, Environments]  # surroundings of the frozen strata
     parents: Mapping[str, str]  # their content hashes, by name
     lowest: Mapping[int, float]  # eV/atom of each element at its most stable
 
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers of all crystals, ascending."""
+        return tuple(sorted({z for s in self.strata for z in s.numbers}))
+
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """One member of one stratum. Arrays by atomic number of the centre."""
+    """One member of the fitted strata."""
 
-    stratum: Stratum
     member: int
-    columns: Mapping[int, Floats]  # (n_block, hidden)
-    biases: Floats | None  # (hidden,), unary only
-    outputs: Floats | None  # (units of the last layer,) eV, unary only
-    shift: float | None  # eV per atom, unary only
+    columns: Mapping[Stratum, Mapping[int, Floats]]  # by centre (n_block, hidden)
+    heads: Mapping[int, Head]  # of the elements among the strata
     iterations: int
     seconds: float  # CPU
-    second_weights: Floats | None = None  # (hidden, second), unary only
-    second_biases: Floats | None = None  # (second,), unary only
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that keeps every bit."""
-        second = {"second_weights": self.second_weights, "second_biases": self.second_biases}
         return {
-            "stratum": self.stratum.name,
             "member": self.member,
-            "columns": {str(z): _encode(c) for z, c in self.columns.items()},
-            "biases": None if self.biases is None else _encode(self.biases),
-            "outputs": None if self.outputs is None else _encode(self.outputs),
-            "shift": self.shift,
+            "columns": {s.name: {str(z): _encode(c) for z, c in own.items()} for s, own in self.columns.items()},
+            "heads": {
+                str(z): {k: v if isinstance(v, float) else _encode(v) for k, v in _known(h).items()}
+                for z, h in self.heads.items()
+            },
             "iterations": self.iterations,
             "seconds": self.seconds,
-            **{name: _encode(array) for name, array in second.items() if array is not None},
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FitResult:
-        return cls(
-            stratum=Stratum.parse(data["stratum"]),
-            member=data["member"],
-            columns={int(z): _decode(c) for z, c in data["columns"].items()},
-            biases=None if data["biases"] is None else _decode(data["biases"]),
-            outputs=None if data["outputs"] is None else _decode(data["outputs"]),
-            shift=data["shift"],
-            iterations=data["iterations"],
-            seconds=data["seconds"],
-            **{k: _decode(data[k]) for k in ("second_weights", "second_biases") if k in data},
-        )
+        columns = {
+            Stratum.parse(name): {int(z): _decode(c) for z, c in own.items()} for name, own in data["columns"].items()
+        }
+        heads = {int(z): _head(own) for z, own in data["heads"].items()}
+        return cls(data["member"], columns, heads, data["iterations"], data["seconds"])
+
+
+def _head(data: Mapping[str, Any]) -> Head:
+    values: dict[str, Any] = {k: v if isinstance(v, float) else _decode(v) for k, v in data.items()}
+    return Head(**values)
+
+
+def _known(head: Head) -> dict[str, Any]:
+    """What is there of a head, by name."""
+    return {f.name: v for f in fields(head) if (v := getattr(head, f.name)) is not None}
 
 
 def _encode(array: Floats) -> list[Any]:

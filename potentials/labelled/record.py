@@ -150,8 +150,16 @@ class Dataset:
 
         So whole families are on one side, and the side of a crystal never changes when data are added.
         """
+        return np.array([d[0] % HELD_OUT == 0 for d in self._draws()], dtype=bool)
+
+    def folds(self, number: int) -> NDArray[np.int64]:
+        """(n,) 0 to number - 1, decided in the same way but independent of what is held out."""
+        return np.array([d[1] % number for d in self._draws()], dtype=np.int64)
+
+    def _draws(self) -> list[bytes]:
+        """Random bytes of each crystal that its family shares."""
         keys = [family or content for family, content in zip(self.families, self.hashes(), strict=True)]
-        return np.array([hashlib.sha256(k.encode()).digest()[0] % HELD_OUT == 0 for k in keys], dtype=bool)
+        return [hashlib.sha256(k.encode()).digest() for k in keys]
 
     def held_out(self) -> Dataset:
         return self.select(np.flatnonzero(self.is_held_out()))

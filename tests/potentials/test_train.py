@@ -69,14 +69,17 @@ def test_a_fit_is_a_pure_function_and_survives_json_and_pickle(library):
     versions = {"Cu": 1, "Pd": 1}
     task = plan(library, versions, dataset((CU, PD), 40, 0), BOTH, iterations=3)[1]
     one, two = fit_member(task), fit_member(pickle.loads(pickle.dumps(task)))
-    assert one.columns[CU].tobytes() == two.columns[CU].tobytes()
+    assert one.columns[BOTH][CU].tobytes() == two.columns[BOTH][CU].tobytes()
     back = FitResult.from_json(json.loads(json.dumps(one.to_json())))
-    assert back.columns[PD].tobytes() == one.columns[PD].tobytes() and back.stratum == one.stratum
+    assert (
+        back.columns[BOTH][PD].tobytes() == one.columns[BOTH][PD].tobytes()
+        and back.columns.keys() == one.columns.keys()
+    )
     unary = plan(library, {}, dataset((CU,), 40, 0), Stratum((CU,)), iterations=3)
     results = [fit_member(t) for t in unary]
     stored = [json.loads(json.dumps(r.to_json())) for r in reversed(results)]
     assert finish(unary, stored).content_hash() == finish(unary, results).content_hash()
-    assert results[0].columns[CU].tobytes() != results[1].columns[CU].tobytes()
+    assert results[0].columns[Stratum((CU,))][CU].tobytes() != results[1].columns[Stratum((CU,))][CU].tobytes()
 
 
 def test_more_crystals_are_learned_from_where_training_ended(library):
@@ -84,7 +87,7 @@ def test_more_crystals_are_learned_from_where_training_ended(library):
     warm = plan(library, library.versions(), data, BOTH, iterations=4)
     assert warm[0].warm
     old = library.stratum(BOTH).parameters
-    assert warm[0].scaling.scale[CU].tobytes() == old.scale[CU].tobytes()
+    assert warm[0].scalings[BOTH].scale[CU].tobytes() == old.scale[CU].tobytes()
     result = finish(warm, [fit_member(t) for t in warm])
     cold = plan(library, {"Cu": 1, "Pd": 1}, data, BOTH, iterations=25)
     fresh = finish(cold, [fit_member(t) for t in cold])
@@ -96,7 +99,7 @@ def test_missing_labels_are_left_out(tmp_path):
     data = dataset((CU,), 20, 0)
     labels = replace(data.labels, stresses=np.full_like(data.labels.stresses, np.nan))
     task = plan(library, {}, replace(data, labels=labels), Stratum((CU,)), iterations=5)[0]
-    assert np.isfinite(fit_member(task).columns[CU]).all()
+    assert np.isfinite(fit_member(task).columns[Stratum((CU,))][CU]).all()
 
 
 def test_absurd_crystals_do_not_spoil_a_fit(tmp_path):
