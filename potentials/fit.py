@@ -87,6 +87,11 @@ class Problem:
     def validates(self) -> bool:
         return any(v.any() for v in self._validating)
 
+    @property
+    def batches(self) -> list[tuple[Batch, NDArray[np.bool_]]]:
+        """The crystals, and which of them validate."""
+        return list(zip(self._batches, self._validating, strict=True))
+
     def predictions(self, p: Floats, batch: Batch) -> Floats:
         """(crystals, 1 + q) energies and derivatives, without the baseline."""
         total = np.zeros(batch.targets.shape)

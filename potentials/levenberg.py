@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from potentials.structures import Floats
 
 TRIES = 6  # dampings tried with one normal matrix
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-7, 1e7
-PATIENCE = 8  # normal matrices without a better validation
+PATIENCE = 12  # normal matrices without a better validation
 WORTH = 1e-3  # a gain of the validation below this share is none
 
 
@@ -38,12 +39,20 @@ class Minimum:
     iterations: int
 
 
-def minimise(problem: Problem, start: Floats, prior: Floats, decay: Floats, iterations: int) -> Minimum:
+def minimise(
+    problem: Problem,
+    start: Floats,
+    prior: Floats,
+    decay: Floats,
+    iterations: int,
+    watch: Callable[[Floats], None] | None = None,
+) -> Minimum:
     """Parameters with a lower |r|² + sum decay (p - prior)², after this many normal matrices at most.
 
     Damping is Marquardt's, on half the diagonal plus half its mean, and follows the ratio of gain to promise
     (Madsen, Nielsen, Tingleff, Methods for non-linear least squares problems, 2004, algorithm 3.16). Where the problem
     validates, the parameters with the best validation are returned, and PATIENCE matrices without a better one end it.
+    `watch` sees the parameters after every step.
     """
     p, damping, growth = start.copy(), FIRST_DAMPING, 2.0
 
@@ -66,6 +75,8 @@ def minimise(problem: Problem, start: Floats, prior: Floats, decay: Floats, iter
                 gain = (cost - new_cost) / max(float(step @ (damping * extra * step - gradient)), 1e-300)
                 damping = max(damping * max(0.2, 1 - (2 * gain - 1) ** 3), LEAST_DAMPING)
                 p, cost, growth, validated = p + step, new_cost, 2.0, new_validated
+                if watch is not None:
+                    watch(p)
                 break
             damping, growth = min(damping * growth, MOST_DAMPING), 2 * growth
         else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -49,6 +49,7 @@ FEWEST = 8  # crystals to validate on; with fewer, the fit ends by its number of
 KEPT = 1  # prepared sets of crystals that are remembered: the members of a committee share theirs
 
 Prepared = tuple[list[Batch], Bases, Ground]
+Watch = Callable[[Problem, Floats], None]
 _remembered: OrderedDict[tuple[object, ...], Prepared] = OrderedDict()
 
 
@@ -114,8 +115,11 @@ def check(data: Dataset, name: str) -> None:
         raise TrainingError(f"{unlabelled} crystals of {name} have no finite energy; leave them out")
 
 
-def fit_member(task: FitTask) -> FitResult:
-    """The parameters of one member; the same on any number of cores."""
+def fit_member(task: FitTask, watch: Watch | None = None) -> FitResult:
+    """The parameters of one member; the same on any number of cores.
+
+    watch: called after every improvement with the problem and its parameters.
+    """
     started = time.process_time()
     with threadpool_limits(limits=1):
         prepared, bases, ground = _prepared(task)
@@ -123,7 +127,14 @@ def fit_member(task: FitTask) -> FitResult:
         p, iterations = start(task, layout, bases), 0
         if layout.size:
             problem = problem_of(task, prepared, layout)
-            minimum = minimise(problem, p, drawn_to(task, layout, bases, ground), _decay(task, layout), task.iterations)
+            minimum = minimise(
+                problem,
+                p,
+                drawn_to(task, layout, bases, ground),
+                _decay(task, layout),
+                task.iterations,
+                None if watch is None else lambda p: watch(problem, p),
+            )
             p, iterations = minimum.parameters, minimum.iterations
     columns: dict[Stratum, dict[int, Floats]] = {s: {} for s in task.strata}
     for z in task.elements:

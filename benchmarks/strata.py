@@ -1,0 +1,288 @@
+"""Stratified training against training everything at once: Cu, Pd, Ag, their pairs and the triple, labels of UNEP-v1.
+
+    python benchmarks/strata.py run [--recipes default vp2017] [--seeds 0 1 2] [--train 1500]
+    python benchmarks/strata.py table
+    python benchmarks/strata.py --quick
+
+Both ways have the same architecture, data, optimiser (Levenberg-Marquardt), validation crystals and stopping rule; from
+scratch, a compound is fitted together with all crystals of its subsets. `run` is resumable (each stratum once; libraries in
+benchmarks/cache/strata) and writes benchmarks/strata/<recipe>-<seed>.json; `table` prints them. Errors are those of a single
+network on test crystals up to 0.6 eV/atom above the lowest of their set. `sooner`: CPU time of the fit from scratch until its
+best validation, over the CPU time in which the new stratum alone reaches an error that is no larger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from unep_data import POTENTIAL, make
+
+from potentials.dataset import Dataset
+from potentials.fit import Problem
+from potentials.jointly import plan_jointly
+from potentials.library import Library
+from potentials.recipe import RECIPES, Recipe
+from potentials.stratum import Stratum
+from potentials.structures import Floats
+from potentials.train import finish_all, fit_member, plan
+
+HERE = Path(__file__).resolve().parent
+RESULTS, CACHE = HERE / "strata", HERE / "cache"
+SYSTEM = "CuPdAg"
+CEILING = 0.6  # eV/atom above the lowest test crystal
+UNITS = (0.004, 0.06)  # eV/atom, eV/Å: what the two validation errors are divided by
+PROPERTIES = ("vacancy", "formation", "phonons")
+
+
+class Clock:
+    """CPU seconds of a fit and its validation error on crystals of one set of elements, after each step."""
+
+    def __init__(self, elements: Stratum) -> None:
+        self.elements, self.spent, self.last = elements.numbers, 0.0, time.process_time()
+        self.trace: list[tuple[float, float]] = []
+
+    def __call__(self, problem: Problem, p: Floats) -> None:
+        self.spent += time.process_time() - self.last
+        self.trace.append((self.spent, self._error(problem, p)))
+        self.last = time.process_time()  # what the look costs is nobody's
+
+    def _error(self, problem: Problem, p: Floats) -> float:
+        energies, forces = [], []
+        for batch, validating in problem.batches:
+            if tuple(c.element for c in batch.centres) != self.elements or not validating.any():
+                continue
+            n = sum(c.f.shape[1] for c in batch.centres)
+            missed = (problem.predictions(p, batch) - batch.targets)[validating]
+            calm = batch.weights[validating][:, 0] > 0.5 * batch.weights[:, 0].max()
+            energies.append(missed[calm, 0] / n / UNITS[0])
+            forces.append(missed[calm, 1 : 1 + 3 * n].ravel() / UNITS[1])
+        return float(np.sqrt(sum(np.mean(np.concatenate(x) ** 2) for x in (energies, forces))))
+
+
+def errors(library: Library, stratum: Stratum, test: Dataset) -> dict[str, float]:
+    """meV/atom and meV/Å."""
+    predicted, sizes = library.assemble(stratum).evaluate(test.structures), test.structures.sizes
+    per_atom = test.labels.energies / sizes
+    low = per_atom <= per_atom.min() + CEILING
+    missed = (predicted.energies - test.labels.energies) / sizes
+    forces = predicted.forces - test.labels.forces
+    worst = np.quantile(np.abs(missed[low]), 0.95)
+    rms: Callable[[Floats], float] = lambda x: 1e3 * float(np.sqrt(np.mean(x * x)))  # noqa: E731
+    return {
+        "energy": rms(missed[low]),
+        "force": rms(forces[np.repeat(low, sizes)]),
+        "energy_trimmed": rms(missed[low][np.abs(missed[low]) <= worst]),
+        "energy_median": 1e3 * float(np.median(np.abs(missed[low]))),
+        "energy_all": rms(missed),
+        "force_all": rms(forces),
+        "standard_error": 1e3
+        * float(np.std(missed[low] ** 2) / np.sqrt(low.sum()) / 2 / np.sqrt(np.mean(missed[low] ** 2))),
+    }
+
+
+def fit(library: Library, stratum: Stratum, data: Dataset, test: Dataset, joint: bool) -> dict[str, Any]:
+    """Train the stratum (or everything up to it) into the library; errors, both clocks, trace."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    if joint:
+        tasks = plan_jointly(library.recipe, data, stratum)
+    else:
+        tasks = plan(library, library.versions(), data, stratum)
+    clocks = [Clock(stratum) for _ in tasks]
+    results = [fit_member(task, clock) for task, clock in zip(tasks, clocks, strict=True)]
+    spent = (time.process_time() - cpu, time.perf_counter() - wall)
+    before = {s.name: library.stratum(s).content_hash() for s in library.strata()}
+    for trained in finish_all(tasks, results):
+        library.add(trained)
+    if not joint:
+        assert all(
+            library.stratum(Stratum.parse(n)).content_hash() == h for n, h in before.items() if n != stratum.name
+        )
+    return {
+        **errors(library, stratum, test),
+        "cpu": spent[0],
+        "wall": spent[1],
+        "iterations": [r.iterations for r in results],
+        "trace": [[round(t, 2), round(e, 4)] for t, e in clocks[0].trace],
+    }
+
+
+def run_one(
+    name: str, recipe: Recipe, seed: int, sizes: tuple[int, int], cache: Path, system: Stratum, assess: bool
+) -> dict[str, Any]:
+    """All strata of `system` both ways; what is there already is not computed again."""
+    recipe = replace(recipe, members=1, fitting=replace(recipe.fitting, seed=seed))
+    path = cache / f"{name}-{seed}" / "result.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"stratified": {}, "scratch": {}}
+    sets = {s: make(s.name, *sizes, 8, 0, CACHE / "unep") for s in system.subsets()}
+    ways = {"stratified": path.parent / "stratified"}
+    for stratum in system.subsets():
+        data = merged([sets[s][0] for s in stratum.subsets()])
+        if stratum.name not in found["stratified"]:
+            library = opened(ways["stratified"], recipe)
+            found["stratified"][stratum.name] = fit(library, stratum, sets[stratum][0], sets[stratum][1], joint=False)
+            save(path, found)
+        if stratum.order > 1:
+            ways[stratum.name] = path.parent / f"scratch-{stratum.name}"
+            if stratum.name not in found["scratch"]:
+                library = opened(ways[stratum.name], recipe)
+                found["scratch"][stratum.name] = fit(library, stratum, data, sets[stratum][1], joint=True)
+                save(path, found)
+        print(line(stratum.name, found), flush=True)
+    if assess:
+        found.setdefault("properties", {})
+        for way, directory in ways.items():
+            if way not in found["properties"]:
+                found["properties"][way] = properties(Library.open(directory), path.parent / "answers.jsonl")
+                save(path, found)
+    return found
+
+
+def properties(library: Library, answers: Path) -> dict[str, Any]:
+    """Largest deviations from UNEP-v1: vacancy formation eV, formation energies meV/atom, phonons % of the RMS frequency."""
+    from potentials.assess import Reference, Side, assess
+
+    reference = Side.of_reference(Reference.load("unep_data:Unep", {}, answers))
+    found = assess(library, reference, properties=PROPERTIES)
+    apart = {
+        name: [abs(c.difference) for c in found.of(name) if np.isfinite(c.difference)]
+        for name in ("vacancy", "formation")
+    }
+    phonons = [d for d in found.deviations if d.topic == "phonons"]
+    return {
+        "vacancy": max(apart["vacancy"], default=None),
+        "formation": max(apart["formation"], default=None),
+        "phonons": [[d.subject, d.quantity, d.unit, d.value] for d in phonons],
+        "reference": dict(found.cost),
+    }
+
+
+def opened(path: Path, recipe: Recipe) -> Library:
+    return Library.open(path) if (path / "library.json").exists() else Library.create(path, recipe)
+
+
+def merged(sets: Sequence[Dataset]) -> Dataset:
+    whole = sets[0]
+    for more in sets[1:]:
+        whole = whole.merge(more)
+    return whole
+
+
+def sooner(stratified: Mapping[str, Any], scratch: Mapping[str, Any]) -> float:
+    """How many times sooner the new stratum reaches the best validation error from scratch; 0 where it never does."""
+    best = min(e for _, e in scratch["trace"])
+    when = next(t for t, e in scratch["trace"] if e == best)
+    reached = [t for t, e in stratified["trace"] if e <= best]
+    return when / max(reached[0], 0.01) if reached else 0.0
+
+
+def line(name: str, found: Mapping[str, Any]) -> str:
+    """One row of the table."""
+    s, f = found["stratified"][name], found["scratch"].get(name)
+    text = f"{name:<8}{s['energy']:7.2f}{s['force']:7.1f}{s['energy_median']:7.2f}{s['cpu']:8.1f}{s['wall']:8.1f}"
+    if f is None:
+        return text
+    best = min(e for _, e in f["trace"]), min(e for _, e in s["trace"])
+    return (
+        f"{text}  |{f['energy']:7.2f}{f['force']:7.1f}{f['energy_median']:7.2f}{f['cpu']:8.1f}{f['wall']:8.1f}  |"
+        f"{s['energy'] / f['energy']:6.2f}{best[1] / best[0]:7.2f}{sooner(s, f):8.1f}"
+    )
+
+
+HEADER = (
+    f"{'':<8}{'stratified':^37}  |{'from scratch':^37}  |{'ratio':>6}{'valid.':>7}{'sooner':>8}\n"
+    f"{'':<8}" + 2 * f"{'meV/at':>7}{'meV/Å':>7}{'median':>7}{'CPU s':>8}{'wall s':>8}  |"
+)
+
+
+def save(path: Path, found: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(found, indent=1))
+    partial.rename(path)
+
+
+def machine() -> dict[str, str]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE, check=False
+    )
+    return {
+        "machine": platform.processor() or platform.machine(),
+        "system": platform.platform(),
+        "commit": commit.stdout.strip(),
+    }
+
+
+def table() -> None:
+    """The committed results: medians over seeds."""
+    for recipe in RECIPES:
+        found = [json.loads(p.read_text()) for p in sorted(RESULTS.glob(f"{recipe}-*.json"))]
+        if not found:
+            continue
+        print(
+            f"{recipe}: single network, medians of {len(found)} seeds; largest ratio allowed 1.05 + one standard error"
+        )
+        print(HEADER)
+        for stratum in Stratum.parse(SYSTEM).subsets():
+            name = stratum.name
+            have = [f for f in found if name in f["stratified"] and (stratum.order == 1 or name in f["scratch"])]
+            if have:
+                middle = sorted(have, key=lambda f: f["stratified"][name]["energy"])[len(have) // 2]
+                print(line(name, middle))
+        for f in found:
+            for way, p in f.get("properties", {}).items():
+                phonons = max((v for *_, unit, v in p["phonons"] if unit == "%"), default=float("nan"))
+                print(
+                    f"{way:<12} vacancy {p['vacancy']:.3f} eV, formation {p['formation']:.1f} meV/atom, phonons {phonons:.1f} %"
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["run", "table"], default="table")
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--train", type=int, default=1500)
+    parser.add_argument("--test", type=int, default=500)
+    parser.add_argument(
+        "--quick", action="store_true", help="Cu, Pd, CuPd with 200 crystals each, default recipe, one seed"
+    )
+    chosen = parser.parse_args()
+    if not POTENTIAL.exists():
+        raise SystemExit(f"{POTENTIAL.name} is not there; it belongs beside the repository, in shared/unep")
+    if chosen.quick:
+        found = run_one(
+            "quick",
+            RECIPES["default"],
+            0,
+            (200, 100),
+            CACHE / "strata" / f"quick-{time.time_ns()}",
+            Stratum.parse("CuPd"),
+            False,
+        )
+        s, f = found["stratified"]["CuPd"], found["scratch"]["CuPd"]
+        print(
+            f"CuPd, 200 crystals per stratum: stratified {s['energy']:.1f} meV/atom in {s['cpu']:.1f} CPU s, "
+            f"from scratch {f['energy']:.1f} meV/atom in {f['cpu']:.1f} CPU s, reached {sooner(s, f):.1f} times sooner"
+        )
+    elif chosen.what == "run":
+        for seed in chosen.seeds:
+            for recipe in chosen.recipes:
+                print(f"{recipe}, seed {seed}\n{HEADER}", flush=True)
+                sizes = (chosen.train, chosen.test)
+                found = run_one(recipe, RECIPES[recipe], seed, sizes, CACHE / "strata", Stratum.parse(SYSTEM), True)
+                save(RESULTS / f"{recipe}-{seed}.json", {**machine(), "train": chosen.train, **found})
+    else:
+        table()
+
+
+if __name__ == "__main__":
+    main()
