@@ -8,7 +8,7 @@ columns of its block; a larger stratum owns, for each of its elements as centre,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,6 +81,21 @@ class Model:
             cores(self.species)
         if self.repulsion and (end := reach(self.species)) > self.shape.cutoff:
             raise ValueError(f"`cutoff` must be at least {end:.2f} Å, where the repulsion ends")
+
+    def member(self, m: int) -> Model:
+        """The Model of one committee member."""
+        lanes, one = slice(m * self.hidden, (m + 1) * self.hidden), slice(m, m + 1)
+        deep = self.second_weights is not None and self.second_biases is not None
+        return replace(
+            self,
+            members=1,
+            weights=np.ascontiguousarray(self.weights[:, :, lanes]),
+            biases=np.ascontiguousarray(self.biases[:, lanes]),
+            outputs=np.ascontiguousarray(self.outputs[:, one if deep else lanes]),
+            shifts=np.ascontiguousarray(self.shifts[:, one]),
+            second_weights=None if self.second_weights is None else np.ascontiguousarray(self.second_weights[:, one]),
+            second_biases=None if self.second_biases is None else np.ascontiguousarray(self.second_biases[:, one]),
+        )
 
 
 def fold(

@@ -30,6 +30,12 @@ class Potential:
         """What the committee says of every crystal; NaN where one cannot be evaluated."""
         return kernels.evaluate(structures, self.model, n_threads, kernel, self.device)
 
+    def atomic_spreads(self, structures: Structures, n_threads: int = 1) -> Floats:
+        """(n_atoms,) eV, standard deviation of the atoms' energies over the committee, for one more evaluation per member."""
+        members = [self.model.member(m) for m in range(self.model.members)]
+        said = [kernels.evaluate(structures, m, n_threads, "auto", self.device).atomic_energies for m in members]
+        return np.std(said, axis=0)
+
     def grades(self, structures: Structures, n_threads: int = 1) -> Floats:
         """(n_crystals,) extrapolation grade of the worst atom of each crystal."""
         return np.maximum.reduceat(self.atomic_grades(structures, n_threads), structures.offsets[:-1])

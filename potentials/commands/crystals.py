@@ -89,15 +89,17 @@ def by_stratum(library: Library, path: Path, crystals: list[Atoms]) -> Iterator[
 def predicted(
     structures: Structures, prediction: Prediction, potential: Potential, infos: list[dict[str, Any]], threads: int
 ) -> list[str]:
-    """extxyz for every crystal: energy, forces, stress, energies of atoms as ASE's own results; method, spread, grades.
+    """extxyz for every crystal: energy, forces, stress, energies of atoms as ASE's own results; method, spreads, grades.
 
-    `spread` is in eV per cell; `grade` that of the worst atom. What else `infos` say of a crystal stays with it.
+    `spread` is in eV per cell, `spreads` in eV per atom; `grade` is that of the worst atom. What else `infos` say of a
+    crystal stays with it.
     """
     import numpy as np
 
     from potentials.labelled.extxyz import Entry, frame
 
-    grades, lines = potential.atomic_grades(structures, threads), []
+    grades, spreads = potential.atomic_grades(structures, threads), potential.atomic_spreads(structures, threads)
+    lines = []
     for c, info in enumerate(infos):
         atoms = slice(structures.offsets[c], structures.offsets[c + 1])
         entries: dict[str, Entry] = {"energy": float(prediction.energies[c])}
@@ -115,6 +117,7 @@ def predicted(
         columns = {
             "forces": prediction.forces[atoms],
             "energies": prediction.atomic_energies[atoms],
+            "spreads": spreads[atoms],
             "grades": grades[atoms],
         }
         parts = (structures.numbers[atoms], structures.positions[atoms], structures.cells[c], structures.periodic[c])
@@ -126,4 +129,7 @@ def write(path: Path, lines: list[str]) -> None:
     """All of them or none."""
     from potentials.stratum_file import write_atomically
 
-    write_atomically(path, "".join(lines).encode())
+    if path.exists() and not path.is_file():  # such as /dev/stdout
+        path.write_text("".join(lines), encoding="utf-8")
+    else:
+        write_atomically(path, "".join(lines).encode())
