@@ -175,7 +175,7 @@ class Library:
             model=fold(recipe.shape, stratum.numbers, parameters, recipe.repulsion, recipe.core_energy),
             stratum=stratum,
             method=self.version(used),
-            environments={t.stratum: t.environments for t in loaded},
+            environments={t.stratum: t.environments for t in loaded if t.environments.points},
             device=resolve_device(device),
         )
 

@@ -37,7 +37,7 @@ class TrainedStratum:
     """What training yields: parameters, the surroundings they know, and where they come from."""
 
     parameters: StratumParameters
-    environments: Environments
+    environments: Environments  # empty where nothing is known of its training data
     parents: Mapping[str, str]  # content hash of every lower stratum they were trained on, by name
     metadata: Mapping[str, Any]  # method, n_data, data hash, errors, CPU seconds, lowest eV/atom
 
@@ -59,16 +59,10 @@ class TrainedStratum:
 
     def arrays(self) -> Arrays:
         """Everything that decides a prediction or a grade."""
-        p, e = self.parameters, self.environments
-        named: Arrays = {}
-        for z in self.stratum.numbers:
-            named |= {f"shift.{z}": p.scale_shift[z], f"scale.{z}": p.scale[z], f"columns.{z}": p.columns[z]}
+        named, e = parameter_arrays(self.parameters), self.environments
+        for z in e.points:
             named |= {f"environment_scale.{z}": e.scales[z]}
             named |= {f"environments.{z}": e.points[z], f"edge.{z}": np.array(e.edges[z])}
-        if p.biases is not None and p.outputs is not None and p.shifts is not None:
-            named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
-        if p.second_weights is not None and p.second_biases is not None:
-            named |= {"second_weights": p.second_weights, "second_biases": p.second_biases}
         return named
 
     def content_hash(self) -> str:
@@ -78,6 +72,18 @@ class TrainedStratum:
             digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def parameter_arrays(p: StratumParameters) -> Arrays:
+    """Everything that decides a prediction."""
+    named: Arrays = {}
+    for z in p.stratum.numbers:
+        named |= {f"shift.{z}": p.scale_shift[z], f"scale.{z}": p.scale[z], f"columns.{z}": p.columns[z]}
+    if p.biases is not None and p.outputs is not None and p.shifts is not None:
+        named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
+    if p.second_weights is not None and p.second_biases is not None:
+        named |= {"second_weights": p.second_weights, "second_biases": p.second_biases}
+    return named
 
 
 def pack(trained: TrainedStratum, recipe: Mapping[str, Any]) -> bytes:
@@ -126,6 +132,9 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
     def by_element(name: str) -> dict[int, NDArray[Any]]:
         return {z: arrays[f"{name}.{z}"] for z in stratum.numbers}
 
+    def known(name: str) -> dict[int, NDArray[Any]]:
+        return by_element(name) if f"edge.{stratum.numbers[0]}" in arrays else {}
+
     parameters = StratumParameters(
         stratum,
         by_element("shift"),
@@ -137,8 +146,8 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
         arrays.get("second_weights"),
         arrays.get("second_biases"),
     )
-    edges = {z: float(a) for z, a in by_element("edge").items()}
-    environments = Environments(by_element("environment_scale"), by_element("environments"), edges)
+    edges = {z: float(a) for z, a in known("edge").items()}
+    environments = Environments(known("environment_scale"), known("environments"), edges)
     own = ("format", "stratum", "elements", "order", "content", "parents", "recipe")
     metadata = {k: v for k, v in header.items() if k not in own}
     return TrainedStratum(parameters, environments, header["parents"], metadata)
