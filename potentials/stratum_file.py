@@ -47,13 +47,16 @@ class TrainedStratum:
 
     @property
     def members(self) -> int:
-        return len(next(iter(self.parameters.columns.values())))
+        columns = self.parameters.columns
+        return len(next(iter(columns.values()))) if columns else 1
 
     @property
     def n_parameters(self) -> int:
         """Of one committee member."""
         p = self.parameters
         own = sum(c[0].size for c in p.columns.values())
+        if p.gupta is not None:
+            return p.gupta.size
         above = (p.biases, p.outputs, p.shifts, p.second_weights, p.second_biases)
         return own + sum(x[0].size for x in above if x is not None)
 
@@ -76,6 +79,8 @@ class TrainedStratum:
 
 def parameter_arrays(p: StratumParameters) -> Arrays:
     """Everything that decides a prediction."""
+    if p.gupta is not None:
+        return {"gupta": p.gupta}
     named: Arrays = {}
     for z in p.stratum.numbers:
         named |= {f"shift.{z}": p.scale_shift[z], f"scale.{z}": p.scale[z], f"columns.{z}": p.columns[z]}
@@ -129,6 +134,12 @@ def unpack(data: bytes, name: str) -> TrainedStratum:
 def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
     stratum = Stratum.parse(header["stratum"])
 
+    own = ("format", "stratum", "elements", "order", "content", "parents", "recipe")
+    metadata = {k: v for k, v in header.items() if k not in own}
+    if "gupta" in arrays:
+        pair = StratumParameters(stratum, {}, {}, {}, gupta=arrays["gupta"])
+        return TrainedStratum(pair, Environments({}, {}, {}), header["parents"], metadata)
+
     def by_element(name: str) -> dict[int, NDArray[Any]]:
         return {z: arrays[f"{name}.{z}"] for z in stratum.numbers}
 
@@ -148,8 +159,6 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
     )
     edges = {z: float(a) for z, a in known("edge").items()}
     environments = Environments(known("environment_scale"), known("environments"), edges)
-    own = ("format", "stratum", "elements", "order", "content", "parents", "recipe")
-    metadata = {k: v for k, v in header.items() if k not in own}
     return TrainedStratum(parameters, environments, header["parents"], metadata)
 
 
