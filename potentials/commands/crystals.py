@@ -32,12 +32,15 @@ OWN = (
     "source",
     "weight",
 )
+STDOUT = ("-", "/dev/stdout")
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """The arguments FILE, -o OUT and --threads."""
     parser.add_argument("file", metavar="FILE", type=Path, help="any format that ASE reads")
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="extxyz file to write")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, required=True, help="extxyz file to write, - for stdout"
+    )
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads (default 1)")
 
 
@@ -126,10 +129,12 @@ def predicted(
 
 
 def write(path: Path, lines: list[str]) -> None:
-    """All of them or none."""
+    """All of them or none; what is no plain file is written through and never replaced."""
     from potentials.stratum_file import write_atomically
 
-    if path.exists() and not path.is_file():  # such as /dev/stdout
+    if str(path) in STDOUT:
+        print("".join(lines), end="")
+    elif path.is_symlink() or (path.exists() and not path.is_file()):
         path.write_text("".join(lines), encoding="utf-8")
     else:
         write_atomically(path, "".join(lines).encode())

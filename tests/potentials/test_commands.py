@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -154,6 +155,18 @@ def test_evaluate_reads_databases_and_finds_the_same_numbers(files, capsys, tmp_
         said(capsys, "evaluate", files / "lib", source, "-o", tmp_path / f"{name}.extxyz", "--threads", "2")
     one, two = (read(tmp_path / f"{name}.extxyz", index=":") for name in ("cells.db", "cells.xyz"))
     assert [a.get_potential_energy() for a in one] == [a.get_potential_energy() for a in two]
+
+
+def test_a_dash_is_stdout(files, capsys):
+    for name in ("-", "/dev/stdout"):
+        out = said(capsys, "evaluate", files / "lib", files / "cells.xyz", "-o", name).out
+        assert len(read(StringIO(out), index=":", format="extxyz")) == 3
+
+
+def test_a_link_is_written_through(files, capsys, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target.xyz")
+    said(capsys, "evaluate", files / "lib", files / "cells.xyz", "-o", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and len(read(tmp_path / "target.xyz", index=":", format="extxyz")) == 3
 
 
 def test_relax(files, capsys, tmp_path):
