@@ -1,6 +1,8 @@
 """Labels out of files: vasprun.xml, OUTCAR, pw.x, extxyz, databases; what does not converge or is cut off is refused."""
 
+import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import ase
@@ -201,9 +203,16 @@ def test_recorded_vasp_files():
     assert cluster.dataset.seconds[0] == pytest.approx(512 * 110.13)
 
 
-def test_gzip_archives_are_read(tmp_path):
-    (tmp_path / "OUTCAR.gz").write_bytes(gzip.compress(outcar(steps()).encode()))
-    assert len(read_labels(tmp_path / "OUTCAR.gz").dataset) == 3
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_archives_are_read(tmp_path, ending, pack):
+    path = tmp_path / f"OUTCAR.{ending}"
+    data = pack(outcar(steps()).encode())
+    path.write_bytes(data)
+    assert len(read_labels(path).dataset) == 3
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"OUTCAR\.\w+ cannot be read") as error:
+        read_labels(path)
+    assert "\n" not in str(error.value)
 
 
 def test_extxyz_and_database_keep_what_they_say(tmp_path):
