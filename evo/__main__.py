@@ -91,6 +91,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     label.add_argument("--retry", action="store_true", help="try again what failed before")
     label.add_argument("--at-most", type=int, metavar="N", help="stop after so many calculations")
+    text = "how energies, forces and stresses of FILE's structures move with the settings; resumable"
+    converge = asked.add_parser("converge", help=text, description=text)
+    converge.set_defaults(command=_reference_converge)
+    converge.add_argument("file", type=Path, help="structures, any format that ASE reads")
+    converge.add_argument("-o", "--output", type=Path, required=True, help="journal of all calculations")
+    converge.add_argument("--settings", type=Path, required=True, help="campaign.toml, or its [reference] alone")
+    converge.add_argument(
+        "--vary",
+        nargs="+",
+        required=True,
+        metavar="NAME=A,B",
+        help="options and their values, the best last: kspacing=0.06,0.04",
+    )
     return parser
 
 
@@ -201,6 +214,25 @@ def _reference_label(options: argparse.Namespace) -> int:
     )
     print(options.output)
     return EXIT_OK if finished else EXIT_DRAINED
+
+
+def _reference_converge(options: argparse.Namespace) -> int:
+    from evo.reference.collect import structures
+    from evo.reference.converge import converge, parse_values, table
+    from evo.reference.journal import Journal
+    from evo.settings import load_reference
+
+    values, section, crystals = parse_values(options.vary), load_reference(options.settings), structures(options.file)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    journal = Journal(options.output)
+    try:
+        print(table(converge(crystals, section, values, journal, say)))
+    finally:
+        journal.close()
+    return EXIT_OK
 
 
 def _exit_code(error: Exception) -> int | None:

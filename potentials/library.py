@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from potentials.dataset import Dataset
+from potentials.kernels import GuptaModel
 from potentials.labelled.reading import Reading
-from potentials.network import fold
+from potentials.network import Model, StratumParameters, fold, fold_gupta
 from potentials.potential import Potential, resolve_device
-from potentials.recipe import Recipe
+from potentials.recipe import GuptaRecipe, Recipe, recipe_from_json
 from potentials.storage.adding import Added, add_readings
 from potentials.storage.crystals import data_file, stored, stored_bytes
 from potentials.storage.index import NAME as INDEX
@@ -41,10 +42,17 @@ class Library:
     def __init__(self, path: Path, index: dict[str, Any]) -> None:
         self.path = path
         self._index = index
-        self.recipe = Recipe.from_json(index["recipe"])
+        self.form = recipe_from_json(index["recipe"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """LibraryError where there is none, because the library holds Gupta potentials."""
+        if isinstance(self.form, GuptaRecipe):
+            raise LibraryError(f"{self.path} holds Gupta potentials, which have no networks to train or to take apart")
+        return self.form
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe) -> Library:
+    def create(cls, path: str | Path, recipe: Recipe | GuptaRecipe) -> Library:
         """A new, empty library in this directory, which is made if need be."""
         path = Path(path)
         if (path / INDEX).exists():
@@ -91,7 +99,7 @@ class Library:
         """ "nn:" and 12 hex digits that stand for these strata (the current ones) and the recipe."""
         chosen = self.versions() if versions is None else versions
         hashes = [[name, self.content(name, v)] for name, v in sorted(chosen.items())]
-        recipe = {k: v for k, v in self.recipe.to_json().items() if k != "fitting"}
+        recipe = {k: v for k, v in self.form.to_json().items() if k != "fitting"}
         text = json.dumps([FORMAT, recipe, hashes], sort_keys=True)
         return "nn:" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -170,14 +178,22 @@ class Library:
         used = {name: chosen[name] for name in names}
         self._check_parents(used)
         loaded = [self.stratum(Stratum.parse(name), number) for name, number in used.items()]
-        recipe, parameters = self.recipe, [t.parameters for t in loaded]
         return Potential(
-            model=fold(recipe.shape, stratum.numbers, parameters, recipe.repulsion, recipe.core_energy),
+            model=self._model(stratum, [t.parameters for t in loaded]),
             stratum=stratum,
             method=self.version(used),
-            environments={t.stratum: t.environments for t in loaded},
+            environments={t.stratum: t.environments for t in loaded if t.environments.points},
             device=resolve_device(device),
         )
+
+    def _model(self, stratum: Stratum, parameters: list[StratumParameters]) -> Model | GuptaModel:
+        if isinstance(self.form, Recipe):
+            form = self.form
+            return fold(form.shape, stratum.numbers, parameters, form.repulsion, form.core_energy)
+        try:
+            return fold_gupta(stratum.numbers, parameters)
+        except ValueError as error:
+            raise LibraryError(f"{self.path}: {error}") from None
 
     def describe(self) -> list[Row]:
         """The current version of each stratum, canonical order."""
@@ -199,6 +215,12 @@ class Library:
                     )
 
     def _check_shape(self, trained: TrainedStratum) -> None:
+        if isinstance(self.form, GuptaRecipe) != (trained.parameters.gupta is not None):
+            raise LibraryError(
+                f"{trained.stratum.name} is of another kind than {self.path}; give it a library of its own"
+            )
+        if isinstance(self.form, GuptaRecipe):
+            return
         shape, order = self.recipe.shape, trained.stratum.order
         expected = (self.recipe.members, shape.block_size(order), self.recipe.hidden)
         for z, columns in trained.parameters.columns.items():

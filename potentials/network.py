@@ -8,11 +8,12 @@ columns of its block; a larger stratum owns, for each of its elements as centre,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from potentials.features import Block, Descriptor, Shape, SymmetryFunctions
+from potentials.kernels.gupta import PARAMETERS, GuptaModel
 from potentials.kernels.repulsion import cores, reach
 from potentials.stratum import Stratum
 from potentials.structures import Floats
@@ -36,6 +37,7 @@ class StratumParameters:
     shifts: Floats | None = None  # (members,) eV per atom, unary only
     second_weights: Floats | None = None  # (members, hidden, second) of a second layer, unary only
     second_biases: Floats | None = None  # (members, second), unary only
+    gupta: Floats | None = None  # (7,) of its pair of elements; such a stratum has no networks
 
     @property
     def n_second(self) -> int:
@@ -81,6 +83,21 @@ class Model:
             cores(self.species)
         if self.repulsion and (end := reach(self.species)) > self.shape.cutoff:
             raise ValueError(f"`cutoff` must be at least {end:.2f} Å, where the repulsion ends")
+
+    def member(self, m: int) -> Model:
+        """The Model of one committee member."""
+        lanes, one = slice(m * self.hidden, (m + 1) * self.hidden), slice(m, m + 1)
+        deep = self.second_weights is not None and self.second_biases is not None
+        return replace(
+            self,
+            members=1,
+            weights=np.ascontiguousarray(self.weights[:, :, lanes]),
+            biases=np.ascontiguousarray(self.biases[:, lanes]),
+            outputs=np.ascontiguousarray(self.outputs[:, one if deep else lanes]),
+            shifts=np.ascontiguousarray(self.shifts[:, one]),
+            second_weights=None if self.second_weights is None else np.ascontiguousarray(self.second_weights[:, one]),
+            second_biases=None if self.second_biases is None else np.ascontiguousarray(self.second_biases[:, one]),
+        )
 
 
 def fold(
@@ -138,3 +155,16 @@ def fold(
     deep = (np.array([w for w, _ in second]), np.array([b for _, b in second]))
     last = np.array(outputs)
     return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, *deep, core_energy)
+
+
+def fold_gupta(species: tuple[int, ...], parameters: Collection[StratumParameters]) -> GuptaModel:
+    """The Gupta potential of `species` from the strata of every element and every pair."""
+    known = {p.stratum: p.gupta for p in parameters if p.gupta is not None}
+    pairs = np.zeros((len(species), len(species), len(PARAMETERS)))
+    for a, y in enumerate(species):
+        for b, z in enumerate(species):
+            stratum = Stratum.of((y, z))
+            if stratum not in known:
+                raise ValueError(f"no Gupta parameters for {stratum.name}; every pair of elements needs its own")
+            pairs[a, b] = known[stratum]
+    return GuptaModel(species, pairs)

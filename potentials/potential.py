@@ -10,6 +10,7 @@ import numpy as np
 
 from potentials import kernels
 from potentials.environments import Environments, Surroundings, surroundings
+from potentials.kernels import GuptaModel
 from potentials.network import Model
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
@@ -19,7 +20,7 @@ from potentials.structures import Floats, Prediction, Structures
 class Potential:
     """A model of some elements. A crystal of fewer elements has the bits it has in the smaller library."""
 
-    model: Model
+    model: Model | GuptaModel
     stratum: Stratum
     method: str  # "nn:" and 12 hex digits of the strata's contents
     environments: Mapping[Stratum, Environments]  # of every stratum that was trained
@@ -30,6 +31,12 @@ class Potential:
         """What the committee says of every crystal; NaN where one cannot be evaluated."""
         return kernels.evaluate(structures, self.model, n_threads, kernel, self.device)
 
+    def atomic_spreads(self, structures: Structures, n_threads: int = 1) -> Floats:
+        """(n_atoms,) eV, standard deviation of the atoms' energies over the committee, for one more evaluation per member."""
+        members = [self.model.member(m) for m in range(self.model.members)]
+        said = [kernels.evaluate(structures, m, n_threads, "auto", self.device).atomic_energies for m in members]
+        return np.std(said, axis=0)
+
     def grades(self, structures: Structures, n_threads: int = 1) -> Floats:
         """(n_crystals,) extrapolation grade of the worst atom of each crystal."""
         return np.maximum.reduceat(self.atomic_grades(structures, n_threads), structures.offsets[:-1])
@@ -37,10 +44,12 @@ class Potential:
     def atomic_grades(self, structures: Structures, n_threads: int = 1) -> Floats:
         """(n_atoms,) extrapolation grades: 1 is the edge of the training data of the crystal's elements.
 
-        Infinite where the crystal's own set of elements was never trained (of four and more elements: one of its triples),
-        or its features cannot be computed.
+        Infinite where nothing is known of the training data, where the crystal's own set of elements was never trained (of
+        four and more elements: one of its triples), or its features cannot be computed.
         """
         result = np.full(len(structures.numbers), np.inf)
+        if isinstance(self.model, GuptaModel) or not self.environments:
+            return result
         groups: dict[Stratum, list[int]] = {}
         for c in range(len(structures)):
             own = structures.numbers[structures.offsets[c] : structures.offsets[c + 1]]
@@ -59,6 +68,7 @@ class Potential:
     def _surroundings(self, company: Stratum, centre: int) -> Surroundings | None:
         key = (company, centre)
         if key not in self._known:
+            assert isinstance(self.model, Model)  # grades of others are infinite
             self._known[key] = surroundings(self.model.shape, self.environments, company, centre)
         return self._known[key]
 

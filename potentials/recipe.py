@@ -54,6 +54,10 @@ class Recipe:
         if not 0.0 <= self.core_energy < float("inf"):
             raise ValueError(f"`core_energy` must be an energy in eV, or 0 for none, got {self.core_energy}")
 
+    def __str__(self) -> str:
+        hidden = f"{self.hidden} + {self.second}" if self.second else str(self.hidden)
+        return f"{self.shape}, hidden {hidden}, members {self.members}"
+
     def to_json(self) -> dict[str, Any]:
         """A JSON value. What came later is left out where it is not used, so that older libraries keep their hashes."""
         value: dict[str, Any] = {
@@ -70,6 +74,22 @@ class Recipe:
     def from_json(cls, data: dict[str, Any]) -> Recipe:
         rest = {k: v for k, v in data.items() if k not in ("shape", "fitting")}
         return cls(shape=features.from_json(data["shape"]), fitting=Fitting(**data["fitting"]), **rest)
+
+
+@dataclass(frozen=True, slots=True)
+class GuptaRecipe:
+    """A library of Gupta potentials: nothing to resolve and nothing to train."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "gupta"}
+
+    def __str__(self) -> str:
+        return "Gupta potentials"
+
+
+def recipe_from_json(data: dict[str, Any]) -> Recipe | GuptaRecipe:
+    """ValueError, TypeError or KeyError when this is no recipe."""
+    return GuptaRecipe() if data.get("kind") == "gupta" else Recipe.from_json(data)
 
 
 # vp2017: the architecture of Hajinazar, Shao, Kolmogorov, Phys. Rev. B 95, 014114 (2017): 30-10-10-1 for an element

@@ -37,7 +37,7 @@ class TrainedStratum:
     """What training yields: parameters, the surroundings they know, and where they come from."""
 
     parameters: StratumParameters
-    environments: Environments
+    environments: Environments  # empty where nothing is known of its training data
     parents: Mapping[str, str]  # content hash of every lower stratum they were trained on, by name
     metadata: Mapping[str, Any]  # method, n_data, data hash, errors, CPU seconds, lowest eV/atom
 
@@ -47,28 +47,25 @@ class TrainedStratum:
 
     @property
     def members(self) -> int:
-        return len(next(iter(self.parameters.columns.values())))
+        columns = self.parameters.columns
+        return len(next(iter(columns.values()))) if columns else 1
 
     @property
     def n_parameters(self) -> int:
         """Of one committee member."""
         p = self.parameters
         own = sum(c[0].size for c in p.columns.values())
+        if p.gupta is not None:
+            return p.gupta.size
         above = (p.biases, p.outputs, p.shifts, p.second_weights, p.second_biases)
         return own + sum(x[0].size for x in above if x is not None)
 
     def arrays(self) -> Arrays:
         """Everything that decides a prediction or a grade."""
-        p, e = self.parameters, self.environments
-        named: Arrays = {}
-        for z in self.stratum.numbers:
-            named |= {f"shift.{z}": p.scale_shift[z], f"scale.{z}": p.scale[z], f"columns.{z}": p.columns[z]}
+        named, e = parameter_arrays(self.parameters), self.environments
+        for z in e.points:
             named |= {f"environment_scale.{z}": e.scales[z]}
             named |= {f"environments.{z}": e.points[z], f"edge.{z}": np.array(e.edges[z])}
-        if p.biases is not None and p.outputs is not None and p.shifts is not None:
-            named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
-        if p.second_weights is not None and p.second_biases is not None:
-            named |= {"second_weights": p.second_weights, "second_biases": p.second_biases}
         return named
 
     def content_hash(self) -> str:
@@ -78,6 +75,20 @@ class TrainedStratum:
             digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def parameter_arrays(p: StratumParameters) -> Arrays:
+    """Everything that decides a prediction."""
+    if p.gupta is not None:
+        return {"gupta": p.gupta}
+    named: Arrays = {}
+    for z in p.stratum.numbers:
+        named |= {f"shift.{z}": p.scale_shift[z], f"scale.{z}": p.scale[z], f"columns.{z}": p.columns[z]}
+    if p.biases is not None and p.outputs is not None and p.shifts is not None:
+        named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
+    if p.second_weights is not None and p.second_biases is not None:
+        named |= {"second_weights": p.second_weights, "second_biases": p.second_biases}
+    return named
 
 
 def pack(trained: TrainedStratum, recipe: Mapping[str, Any]) -> bytes:
@@ -123,8 +134,17 @@ def unpack(data: bytes, name: str) -> TrainedStratum:
 def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
     stratum = Stratum.parse(header["stratum"])
 
+    own = ("format", "stratum", "elements", "order", "content", "parents", "recipe")
+    metadata = {k: v for k, v in header.items() if k not in own}
+    if "gupta" in arrays:
+        pair = StratumParameters(stratum, {}, {}, {}, gupta=arrays["gupta"])
+        return TrainedStratum(pair, Environments({}, {}, {}), header["parents"], metadata)
+
     def by_element(name: str) -> dict[int, NDArray[Any]]:
         return {z: arrays[f"{name}.{z}"] for z in stratum.numbers}
+
+    def known(name: str) -> dict[int, NDArray[Any]]:
+        return by_element(name) if f"edge.{stratum.numbers[0]}" in arrays else {}
 
     parameters = StratumParameters(
         stratum,
@@ -137,10 +157,8 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
         arrays.get("second_weights"),
         arrays.get("second_biases"),
     )
-    edges = {z: float(a) for z, a in by_element("edge").items()}
-    environments = Environments(by_element("environment_scale"), by_element("environments"), edges)
-    own = ("format", "stratum", "elements", "order", "content", "parents", "recipe")
-    metadata = {k: v for k, v in header.items() if k not in own}
+    edges = {z: float(a) for z, a in known("edge").items()}
+    environments = Environments(known("environment_scale"), known("environments"), edges)
     return TrainedStratum(parameters, environments, header["parents"], metadata)
 
 

@@ -30,7 +30,14 @@ from potentials.dataset import DataError
 SUFFIXES = (".extxyz", ".extxyz.gz", ".extxyz.xz", ".extxyz.bz2")
 WRITE_EVERY = 300.0  # s between two writings of OUT
 PASSED_ON = ("family", "weight", "kind")  # of a structure's own remarks
+MOST_CRASHES = 5  # in a row: then it is the engine, not the crystals
 Record = dict[str, Any]
+
+
+class EngineBroken(RuntimeError):
+    """One crystal after the other crashes the engine; the message has the last reason."""
+
+    exit_code = 69
 
 
 class Stopped(BaseException):
@@ -54,7 +61,7 @@ def label_file(
         say(
             f"{len(crystals)} structures, {len(crystals) - len(missing)} done, {len(missing)} to do ({reference.method})"
         )
-        written = time.monotonic()
+        written, crashes = time.monotonic(), 0
         with _stoppable() as interruptible:
             try:
                 for n, k in enumerate(missing[:at_most]):
@@ -63,6 +70,12 @@ def label_file(
                     done[k] = _record(k, crystals[k], found, reference)
                     journal.append(done[k])
                     say(f"{n + 1}/{len(missing)} {_line(crystals[k], found)}")
+                    if not (isinstance(found, Failure) and found.reason == "crashed"):
+                        crashes = 0
+                    elif (crashes := crashes + 1) == MOST_CRASHES:
+                        raise EngineBroken(
+                            f"{crashes} crashes in a row, the last: {found.detail}; mend it, then --retry"
+                        )
                     if time.monotonic() - written > WRITE_EVERY:
                         _write(out, stem, done)
                         written = time.monotonic()

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -109,18 +110,24 @@ def open_gpaw(options: dict[str, Any]) -> Gpaw:
     """The engine, after its Python has told its versions; EngineAbsent says what to install or write."""
     checked = checked_options(GpawOptions, options)
     python = checked.command or [os.environ.get(VARIABLE) or sys.executable]
-    wanted = json.dumps({"xc": checked.xc, "setups": checked.setups})
-    ask = [*python, gpaw_program.__file__, "about", wanted, *chemical_symbols[1:104]]
+    about = _about(tuple(python), json.dumps({"xc": checked.xc, "setups": checked.setups}))
+    return Gpaw(checked, tuple(python), about)
+
+
+@lru_cache(maxsize=8)
+def _about(python: tuple[str, ...], wanted: str) -> dict[str, Any]:
+    """Versions and PAW sets, asked once in each process: it takes seconds."""
     how = f"install GPAW (docs/dft.md) and name its Python in {VARIABLE} or reference.options.command"
     if runner.absent(python):
         raise EngineAbsent(f"{python[0]} is not here; {how}")
+    ask = [*python, gpaw_program.__file__, "about", wanted, *chemical_symbols[1:104]]
     finished, told = runner.ask(ask, seconds=MOST_SECONDS)
     try:
-        about = json.loads(told)
+        found: dict[str, Any] = json.loads(told)
     except ValueError:
         reason = "no answer" if finished.time_over else finished.words[-120:]
         raise EngineAbsent(f"{python[0]} has no GPAW that works: {reason}; {how}") from None
-    return Gpaw(checked, tuple(python), about)
+    return found
 
 
 def _read(

@@ -22,11 +22,20 @@ def main(arguments: list[str]) -> int:
         json.dump(about(arguments[1:]), sys.stdout)
         return 0
     job = json.loads(Path(arguments[1]).read_text(encoding="utf-8"))
-    result = Path(arguments[2])
-    unfinished = result.with_suffix(".part")
-    unfinished.write_text(json.dumps(run(job)), encoding="utf-8")
-    os.replace(unfinished, result)
+    found = run(job)
+    if is_first_rank():
+        result = Path(arguments[2])
+        unfinished = result.with_suffix(".part")
+        unfinished.write_text(json.dumps(found), encoding="utf-8")
+        os.replace(unfinished, result)
     return 0
+
+
+def is_first_rank() -> bool:
+    """Whether this process writes the result, where a launcher has started several."""
+    from gpaw.mpi import world
+
+    return int(world.rank) == 0
 
 
 def about(settings: list[str]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ reference = Side.of_reference(Reference.load("ase.calculators.emt:EMT", {}, Path
 found = assess(Library.open("lib"), reference, properties=["eos", "elastic"])
 """
 
-from potentials.assess.assessment import PROPERTIES, assess, compare
+from potentials.assess.assessment import assess, compare
 from potentials.assess.errors import errors
 from potentials.assess.held_out import held_out
+from potentials.assess.properties import PROPERTIES
 from potentials.assess.record import write_assessment
 from potentials.assess.reference import Reference, UsageError
 from potentials.assess.results import Assessment, AssessmentError, Compared, Deviation, ErrorSummary

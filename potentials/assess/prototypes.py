@@ -135,6 +135,7 @@ TERNARY = (
         "L1_0-ABC2", "tetragonal", 123, np.eye(3), [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]], "ABCC"
     ),
 )
+ORDERED = frozenset(p.name for p in (*BINARY_EQUAL, *BINARY_UNEQUAL, *TERNARY))
 
 
 def crystals(stratum: Stratum) -> list[Crystal]:

@@ -5,7 +5,7 @@ Nothing here imports numpy or torch before a command runs, so that `potentials -
 
 from __future__ import annotations
 
-from potentials.commands import assess, data, describe, evaluate, relax, train
+from potentials.commands import assess, data, describe, evaluate, import_maise, relax, train
 
 COMMANDS = (
     data,
@@ -14,4 +14,5 @@ COMMANDS = (
     evaluate,
     relax,
     assess,
+    import_maise,
 )

@@ -35,6 +35,9 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument("--arguments", metavar="JSON", default="{}", help="keyword arguments of the calculator")
     parser.add_argument("--properties", metavar="NAMES", help=f"some of {NAMES}; by default all that can be compared")
+    parser.add_argument(
+        "--prototypes", metavar="NAMES", help="ordered phases, for instance B2,L1_2; by default all known"
+    )
     parser.add_argument("--system", metavar="ELEMENTS", help="for instance CuPd: look at these elements only")
     parser.add_argument("--whole-file", action="store_true", help="FILE was never trained on: take all of its crystals")
     parser.add_argument(
@@ -50,7 +53,7 @@ def run(chosen: argparse.Namespace) -> None:
     from potentials.assess.table import lines
     from potentials.library import Library
 
-    properties = chosen.properties.split(",") if chosen.properties is not None else None
+    properties, prototypes = (t.split(",") if t is not None else None for t in (chosen.properties, chosen.prototypes))
     settings, system = _settings(chosen.set), _system(chosen.system)
     file, path = _against(chosen.against)
     library = Library.open(chosen.library)
@@ -61,6 +64,7 @@ def run(chosen: argparse.Namespace) -> None:
             file, library, system, chosen.whole_file, required=properties is not None and "errors" in properties
         ),
         properties=properties,
+        prototypes=prototypes,
         system=system,
         settings=settings,
         n_threads=chosen.threads,

@@ -32,12 +32,15 @@ OWN = (
     "source",
     "weight",
 )
+STDOUT = ("-", "/dev/stdout")
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """The arguments FILE, -o OUT and --threads."""
     parser.add_argument("file", metavar="FILE", type=Path, help="any format that ASE reads")
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="extxyz file to write")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, required=True, help="extxyz file to write, - for stdout"
+    )
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads (default 1)")
 
 
@@ -89,15 +92,17 @@ def by_stratum(library: Library, path: Path, crystals: list[Atoms]) -> Iterator[
 def predicted(
     structures: Structures, prediction: Prediction, potential: Potential, infos: list[dict[str, Any]], threads: int
 ) -> list[str]:
-    """extxyz for every crystal: energy, forces, stress, energies of atoms as ASE's own results; method, spread, grades.
+    """extxyz for every crystal: energy, forces, stress, energies of atoms as ASE's own results; method, spreads, grades.
 
-    `spread` is in eV per cell; `grade` that of the worst atom. What else `infos` say of a crystal stays with it.
+    `spread` is in eV per cell, `spreads` in eV per atom; `grade` is that of the worst atom. What else `infos` say of a
+    crystal stays with it.
     """
     import numpy as np
 
     from potentials.labelled.extxyz import Entry, frame
 
-    grades, lines = potential.atomic_grades(structures, threads), []
+    grades, spreads = potential.atomic_grades(structures, threads), potential.atomic_spreads(structures, threads)
+    lines = []
     for c, info in enumerate(infos):
         atoms = slice(structures.offsets[c], structures.offsets[c + 1])
         entries: dict[str, Entry] = {"energy": float(prediction.energies[c])}
@@ -115,6 +120,7 @@ def predicted(
         columns = {
             "forces": prediction.forces[atoms],
             "energies": prediction.atomic_energies[atoms],
+            "spreads": spreads[atoms],
             "grades": grades[atoms],
         }
         parts = (structures.numbers[atoms], structures.positions[atoms], structures.cells[c], structures.periodic[c])
@@ -123,7 +129,12 @@ def predicted(
 
 
 def write(path: Path, lines: list[str]) -> None:
-    """All of them or none."""
+    """All of them or none; what is no plain file is written through and never replaced."""
     from potentials.stratum_file import write_atomically
 
-    write_atomically(path, "".join(lines).encode())
+    if str(path) in STDOUT:
+        print("".join(lines), end="")
+    elif path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text("".join(lines), encoding="utf-8")
+    else:
+        write_atomically(path, "".join(lines).encode())

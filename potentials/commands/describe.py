@@ -25,13 +25,11 @@ def run(chosen: argparse.Namespace) -> None:
     library = Library.open(chosen.library)
     table = library.describe()
     if chosen.json:
-        known = {"version": library.version(), "recipe": library.recipe.to_json(), "ledger": _ledger(table)}
+        known = {"version": library.version(), "recipe": library.form.to_json(), "ledger": _ledger(table)}
         print(json.dumps(known | {"strata": [asdict(row) for row in table]}, indent=1))
         return
     print(f"{library.path}  {library.version()}")
-    recipe = library.recipe
-    hidden = f"{recipe.hidden} + {recipe.second}" if recipe.second else str(recipe.hidden)
-    print(f"{recipe.shape}, hidden {hidden}, members {recipe.members}")
+    print(library.form)
     if not table:
         print(f"no strata yet; {library.n_crystals()} labelled crystals")
         return

@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from potentials.commands.command import Misused, Unusable
 
 if TYPE_CHECKING:
     from potentials.library import Library
+    from potentials.recipe import Recipe
+
+USUAL = "default"
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """The arguments of a library that is made now."""
-    parser.add_argument("--cutoff", metavar="R", type=float, default=5.0, help="of a library that is made now, Å")
+    text = "of a library that is made now: default, or vp2017 (symmetry functions, two hidden layers)"
+    parser.add_argument("--recipe", metavar="NAME", default=None, help=text)
+    parser.add_argument("--cutoff", metavar="R", type=float, default=None, help="in place of the recipe's own, Å")
 
 
 def open_or_make(chosen: argparse.Namespace) -> Library:
-    """LIB, which is made when there is nothing of that name."""
-    from potentials.library import Library, Recipe
-    from potentials.network import Shape
+    """LIB, which is made when there is nothing of that name; Unusable where it is there with another recipe than asked for."""
+    from potentials.library import Library
 
-    if chosen.library.exists() and (not chosen.library.is_dir() or any(chosen.library.iterdir())):
-        return Library.open(chosen.library)
-    return Library.create(chosen.library, Recipe(Shape(chosen.cutoff, n_max=4, l_max=3, n_pair=8)))
+    recipe = _recipe(chosen)
+    if not chosen.library.exists() or (chosen.library.is_dir() and not any(chosen.library.iterdir())):
+        return Library.create(chosen.library, recipe)
+    library = Library.open(chosen.library)
+    if (chosen.recipe or chosen.cutoff is not None) and library.recipe != recipe:
+        raise Unusable(
+            f"{chosen.library} was made with another recipe; leave out --recipe and --cutoff, or make another library"
+        )
+    return library
+
+
+def _recipe(chosen: argparse.Namespace) -> Recipe:
+    from potentials.network import Shape
+    from potentials.recipe import RECIPES
+
+    name = chosen.recipe or USUAL
+    if name not in RECIPES:
+        raise Misused(f"--recipe must be one of {', '.join(RECIPES)}, got {name}")
+    recipe = RECIPES[name]
+    if chosen.cutoff is None:
+        return recipe
+    if chosen.cutoff <= 0:
+        raise Misused(f"--cutoff must be positive, got {chosen.cutoff}")
+    if not isinstance(recipe.shape, Shape):
+        raise Misused(f"the recipe {name} has a cut-off of its own, {recipe.shape.cutoff} Å; leave out --cutoff")
+    return replace(recipe, shape=replace(recipe.shape, cutoff=chosen.cutoff))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from potentials.commands.command import Commands, Misused, Unusable, add_command
-from potentials.commands.crystals import add_files, by_stratum, predicted, read_crystals, write
+from potentials.commands.crystals import STDOUT, add_files, by_stratum, predicted, read_crystals, write
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -48,7 +49,7 @@ def run(chosen: argparse.Namespace) -> None:
             outcomes += relaxed.outcomes
     write(chosen.output, lines)
     for outcome in sorted(set(outcomes)):
-        print(f"{outcomes.count(outcome)} {outcome}")
+        print(f"{outcomes.count(outcome)} {outcome}", file=sys.stderr if str(chosen.output) in STDOUT else sys.stdout)
 
 
 def _check(chosen: argparse.Namespace) -> None:

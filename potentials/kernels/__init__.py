@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from potentials.features import Descriptor
 from potentials.kernels import compiled
+from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.signature import ModelLike
 from potentials.structures import Floats, Prediction, Structures
 
-__all__ = ["available", "evaluate", "features", "jacobians", "missing"]
+__all__ = ["GuptaModel", "available", "evaluate", "features", "jacobians", "missing"]
 
 
 def available() -> tuple[str, ...]:
@@ -25,7 +26,11 @@ def missing() -> str | None:
 
 
 def evaluate(
-    structures: Structures, model: ModelLike, n_threads: int = 1, kernel: str = "auto", device: str = "cpu"
+    structures: Structures,
+    model: ModelLike | GuptaModel,
+    n_threads: int = 1,
+    kernel: str = "auto",
+    device: str = "cpu",
 ) -> Prediction:
     """What `model` says of every crystal; NaN where a crystal cannot be evaluated (collapsed, not finite)."""
     if _chosen(kernel, device) == "torch":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from potentials.features import Descriptor, Shape
 from potentials.kernels import repulsion
+from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.signature import ModelLike, species_indices
 from potentials.structures import Floats, Prediction, Structures
 
@@ -21,7 +22,7 @@ with suppress(ImportError):  # it is built only where a C++ compiler was found; 
     _kernel = import_module("potentials.kernels._kernel")
 
 # Packing a model's weights costs as much as evaluating some ten atoms.
-_packed: WeakKeyDictionary[ModelLike, Any] = WeakKeyDictionary()
+_packed: WeakKeyDictionary[ModelLike | GuptaModel, Any] = WeakKeyDictionary()
 
 
 def missing() -> str | None:
@@ -33,15 +34,16 @@ def missing() -> str | None:
     return None
 
 
-def evaluate(structures: Structures, model: ModelLike, n_threads: int) -> Prediction:
+def evaluate(structures: Structures, model: ModelLike | GuptaModel, n_threads: int) -> Prediction:
     kinds = species_indices(structures, model.species)
     n_crystals, n_atoms = len(structures), len(kinds)
     members = np.empty((n_crystals, model.members))
     forces, stresses, atomic = np.empty((n_atoms, 3)), np.empty((n_crystals, 3, 3)), np.empty(n_atoms)
-    network = _packed.get(model)
-    if network is None:
-        network = _packed[model] = _pack(model)
-    _kernel.evaluate(network, *_arrays(structures, kinds), members, forces, stresses, atomic, n_threads)
+    packed = _packed.get(model)
+    if packed is None:
+        packed = _packed[model] = _pack(model)
+    enter = _kernel.evaluate_gupta if isinstance(model, GuptaModel) else _kernel.evaluate
+    enter(packed, *_arrays(structures, kinds), members, forces, stresses, atomic, n_threads)
     return Prediction(members.mean(axis=1), forces, stresses, members, atomic)
 
 
@@ -77,8 +79,10 @@ def _descriptor(shape: Descriptor) -> Any:
     return _kernel.SymmetryFunctions(shape.cutoff, [tuple(g) for g in shape.radial], etas, angular)
 
 
-def _pack(model: ModelLike) -> Any:
+def _pack(model: ModelLike | GuptaModel) -> Any:
     """The model in the memory layout of the compiled kernel."""
+    if isinstance(model, GuptaModel):
+        return _kernel.Gupta(len(model.species), np.ascontiguousarray(model.pairs))
     between = _kernel.repulsion(
         model.repulsion,
         model.core_energy,

@@ -100,6 +100,17 @@ struct Results {
 
 void evaluate(const Network& network, const Batch& batch, const Results& results, int n_threads);
 
+// potentials/kernels/gupta.py
+struct GuptaPair {
+  double amplitude, p, strength, q, r0, inner, outer;  // eV, 1, eV, 1, Å, Å, Å
+};
+struct Gupta {
+  int n_species;
+  double cutoff;                 // Å
+  std::vector<GuptaPair> pairs;  // (n_species, n_species)
+};
+void evaluate(const Gupta& gupta, const Batch& batch, const Results& results, int n_threads);
+
 // table (n_atoms, D); slopes, unless null, crystal after crystal (n_c, D, 3 n_c + 9). Both must be zero at entry.
 void features(const Descriptor& descriptor, int n_species, const Batch& batch, double* table, double* slopes,
               int n_threads);

@@ -98,6 +98,32 @@ void make_network(Network* self, const Descriptor& descriptor, const Repulsion& 
   new (self) Network(pack(descriptor, arrays, repulsion));
 }
 
+// pairs (n_species, n_species, 7)
+void make_gupta(Gupta* self, int n_species, const In& pairs) {
+  expect(n_species > 0 && pairs.size() == 7 * std::size_t(n_species) * n_species, "`pairs` must have shape (n, n, 7)");
+  Gupta it{n_species, 0.0, {}};
+  for (int k = 0; k < n_species * n_species; ++k) {
+    const double* p = pairs.data() + 7 * k;
+    it.pairs.push_back({p[0], p[1], p[2], p[3], p[4], p[5], p[6]});
+    it.cutoff = p[6] > it.cutoff ? p[6] : it.cutoff;
+  }
+  new (self) Gupta(std::move(it));
+}
+
+// For a network or a Gupta potential of so many members.
+template <class Model>
+void evaluate_batch(const Model& model, int n_members, Array<const std::int64_t> kinds, In positions, In cells,
+                    Array<const std::uint8_t> periodic, Array<const std::int64_t> offsets, Out members, Out forces,
+                    Out stresses, Out atomic, int n_threads) {
+  const Batch batch = Crystals{kinds, positions, cells, periodic, offsets}.batch(model.n_species);
+  expect(members.size() == std::size_t(batch.n_crystals) * n_members && forces.size() == positions.size() &&
+             stresses.size() == cells.size() && atomic.size() == kinds.size(),
+         "the arrays for the results do not fit the batch");
+  const Results results{members.data(), forces.data(), stresses.data(), atomic.data()};
+  nb::gil_scoped_release release;
+  evaluate(model, batch, results, n_threads);
+}
+
 }  // namespace
 
 NB_MODULE(_kernel, m) {
@@ -117,16 +143,18 @@ NB_MODULE(_kernel, m) {
   m.def("repulsion", &repulsion_of);
   nb::class_<Network>(m, "Network").def("__init__", &make_network);
 
+  nb::class_<Gupta>(m, "Gupta").def("__init__", &make_gupta);
+
   m.def("evaluate", [](const Network& network, Array<const std::int64_t> kinds, In positions, In cells,
                        Array<const std::uint8_t> periodic, Array<const std::int64_t> offsets, Out members, Out forces,
                        Out stresses, Out atomic, int n_threads) {
-    const Batch batch = Crystals{kinds, positions, cells, periodic, offsets}.batch(network.n_species);
-    expect(members.size() == std::size_t(batch.n_crystals) * network.members && forces.size() == positions.size() &&
-               stresses.size() == cells.size() && atomic.size() == kinds.size(),
-           "the arrays for the results do not fit the batch");
-    const Results results{members.data(), forces.data(), stresses.data(), atomic.data()};
-    nb::gil_scoped_release release;
-    evaluate(network, batch, results, n_threads);
+    evaluate_batch(network, network.members, kinds, positions, cells, periodic, offsets, members, forces, stresses,
+                   atomic, n_threads);
+  });
+  m.def("evaluate_gupta", [](const Gupta& gupta, Array<const std::int64_t> kinds, In positions, In cells,
+                             Array<const std::uint8_t> periodic, Array<const std::int64_t> offsets, Out members,
+                             Out forces, Out stresses, Out atomic, int n_threads) {
+    evaluate_batch(gupta, 1, kinds, positions, cells, periodic, offsets, members, forces, stresses, atomic, n_threads);
   });
 
   m.def("features", [](const Descriptor& descriptor, int n_species, Array<const std::int64_t> kinds, In positions, In cells,

@@ -76,7 +76,7 @@ OUTCROP_INLINE void sine_cosine(V x, V& sine, V& cosine) {
   cosine = 1.0 - 0.5 * z + z * z * c;
 }
 
-// exp to 1 ulp or so for x <= 0, of which not more than `LEAST` counts; NaN stays NaN
+// exp to 1 ulp or so for x <= 700; less than LEAST counts as LEAST; NaN stays NaN
 template <int LEAST>
 OUTCROP_INLINE V exponential(V x) {
   x = x < double(LEAST) ? splat(LEAST) : x;

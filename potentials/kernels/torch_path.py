@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from potentials.features import Descriptor, Shape
+from potentials.features import Descriptor, Shape, SymmetryFunctions
 from potentials.kernels import repulsion, torch_density, torch_symmetry
+from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_IN_PAIRS, MOST_NEIGHBOURS, Neighbours, neighbours
 from potentials.kernels.signature import ModelLike, species_indices
 from potentials.stratum import Stratum
@@ -26,32 +27,32 @@ PORTION = {"cpu": 2_000, "cuda": 30_000}
 PORTION_OF_PAIRS = {"cpu": 100, "cuda": 3_000}
 
 
-def evaluate(structures: Structures, model: ModelLike, device: str = "cpu") -> Prediction:
+def evaluate(structures: Structures, model: ModelLike | GuptaModel, device: str = "cpu") -> Prediction:
     """Energies, forces and stresses of every crystal; NaN for a crystal which cannot be evaluated."""
     where = torch.device(device)
-    parts = [_evaluate(part, model, where) for part in _portions(structures, model.shape, where)]
+    parts = [_evaluate(part, model, where) for part in _portions(structures, model, where)]
     names = ("energies", "forces", "stresses", "member_energies", "atomic_energies")
     return Prediction(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
-def _portions(structures: Structures, shape: Descriptor, where: torch.device) -> list[Structures]:
+def _portions(structures: Structures, of: ModelLike | GuptaModel | Descriptor, where: torch.device) -> list[Structures]:
     """The structures cut where a run of them reaches a portion of atoms; at least one portion."""
-    portion = PORTION if isinstance(shape, Shape) else PORTION_OF_PAIRS
+    portion = PORTION_OF_PAIRS if isinstance(getattr(of, "shape", of), SymmetryFunctions) else PORTION
     run = (structures.offsets[1:] - 1) // portion[where.type]
     cuts = [0, *(np.flatnonzero(np.diff(run)) + 1).tolist(), len(structures)]
     return [structures.select(range(a, b)) for a, b in pairwise(cuts)] if len(cuts) > 2 else [structures]
 
 
-def _evaluate(structures: Structures, model: ModelLike, where: torch.device) -> Prediction:
+def _evaluate(structures: Structures, model: ModelLike | GuptaModel, where: torch.device) -> Prediction:
     kinds = torch.as_tensor(species_indices(structures, model.species), device=where)
-    near = _near(structures, model.shape, where)
-    bonds = _bonds(structures, near).requires_grad_(True)
-    found = _features(bonds, near, kinds, model.shape, model.species)
-    atomic = _network(found, kinds, model)
-    if model.repulsion:
-        atomic = atomic + _repulsion(bonds, near, kinds, model.species)[:, None]
-    if model.core_energy:
-        atomic = atomic + _hard_cores(bonds, near, kinds, model.species, model.core_energy)[:, None]
+    if isinstance(model, GuptaModel):
+        near = neighbours(structures, model.cutoff, where)
+        bonds = _bonds(structures, near).requires_grad_(True)
+        atomic = _gupta(bonds, near, kinds, model)[:, None]
+    else:
+        near = _near(structures, model.shape, where)
+        bonds = _bonds(structures, near).requires_grad_(True)
+        atomic = _atomic(bonds, near, kinds, model)
     mean = atomic.mean(1)
     (slope,) = torch.autograd.grad(mean.sum(), bonds)  # dE/d(bond i -> j)
     slope = slope * near.real[:, :, None]
@@ -73,6 +74,16 @@ def _evaluate(structures: Structures, model: ModelLike, where: torch.device) -> 
     members[failed], stresses[failed], forces[lost] = torch.nan, torch.nan, torch.nan
     mean = torch.where(lost, torch.nan, mean.detach())
     return Prediction(*(x.cpu().numpy() for x in (members.mean(1), forces, stresses, members, mean)))
+
+
+def _atomic(bonds: Tensor, near: Neighbours, kinds: Tensor, model: ModelLike) -> Tensor:
+    """(n_atoms, members) eV."""
+    atomic = _network(_features(bonds, near, kinds, model.shape, model.species), kinds, model)
+    if model.repulsion:
+        atomic = atomic + _repulsion(bonds, near, kinds, model.species)[:, None]
+    if model.core_energy:
+        atomic = atomic + _hard_cores(bonds, near, kinds, model.species, model.core_energy)[:, None]
+    return atomic
 
 
 def features(structures: Structures, shape: Descriptor, species: tuple[int, ...], device: str = "cpu") -> list[Floats]:
@@ -216,3 +227,17 @@ def _repulsion(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[in
     switch = 1 - u**3 * (10 - 15 * u + 6 * u * u)
     energy = repulsion.COULOMB * charge[:, None] * theirs / distance * screening * switch
     return 0.5 * (energy * near.real).sum(1)
+
+
+def _gupta(bonds: Tensor, near: Neighbours, kinds: Tensor, model: GuptaModel) -> Tensor:
+    """(n_atoms,) eV."""
+    pairs = torch.as_tensor(model.pairs, device=bonds.device)[kinds[:, None], kinds[near.others]]
+    amplitude, p, strength, q, r0, inner, outer = pairs.unbind(2)
+    distance = bonds.norm(dim=2)
+    t = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
+    fade = (1 + torch.cos(pi * t)) / 2 * near.real
+    off = distance / r0 - 1
+    square = (strength**2 * fade * torch.exp(-2 * q * off)).sum(1)
+    bound = square > 0  # an atom alone has no root to take the slope of
+    attraction = torch.sqrt(torch.where(bound, square, 1.0)) * bound
+    return (amplitude * fade * torch.exp(-p * off)).sum(1) - attraction

@@ -6,7 +6,9 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from lzma import LZMAError
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ase import Atoms
@@ -50,14 +52,20 @@ def read_labels(path: str | Path, method: str = "") -> Reading:
     path = Path(path)
     try:
         data = content(path)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, LZMAError) as error:
         raise DataError(f"{path} cannot be read: {error}".splitlines()[0]) from None
     kind = _format(path, data)
     try:
         run = RUNS[kind](data) if kind in RUNS else None
     except (ValueError, KeyError, IndexError) as error:
         raise DataError(f"{path} cannot be read as {kind}: {error}".splitlines()[0]) from None
-    images = _images(path, kind, run)
+    if run is None:
+        images = _images(path, path, kind, None)
+    else:  # away from a POSCAR beside it, and unpacked: ASE's reader of OUTCAR takes no archives but gzip's
+        with TemporaryDirectory() as folder:
+            copy = Path(folder) / "output"
+            copy.write_bytes(data)
+            images = _images(path, copy, kind, run)
     kept, steps, refused = [], [], []
     for n, image in enumerate(images):
         atoms = image if isinstance(image, Atoms) else None
@@ -107,17 +115,17 @@ def _format(path: Path, data: bytes) -> str:
         raise DataError(f"{path} cannot be read: {_line(error)}") from None
 
 
-def _images(path: Path, kind: str, run: Run | None) -> list[Atoms | str]:
-    """The crystals, or a text that says why one cannot be read; a step that the reader leaves out counts as cut off."""
+def _images(path: Path, copy: Path, kind: str, run: Run | None) -> list[Atoms | str]:
+    """The crystals in `copy`, or a text that says why one cannot be read; a step that the reader leaves out is cut off."""
     options: dict[str, Any] = {"results_required": False} if kind == "espresso-out" else {}
 
     def ask(index: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if kind in ("db", "json"):  # the reader behind `read` leaves out the key-value pairs
-                with connect(path) as base:
+                with connect(copy) as base:
                     return [row.toatoms(add_additional_information=True) for row in base.select()]
-            return read(path, index=index, format=kind, **options)
+            return read(copy, index=index, format=kind, **options)
 
     chosen = list(run.images) or list(range(len(run.steps))) if run is not None else []
     try:

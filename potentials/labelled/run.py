@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,9 +57,12 @@ class Run:
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file, unpacked where it is a gzip archive."""
+    """The bytes of a file, unpacked where it is an archive of gzip, bzip2 or xz."""
     data = path.read_bytes()
-    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    for magic, unpack in ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress)):
+        if data.startswith(magic):
+            return unpack(data)
+    return data
 
 
 def _digits(value: object) -> str:

@@ -73,6 +73,7 @@ def outcar(text: str) -> Run:
     if "ENCUT" not in tags:
         raise ValueError("it ends before the settings")
     tags["ENMAX"] = tags["ENCUT"]
+    tags["LDAU"] = "T" if "LDA+U is selected" in header else "F"
     for name in ("LDAUL", "LDAUU", "LDAUJ"):
         if line := re.search(rf"{name}\s*=\s*(.*)", header):
             tags[name] = line[1]
@@ -153,7 +154,8 @@ def _method(tags: Mapping[str, str], titles: Sequence[str]) -> Method:
     elements: dict[str, dict[str, Setting]] = {
         s: {"pseudopotential": " ".join(title.split())} for s, title in zip(symbols, titles, strict=True)
     }
-    if tags.get("LDAU", "F") == "T" or "LDAUU" in tags:
+    if tags.get("LDAU", "F").strip(".")[:1] == "T":
+        settings["LDAUTYPE"] = int(tags.get("LDAUTYPE", "2"))
         for name in ("LDAUL", "LDAUU", "LDAUJ"):
             for symbol, value in zip(symbols, tags.get(name, "").split(), strict=False):
                 elements[symbol][name] = float(value)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from potentials.recipe import Recipe
+from potentials.recipe import recipe_from_json
 from potentials.stratum import Stratum
 from potentials.stratum_file import FORMAT, LibraryError, write_atomically
 
@@ -46,7 +46,7 @@ def write_index(directory: Path, index: dict[str, Any]) -> None:
 
 def _check(content: dict[str, Any]) -> None:
     """KeyError, TypeError or ValueError where the index is not one."""
-    Recipe.from_json(content["recipe"])
+    recipe_from_json(content["recipe"])
     for name, entry in content["strata"].items():
         Stratum.parse(name)
         if str(entry["current"]) not in entry["versions"]:

@@ -35,7 +35,8 @@ def rows(strata: Mapping[str, Any]) -> list[Row]:
     for stratum in sorted(map(Stratum.parse, strata), key=Stratum.sort_key):
         entry = current[stratum.name]
         data = entry["metadata"]
-        below = {name: _version(strata, name, content) for name, content in entry["parents"].items()}
+        parents = sorted(map(Stratum.parse, entry["parents"]), key=Stratum.sort_key)
+        below = {s.name: _version(strata[s.name], entry["parents"][s.name]) for s in parents}
         labels, training = float(data.get("seconds_labels", 0.0)), float(data.get("seconds_training", 0.0))
         scratch = data.get("seconds_from_scratch")
         result.append(
@@ -58,8 +59,9 @@ def rows(strata: Mapping[str, Any]) -> list[Row]:
     return result
 
 
-def _version(strata: Mapping[str, Any], name: str, content: str) -> int:
-    return next(int(v) for v, entry in strata[name]["versions"].items() if entry["content"] == content)
+def _version(stratum: Mapping[str, Any], content: str) -> int:
+    """The version that has this content; `Library.add` has seen to it that there is one."""
+    return next(int(v) for v, entry in stratum["versions"].items() if entry["content"] == content)
 
 
 def _seconds(entry: Mapping[str, Any]) -> float:

@@ -176,6 +176,12 @@ def test_a_smaller_system_asks_about_its_elements_only(library):
     assert {r.subject.split()[0] for r in found.compared} == {"Cu"}
 
 
+def test_phases_that_were_named_and_no_others():
+    found = compare(emt(), None, CUPD, properties=["formation", "elastic"], prototypes=["B2", "L1_2"])
+    assert {r.subject for r in found.of("formation")} == {"CuPd B2", "Cu3Pd L1_2", "CuPd3 L1_2"}
+    assert {r.subject for r in found.of("elastic")} == {"CuPd B2", "Cu3Pd L1_2", "CuPd3 L1_2", "Cu fcc", "Pd fcc"}
+
+
 def test_held_out_is_what_training_leaves_out(library):
     data = dataset((CU, PD), 40, 0)  # the library was trained on these
     rest = held_out(library, data)

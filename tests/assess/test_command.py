@@ -93,6 +93,7 @@ def test_bad_input_is_one_line_and_a_code(files, capsys):
         (64, ["--against", EMT, "--arguments", "{"], "is not JSON"),
         (64, ["--against", EMT, "--arguments", "3"], "must be a JSON object"),
         (64, ["--against", EMT, "--properties", "elastics"], "no property is called elastics"),
+        (64, ["--against", EMT, "--prototypes", "B2,L12"], "no prototype is called L12; there are B2, B32"),
         (64, ["--against", EMT, "--system", "Quux"], "is not"),
         (64, ["--against", EMT, "--set", "strains=1"], "--set knows no `strains`"),
         (64, ["--against", EMT, "--set", "strain=much"], "must be a number"),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -70,6 +71,18 @@ def test_the_ledger_says_what_reuse_saved(library, capsys):
     assert "reuse saved" in said(capsys, "describe", library).out
 
 
+def test_the_recipe_of_2017_has_its_parameters(files, capsys, tmp_path):
+    arguments = ["--data", files / "data.xyz", "--recipe", "vp2017", "--iterations", "1"]
+    said(capsys, "train", tmp_path / "lib", "CuPd", *arguments)
+    table = said(capsys, "describe", tmp_path / "lib").out.splitlines()
+    assert [line.split()[3:5] for line in table[3:5]] == [["431", "431"], ["431", "431"]]
+    assert table[5].split()[4:6] == ["1040", "1902"]
+    again = said(capsys, "train", tmp_path / "lib", "Cu", "--recipe", "default", code=65).err
+    assert "was made with another recipe" in again
+    said(capsys, "evaluate", tmp_path / "lib", files / "cells.xyz", "-o", tmp_path / "out.xyz")
+    assert all((a.arrays["spreads"] > 0).all() for a in read(tmp_path / "out.xyz", index=":"))
+
+
 def test_data_are_added_and_listed(tmp_path, capsys):
     library, run = tmp_path / "lib", tmp_path / "run.OUTCAR"
     run.write_text(outcar(steps(4)))
@@ -114,6 +127,9 @@ def test_evaluate_writes_results_of_ases_own(files, capsys, tmp_path):
         np.testing.assert_array_equal(atoms.pbc, crystal.pbc)
         assert atoms.get_potential_energy() == pytest.approx(atoms.get_potential_energies().sum(), rel=1e-12)
         assert atoms.info["grade"] == atoms.arrays["grades"].max() > 0
+        assert (atoms.arrays["spreads"] > 0).all() and atoms.arrays["spreads"].sum() >= atoms.info["spread"] * (
+            1 - 1e-9
+        )
         names = set(atoms.get_chemical_symbols())
         used = {n: v for n, v in library.versions().items() if set(n.replace("CuPd", "Cu Pd").split()) <= names}
         assert atoms.info["method"] == library.version(used)
@@ -139,6 +155,18 @@ def test_evaluate_reads_databases_and_finds_the_same_numbers(files, capsys, tmp_
         said(capsys, "evaluate", files / "lib", source, "-o", tmp_path / f"{name}.extxyz", "--threads", "2")
     one, two = (read(tmp_path / f"{name}.extxyz", index=":") for name in ("cells.db", "cells.xyz"))
     assert [a.get_potential_energy() for a in one] == [a.get_potential_energy() for a in two]
+
+
+def test_a_dash_is_stdout(files, capsys):
+    for name in ("-", "/dev/stdout"):
+        out = said(capsys, "evaluate", files / "lib", files / "cells.xyz", "-o", name).out
+        assert len(read(StringIO(out), index=":", format="extxyz")) == 3
+
+
+def test_a_link_is_written_through(files, capsys, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target.xyz")
+    said(capsys, "evaluate", files / "lib", files / "cells.xyz", "-o", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and len(read(tmp_path / "target.xyz", index=":", format="extxyz")) == 3
 
 
 def test_relax(files, capsys, tmp_path):
@@ -214,6 +242,13 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (65, ["train", library, "Cu", "--data", bad], "bad.xyz"),
         (64, ["train", library, "Quux", "--data", data], "is not"),
         (64, ["train", library, "Cu", "--iterations", "-1"], "--iterations must not be negative"),
+        (
+            64,
+            ["train", tmp_path / "new", "Cu", "--data", data, "--recipe", "best"],
+            "--recipe must be one of default, vp2017",
+        ),
+        (64, ["train", tmp_path / "new", "Cu", "--data", data, "--cutoff", "0"], "--cutoff must be positive"),
+        (65, ["data", "add", library, data, "--cutoff", "4.2"], "was made with another recipe"),
         (65, ["data", "add", library, tmp_path / "unlabelled.xyz"], "crystal 1 (CuPd) has no finite energy"),
         (64, ["data", "add", library, data, "--shift", "Cu"], "--shift must be like Cu=0.12"),
         (64, ["data", "add", library, data, "--shift", "Cu=nan"], "--shift must be like Cu=0.12"),

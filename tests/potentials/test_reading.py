@@ -1,6 +1,8 @@
 """Labels out of files: vasprun.xml, OUTCAR, pw.x, extxyz, databases; what does not converge or is cut off is refused."""
 
+import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import ase
@@ -70,6 +72,25 @@ def test_the_method_follows_the_settings(tmp_path, tags, differs):
     plain = reading(tmp_path, "a.xml", vasprun(steps()))
     other = reading(tmp_path, "b.xml", vasprun(steps(), **tags))
     assert (plain.run.method.name != other.run.method.name) == differs
+
+
+def test_the_method_of_a_setting_stays_what_it_is(tmp_path):
+    """Libraries name their methods so: another name for the same settings would make them mixed."""
+    assert reading(tmp_path, "a.xml", vasprun(steps())).run.method.name == "vasp:7da35746c467"
+    assert read_labels(OUTPUTS / "cu.pwo").run.method.name == "pw.x:1565d68b2897"
+
+
+def test_hubbard_parameters_belong_to_elements(tmp_path):
+    tags = {"LDAU": " T ", "LDAUTYPE": " 2", "LDAUL": " 2 -1", "LDAUU": " 4.5 0.0", "LDAUJ": " 0.5 0.0"}
+    lines = """ LDA+U is selected, type is set to LDAUTYPE =  2
+   angular momentum for each species LDAUL =     2   -1
+   U (eV)           for each species LDAUU =   4.5  0.0
+   J (eV)           for each species LDAUJ =   0.5  0.0
+"""
+    one = reading(tmp_path, "a.xml", vasprun(steps(), **tags)).run.method
+    two = reading(tmp_path, "b", outcar(steps()).replace(" k-points in rec", lines + " k-points in rec", 1)).run.method
+    assert one == two and one.name != reading(tmp_path, "c", outcar(steps())).run.method.name
+    assert one.elements["Cu"]["LDAUU"] == 4.5 and one.elements["Pd"]["LDAUL"] == -1.0
 
 
 @pytest.mark.parametrize("form", [vasprun, outcar])
@@ -149,6 +170,12 @@ def test_pw_output_that_did_not_converge():
     assert "crystal 1 is not converged: 4 electronic steps" in str(found.refused[0])
 
 
+def test_pw_output_with_hubbard_spin_and_dispersion():
+    method = read_labels(OUTPUTS / "cupd-u-spin-d3.pwo").run.method
+    assert method.settings["spin"] == 2 and method.settings["dispersion"] is True
+    assert method.elements["Cu"]["U_eV"] == 2.5 and "U_eV" not in method.elements["Pd"]
+
+
 def test_pw_output_that_was_cut_off(tmp_path):
     text = (OUTPUTS / "cupd-relax.pwo").read_text()
     for end, complete in (
@@ -176,9 +203,16 @@ def test_recorded_vasp_files():
     assert cluster.dataset.seconds[0] == pytest.approx(512 * 110.13)
 
 
-def test_gzip_archives_are_read(tmp_path):
-    (tmp_path / "OUTCAR.gz").write_bytes(gzip.compress(outcar(steps()).encode()))
-    assert len(read_labels(tmp_path / "OUTCAR.gz").dataset) == 3
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_archives_are_read(tmp_path, ending, pack):
+    path = tmp_path / f"OUTCAR.{ending}"
+    data = pack(outcar(steps()).encode())
+    path.write_bytes(data)
+    assert len(read_labels(path).dataset) == 3
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"OUTCAR\.\w+ cannot be read") as error:
+        read_labels(path)
+    assert "\n" not in str(error.value)
 
 
 def test_extxyz_and_database_keep_what_they_say(tmp_path):

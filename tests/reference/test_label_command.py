@@ -124,6 +124,21 @@ def test_a_stop_at_any_time_loses_only_what_was_running(tmp_path, structures, na
     assert len(read(tmp_path / "out.extxyz", ":")) == 3
 
 
+def test_a_broken_engine_is_not_asked_about_every_crystal(tmp_path, capsys):
+    write(tmp_path / "in.extxyz", [bulk("Cu", a=3.4 + n / 100).repeat((1, 1, 2)) for n in range(9)])
+    (tmp_path / "broken.py").write_text(
+        "from ase.calculators.emt import EMT\nclass Broken(EMT):\n"
+        "    def calculate(self, atoms=None, *rest):\n"
+        "        if len(atoms) == 2:\n            raise OSError('libxc is gone')\n"
+        "        super().calculate(atoms, *rest)\n"
+    )
+    file = tmp_path / "reference.toml"
+    file.write_text('[reference]\nengine = "ase"\ncalculator = "broken:Broken"\n')
+    assert label(tmp_path, "--settings", str(file)) == 69
+    assert "5 crashes in a row, the last: OSError: libxc is gone; mend it, then --retry" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "out.failures.json").read_text())) == 5
+
+
 def test_two_methods_are_never_mixed(tmp_path, structures, capsys):
     assert label(tmp_path, "--settings", str(settings(tmp_path))) == 0
     assert label(tmp_path) == 65  # EMT, the default
