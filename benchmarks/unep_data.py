@@ -4,7 +4,7 @@
 
 writes DIRECTORY/CuPd.train.extxyz and DIRECTORY/CuPd.test.extxyz. The labels come from the published potential UNEP-v1
 (Song et al., Nature Communications 15, 10208 (2024)) by way of calorine; --potential names its file. The same seed gives the
-same crystals. A relaxation is on one side whole. Energies reach `CEILING` above the lowest crystal of the set.
+same crystals. A relaxation is on one side whole. Formation energies reach `CEILING` above the lowest of the set.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from potentials.calculator import from_calculator
 from potentials.dataset import Dataset, read_dataset, write_dataset
 from potentials.relax import relax
 from potentials.stratum import Stratum
-from potentials.structures import Structures
+from potentials.structures import Floats, Structures
 
 POTENTIAL = Path(__file__).resolve().parents[2] / "shared" / "unep" / "UNEP-v1.txt"
 METHOD = "unep:v1"
-CEILING = 1.0  # eV/atom above the lowest crystal of the set
+CEILING = 1.0  # eV/atom of the formation energy above the lowest of the set
 LARGEST_FORCE = 15.0  # eV/Å
 CLOSEST = 0.80  # of the nearest distance in fcc, of random cells before relaxation
 SHARES = {"prototype": 0.35, "random": 0.25, "relaxation": 0.40}
@@ -68,6 +68,26 @@ class Unep(Calculator):
         self.atoms, self.results = atoms.copy(), dict(own.results)
 
 
+class Elements:
+    """Energies of the elements as fcc, eV per atom: what energies of compounds are counted from."""
+
+    def __init__(self, stratum: Stratum, calc: Calculator) -> None:
+        crystals = [bulk(s, "fcc", a=LATTICE[s]) for s in stratum.symbols]
+        energies = from_calculator(calc)(Structures.from_ase(crystals)).energies
+        self.by_number = dict(zip(stratum.numbers, energies.tolist(), strict=True))
+
+    def mean_of(self, atoms: Atoms) -> float:
+        """eV per atom of the elements in these proportions."""
+        return float(np.mean([self.by_number[z] for z in atoms.numbers.tolist()]))
+
+
+def formation_energies(data: Dataset, calc: Calculator) -> Floats:
+    """(n,) eV/atom, from the elements as fcc."""
+    elements = Elements(Stratum.of(data.structures.numbers.tolist()), calc)
+    mixed = [elements.mean_of(atoms) for atoms in data.structures.to_ase()]
+    return np.asarray(data.labels.energies / data.structures.sizes - mixed)
+
+
 def generate(stratum: Stratum, number: int, largest: int, seed: Sequence[int], calc: Calculator) -> Dataset:
     """This many labelled crystals of exactly these elements, at most `largest` atoms each."""
     rng = np.random.default_rng([*seed, *stratum.numbers])
@@ -77,6 +97,7 @@ def generate(stratum: Stratum, number: int, largest: int, seed: Sequence[int], c
         "relaxation": _relaxations(stratum, largest, rng, calc),
     }
     evaluate = from_calculator(calc)
+    elements = Elements(stratum, calc)
     taken: list[Dataset] = []
     lowest = np.inf
     # the relaxations first: they find the lowest energies, from which the ceiling is counted
@@ -86,7 +107,8 @@ def generate(stratum: Stratum, number: int, largest: int, seed: Sequence[int], c
             batch = [next(sources[kind]) for _ in range(min(200, wanted - mine + 5))]
             crystals = [c for c, _ in batch]
             predicted = evaluate(Structures.from_ase(crystals))
-            per_atom = predicted.energies / np.array([len(c) for c in crystals])
+            formation = [e / len(c) - elements.mean_of(c) for c, e in zip(crystals, predicted.energies, strict=True)]
+            per_atom = np.array(formation)
             lowest = min(lowest, float(per_atom.min()))
             ends = np.cumsum([len(c) for c in crystals])
             force = np.array([np.abs(f).max() for f in np.split(predicted.forces, ends[:-1])])
@@ -184,10 +206,10 @@ def _factors(n: int, rng: Generator) -> tuple[int, int, int]:
     return a, b, c
 
 
-def _random_cell(stratum: Stratum, largest: int, rng: Generator) -> Atoms:
+def random_cell(stratum: Stratum, largest: int, rng: Generator, least: int = 1) -> Atoms:
     """A random lattice with atoms pushed apart."""
     while True:
-        symbols = _elements(stratum, int(rng.integers(max(stratum.order, 1), largest + 1)), rng)
+        symbols = _elements(stratum, int(rng.integers(max(stratum.order, least), largest + 1)), rng)
         cell = rng.normal(size=(3, 3))
         cell *= (rng.uniform(0.6, 1.6, size=3) / np.linalg.norm(cell, axis=1))[:, None]
         space = abs(np.linalg.det(cell))
@@ -222,7 +244,7 @@ def _pushed_apart(atoms: Atoms) -> bool:
 
 def _random_cells(stratum: Stratum, largest: int, rng: Generator) -> Iterator[tuple[Atoms, str]]:
     while True:
-        yield _random_cell(stratum, largest, rng), ""
+        yield random_cell(stratum, largest, rng), ""
 
 
 def _relaxations(stratum: Stratum, largest: int, rng: Generator, calc: Calculator) -> Iterator[tuple[Atoms, str]]:
@@ -236,7 +258,7 @@ def _relaxations(stratum: Stratum, largest: int, rng: Generator, calc: Calculato
             seen.extend(structures.to_ase())
             return evaluate(structures)
 
-        start = _random_cell(stratum, largest, rng)
+        start = random_cell(stratum, largest, rng)
         relax(
             watched,
             Structures.from_ase([start]),
@@ -288,10 +310,8 @@ def main() -> None:
             name, chosen.train, chosen.test, chosen.largest, chosen.seed, chosen.output, chosen.potential
         )
         for label, data in (("train", train), ("test", test)):
-            per_atom = data.labels.energies / data.structures.sizes
-            print(
-                f"{name:<8}{label:<6}{len(data):>6} crystals, {per_atom.max() - per_atom.min():.2f} eV/atom", flush=True
-            )
+            height = formation_energies(data, Unep(chosen.potential))
+            print(f"{name:<8}{label:<6}{len(data):>6} crystals, {height.max() - height.min():.2f} eV/atom", flush=True)
 
 
 if __name__ == "__main__":

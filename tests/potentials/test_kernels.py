@@ -154,19 +154,19 @@ def test_hard_cores(kernel):
 
 @pytest.mark.parametrize("kernel", kernels.available())
 def test_the_repulsion_of_a_close_pair(kernel):
-    """Ziegler-Biersack-Littmark, full inside half of the sum of the radii (1.32 Å for Cu)."""
-    structures = Structures.from_ase([Atoms("Cu2", [[0, 0, 0], [0, 0, r]]) for r in (0.8, 1.3, 1.7, 2.2)])
+    """Ziegler-Biersack-Littmark, full inside 0.3 of the sum of the radii (1.32 Å for Cu)."""
+    structures = Structures.from_ase([Atoms("Cu2", [[0, 0, 0], [0, 0, r]]) for r in (0.7, 1.0, 1.4, 1.8)])
     with_it, without = (
         kernels.evaluate(structures, library((CU,), SMALL, repulsion=on), kernel=kernel).energies
         for on in (True, False)
     )
-    r = np.array([0.8, 1.3, 1.7])
+    r = np.array([0.7, 1.0, 1.4])
     x = r / (0.46850 / (2 * 29**0.23))
     phi = sum(
         c * np.exp(-d * x) for c, d in ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
     )
-    u = (r[2] - 1.32) / (2.112 - 1.32)
-    expected = 14.399645 * 29**2 / r * phi * [1, 1, 1 - 10 * u**3 + 15 * u**4 - 6 * u**5]
+    u = np.maximum((r - 0.792) / (1.716 - 0.792), 0.0)
+    expected = 14.399645 * 29**2 / r * phi * (1 - 10 * u**3 + 15 * u**4 - 6 * u**5)
     np.testing.assert_allclose((with_it - without)[:3], expected, rtol=1e-6)
     assert with_it[3] == without[3]
 

@@ -88,5 +88,5 @@ def test_a_model_checks_its_arrays_and_its_cutoff():
     model = library(SPECIES, SHAPE)
     with pytest.raises(ValueError, match="`biases` must have shape"):
         replace(model, biases=model.biases[:2])
-    with pytest.raises(ValueError, match=r"`cutoff` must be at least 2\.32 Å"):
-        replace(model, shape=Shape(2.0, 2, 3, 4))
+    with pytest.raises(ValueError, match=r"`cutoff` must be at least 1\.89 Å"):
+        replace(model, shape=Shape(1.8, 2, 3, 4))

@@ -1,0 +1,91 @@
+"""Off the data is noticed: random cells relaxed with a trained library, each then labelled once by UNEP-v1.
+
+    python benchmarks/off_data.py run [--cells 1000] [--train 1500]
+    python benchmarks/off_data.py table
+
+Random 6-atom Cu-Pd-Ag cells (P1, atoms pushed apart; another seed than the training data) are relaxed, positions and cell, with
+the default library of unep_library.py. A crystal is wrong when its energy is off by more than 50 meV/atom. Printed: of the wrong
+ones the share that is flagged, of the sound ones the share that is flagged, and both for other thresholds. A crystal that
+collapsed or did not converge counts as flagged where the relaxer says so. The result is benchmarks/off_data.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from strata import machine, save
+from unep_data import Unep, random_cell
+from unep_library import trained
+
+from potentials.calculator import from_calculator
+from potentials.relax import relax
+from potentials.stratum import Stratum
+from potentials.structures import Structures
+
+HERE = Path(__file__).resolve().parent
+RESULT = HERE / "off_data.json"
+SEED = 2017
+WRONG = 0.050  # eV/atom
+
+
+def run(cells: int, train: int, atoms: int) -> None:
+    elements = Stratum.parse("CuPdAg")
+    potential = trained("CuPdAg", train).assemble(elements)
+    rng = np.random.default_rng(SEED)
+    starts = Structures.from_ase([random_cell(elements, atoms, rng, least=atoms) for _ in range(cells)])
+    cpu = time.process_time()
+    relaxed = relax(potential.evaluate, starts, fmax=0.01, max_calls=300)
+    seconds = time.process_time() - cpu
+    predicted = potential.evaluate(relaxed.structures)
+    sizes = relaxed.structures.sizes
+    labels = from_calculator(Unep())(relaxed.structures).energies
+    missed = np.abs(predicted.energies - labels) / sizes
+    result = {
+        **machine(),
+        "train": train,
+        "seconds": seconds,
+        "outcomes": relaxed.outcomes,
+        "error": missed.tolist(),
+        "spread": (predicted.spreads / sizes).tolist(),
+        "grade": potential.grades(relaxed.structures).tolist(),
+        "energy": (labels / sizes).tolist(),
+    }
+    save(RESULT, result)
+    table()
+
+
+def table() -> None:
+    found = json.loads(RESULT.read_text())
+    error = np.array(found["error"])
+    wrong = error > WRONG
+    print(
+        f"{len(error)} cells, {found['seconds']:.1f} CPU s, {int(wrong.sum())} wrong by more than {1e3 * WRONG:.0f} meV/atom"
+    )
+    print({o: found["outcomes"].count(o) for o in sorted(set(found["outcomes"]))})
+    for name in ("grade", "spread"):
+        value = np.array(found[name])
+        for limit in np.quantile(value, [0.5, 0.7, 0.8, 0.9, 0.95, 0.98]):
+            flagged = value > limit
+            shares = np.mean(flagged[wrong]), np.mean(flagged[~wrong])
+            print(f"{name} > {limit:8.4f}: of the wrong {shares[0]:6.1%}, of the sound {shares[1]:6.1%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("--cells", type=int, default=1000)
+    parser.add_argument("--atoms", type=int, default=6)
+    parser.add_argument("--train", type=int, default=1500)
+    chosen = parser.parse_args()
+    if chosen.what == "run":
+        run(chosen.cells, chosen.train, chosen.atoms)
+    else:
+        table()
+
+
+if __name__ == "__main__":
+    main()

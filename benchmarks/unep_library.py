@@ -1,0 +1,52 @@
+"""A library of the default recipe on labels of UNEP-v1, trained once and kept in benchmarks/cache, for the other benchmarks.
+
+python benchmarks/unep_library.py CuPdAg [--train 1500]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from unep_data import make
+
+from potentials.library import Library
+from potentials.recipe import RECIPES, Recipe
+from potentials.stratum import Stratum
+from potentials.train import finish, fit_member, plan
+
+CACHE = Path(__file__).resolve().parent / "cache"
+LARGEST, SEED = 8, 0  # atoms of a crystal, of the data
+
+
+def trained(
+    system: str, train: int = 1500, test: int = 500, recipe: Recipe = RECIPES["default"], name: str = "unep-default"
+) -> Library:
+    """With every stratum of these elements; what is there already is not trained again."""
+    path = CACHE / f"{name}-{train}"
+    library = Library.open(path) if (path / "library.json").exists() else Library.create(path, recipe)
+    for stratum in Stratum.parse(system).subsets():
+        if stratum.name in library.versions() or stratum.order > 3:
+            continue
+        data, _ = make(stratum.name, train, test, LARGEST, SEED, CACHE / "unep")
+        started = time.process_time()
+        tasks = plan(library, library.versions(), data, stratum)
+        made = finish(tasks, [fit_member(task) for task in tasks])
+        library.add(made)
+        found = ", ".join(f"{k} {1e3 * v:.1f}" for k, v in made.metadata["errors"].items())
+        print(f"{stratum.name}: {time.process_time() - started:.1f} CPU s, {found} (meV/atom, meV/Å)", flush=True)
+    return library
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("system")
+    parser.add_argument("--train", type=int, default=1500)
+    chosen = parser.parse_args()
+    library = trained(chosen.system, chosen.train)
+    print(f"{library.path.name}: {', '.join(s.name for s in library.strata())}")
+
+
+if __name__ == "__main__":
+    main()
