@@ -9,9 +9,12 @@ cut goes on. --export writes every fold as extxyz for `pypolymlp_peer.py`.
 
 A two-atom cell has the same vectors between its Cu as between its Ag, so 1:1 cells and dimers fix only sums over the two
 elements. The energy of CuAg3 is therefore not determined by the other nine folds, whatever the model: its fold shows what
-the prior says, and is also reported apart.
+the prior says, and is also reported apart. --elements adds crystals of pure Cu and pure Ag with labels of the same method to
+every fold's training, as a library has them below the pair. Make them with --bare-elements FILE and label them, for instance
+with the published networks `potentials import-maise` reads (nn_Cu_d3_vp, nn_Ag_d3_vp: the same VASP set-up) and
+`potentials evaluate`.
 
-The settings stand below, the same for every fold. Weights and iterations were chosen on another division into folds.
+The settings stand below, the same for every fold. They were chosen on another division into folds (--division 7).
 The data: MAISE (Hajinazar et al., Comput. Phys. Commun. 259, 107679 (2021)), ../shared/maise/cuag_vasp_pbe.json.
 """
 
@@ -28,17 +31,20 @@ import platform
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+from ase.neighborlist import neighbor_list
 from scipy.linalg.blas import ssyrk
 
 from potentials import kernels
-from potentials.dataset import Dataset, write_dataset
+from potentials.dataset import Dataset, read_dataset, write_dataset
 from potentials.environments import deviations
 from potentials.levenberg import minimise
 from potentials.network import Model, Shape
@@ -67,14 +73,16 @@ class Settings:
     hidden: int = 6
     members: int = 4
     iterations: int = 40
-    energy: float = 0.003  # eV/atom
+    energy: float = 0.002  # eV/atom
     force: float = 0.06  # eV/Å
     virial: float = (
         0.06  # eV/atom: the stresses contradict the energies by about 0.025 (plane waves of a fixed cut-off)
     )
     high_energy: float = 1.5  # eV/atom, x0
     high_force: float = 5.0  # eV/Å, x0
-    decay: float = 0.05  # times the sum of squared parameters
+    decay: float = 0.5  # times the sum of squared parameters
+    pull: float = 100.0  # decay of the pair's columns relative to the others; see Joint
+    elements: float = 0.1  # weight of a crystal of one element
     least: float = 1e-5  # of the largest eigenvalue: directions of the inputs that are kept
     seed: int = 0
 
@@ -87,6 +95,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=HERE / "vasp_cu_ag.json")
     parser.add_argument("--quick", action="store_true", help="two folds: the first, and the equation of state")
+    parser.add_argument(
+        "--elements", type=Path, metavar="FILE", help="labelled crystals of Cu and of Ag for every training"
+    )
+    parser.add_argument(
+        "--bare-elements", type=Path, metavar="FILE", help="write such crystals, unlabelled, and train nothing"
+    )
     parser.add_argument("--division", type=int, default=0, help="another division into folds")
     parser.add_argument("--export", type=Path, metavar="DIRECTORY", help="write the folds as extxyz and train nothing")
     asked = parser.parse_args()
@@ -98,11 +112,17 @@ def main() -> int:
     if asked.export:
         export(dataset, fold, asked.export)
         return 0
-    settings = Settings()
-    record = _known(asked.output, settings, asked.division)
+    if asked.bare_elements:
+        write(asked.bare_elements, elements(), format="extxyz")
+        return 0
+    settings, below = Settings(), None
+    if asked.elements:
+        below = read_dataset(asked.elements)
+        below = replace(below, weights=np.full(len(below), settings.elements))
+    record = _known(asked.output, settings, asked.division, asked.elements)
     for k in [0, FOLDS - 1] if asked.quick else range(FOLDS):
         if str(k) not in record["folds"]:
-            record["folds"][str(k)] = one_fold(dataset, fold == k, settings)
+            record["folds"][str(k)] = one_fold(dataset, fold == k, below, settings)
             record["summary"] = summary(dataset, record["folds"])
             _write(asked.output, record)
         print(f"fold {k}: " + _line(record["folds"][str(k)]), flush=True)
@@ -152,10 +172,39 @@ def export(dataset: Dataset, fold: np.ndarray, directory: Path) -> None:
             write_dataset(directory / f"fold{k}.{kind}.extxyz", dataset.select(np.flatnonzero(chosen)))
 
 
-def one_fold(dataset: Dataset, test: np.ndarray, settings: Settings) -> dict[str, Any]:
+def elements() -> list[Atoms]:
+    """125 crystals of each element: five lattices at many volumes, and one-atom cells under large strains."""
+    made = []
+    for symbol, constant in (("Cu", 3.633), ("Ag", 4.161)):  # Å, fcc
+        rng, nearest = np.random.default_rng(5), constant / np.sqrt(2)
+        for crystal, factor in (
+            ("fcc", 2**0.5),
+            ("bcc", 2 / 3**0.5),
+            ("sc", 1.0),
+            ("hcp", 1.0),
+            ("diamond", 4 / 3**0.5),
+        ):
+            for x in np.linspace(0.75, 1.30, 14):
+                if crystal != "diamond" or x <= 1.1:
+                    made.append(bulk(symbol, crystal, nearest * x * factor))
+        strained = 0
+        while strained < 60:
+            lattice = ("fcc", "bcc", "sc")[strained % 3]
+            volume = constant**3 / 4 * rng.uniform(0.65, 1.7)
+            cell = np.asarray(bulk(symbol, lattice, 4.0).cell) @ (np.eye(3) + rng.uniform(-0.25, 0.25, (3, 3)))
+            atoms = Atoms(symbol, cell=cell * np.cbrt(volume / abs(np.linalg.det(cell))), pbc=True)
+            if neighbor_list("d", atoms, 5.0).min(initial=np.inf) > 0.78 * nearest:
+                made.append(atoms)
+                strained += 1
+    return made
+
+
+def one_fold(dataset: Dataset, test: np.ndarray, below: Dataset | None, settings: Settings) -> dict[str, Any]:
     """Errors, spreads and grades of the test structures, from networks fitted to the others."""
     wall, cpu = time.perf_counter(), time.process_time()
     known, asked = dataset.select(np.flatnonzero(~test)), dataset.select(np.flatnonzero(test))
+    if below is not None:
+        known = known.merge(below)
     problem = Joint(known, settings)
     members = [problem.fit(m) for m in range(settings.members)]
     predicted = kernels.evaluate(asked.structures, problem.model(members))
@@ -190,6 +239,10 @@ class Joint:
     The scaled inputs of each element are rotated to the principal axes of their weighted rows, which leaves an equal decay
     as it is, and directions below `least` are dropped: 196 inputs become about 55, at the same errors.
     Parameters, by element: W (hidden, D), b (hidden), v (hidden), e.
+
+    The columns of an element's own block act on the density of all neighbours, whatever their element: T_X + T_Y and
+    P^XX + 2 P^XY + P^YY; those of the pair on the features themselves, with a decay `pull` times as strong. So what the data
+    leave open stays where it would be if the elements did not differ (`start.prior`, moving with the element).
     """
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
@@ -198,7 +251,7 @@ class Joint:
         groups = _groups(dataset, settings)
         for z in ELEMENTS:
             features = np.concatenate([g.inputs[z].reshape(-1, g.inputs[z].shape[-1]) for g in groups])
-            self.shift[z], self.scale[z] = _scaling(features, settings.shape, z)
+            self.shift[z], self.scale[z] = _scaling(features, settings, z)
             gram = sum(_gram(g, z, self.shift[z], self.scale[z]) for g in groups)
             size, axes = np.linalg.eigh(gram)
             self.axes[z] = axes[:, size > settings.least * size.max()]
@@ -245,8 +298,9 @@ class Joint:
             for m, p in enumerate(members):
                 w, b, v, e = self._parts(p, z)
                 part = slice(m * hidden, (m + 1) * hidden)
-                weights[k, :, part] = self.scale[z][:, None] * (self.axes[z] @ w.T)
-                biases[k, part] = b - self.shift[z] @ weights[k, :, part]
+                columns = self.scale[z][:, None] * (self.axes[z] @ w.T)
+                weights[k, :, part] = _mixing(self.settings.shape).T @ columns
+                biases[k, part] = b - self.shift[z] @ columns
                 outputs[k, part], shifts[k, m] = v, e
         shape = self.settings.shape
         return Model(shape, ELEMENTS, len(members), hidden, weights, biases, outputs, shifts, repulsion=False)
@@ -259,7 +313,7 @@ class Joint:
         result = np.zeros(len(structures.numbers))
         features = np.concatenate(kernels.features(structures, self.settings.shape, ELEMENTS))
         for z in ELEMENTS:
-            x = self._rotated(features[structures.numbers == z], z)
+            x = self._rotated(features[structures.numbers == z] @ _mixing(self.settings.shape).T, z)
             x = np.column_stack([x, np.ones(len(x))])
             h = np.einsum("nd,de,ne->n", x, self._spread[z], x)
             result[structures.numbers == z] = h / np.maximum(1 - h, 1e-9) if own else h
@@ -323,12 +377,25 @@ def _smoothness(shape: Shape, z: int) -> Floats:
     return np.concatenate([shape.smoothness(block) for block in shape.blocks(z, ELEMENTS)])
 
 
-def _scaling(features: Floats, shape: Shape, z: int) -> tuple[Floats, Floats]:
-    """Shift and scale (D,): the element's own block by mean and deviation, the pair's by deviation alone."""
+def _mixing(shape: Shape) -> Floats:
+    """(D, D) that takes the features of a centre to those of the class Joint."""
+    n, matrix = shape.n_products, np.eye(shape.n_features(2))
+    own, other = shape.block_size(1), shape.block_size(1) + shape.n_pair
+    matrix[: shape.n_pair, own:other] = np.eye(shape.n_pair)
+    matrix[shape.n_pair : own, other : other + n] = 2 * np.eye(n)
+    matrix[shape.n_pair : own, other + n :] = np.eye(n)
+    return matrix
+
+
+def _scaling(features: Floats, settings: Settings, z: int) -> tuple[Floats, Floats]:
+    """Shift and scale (D,): the first block by mean and deviation, the pair's by deviation alone."""
+    shape = settings.shape
     shift = features.mean(axis=0)
     shift[shape.block_size(1) :] = 0.0
-    blocks = shape.blocks(z, ELEMENTS)
-    return shift, _smoothness(shape, z) / np.concatenate([deviations(features[:, b.start : b.stop]) for b in blocks])
+    spread = [deviations(features[:, b.start : b.stop]) for b in shape.blocks(z, ELEMENTS)]
+    scale = _smoothness(shape, z) / np.concatenate(spread)
+    scale[shape.block_size(1) :] /= np.sqrt(settings.pull)
+    return shift, scale
 
 
 def _gram(g: Group, z: int, shift: Floats, scale: Floats) -> Floats:
@@ -341,7 +408,9 @@ def _gram(g: Group, z: int, shift: Floats, scale: Floats) -> Floats:
 
 def _groups(dataset: Dataset, settings: Settings) -> list[Group]:
     structures, labels = dataset.structures, dataset.labels
-    per_atom = labels.energies / structures.sizes
+    per_atom, strata = labels.energies / structures.sizes, dataset.strata()
+    lowest = {s: min(e for e, t in zip(per_atom, strata, strict=True) if t == s) for s in set(strata)}
+    mixing = _mixing(settings.shape)
     tables = kernels.jacobians(structures, settings.shape, ELEMENTS)
     by_composition: dict[tuple[int, ...], list[int]] = {}
     for c, (a, b) in enumerate(pairwise(structures.offsets.tolist())):
@@ -355,17 +424,18 @@ def _groups(dataset: Dataset, settings: Settings) -> list[Group]:
         targets, weights = [], []
         for c in crystals:
             atoms = slice(structures.offsets[c], structures.offsets[c + 1])
-            table, derivatives = tables[c]
+            table, derivatives = tables[c][0] @ mixing.T, mixing @ tables[c][1]
             derivatives = derivatives[:, :, [*range(3 * n), *(3 * n + STRAIN)]].transpose(0, 2, 1)
             for z in ELEMENTS:
                 inputs[z].append(table[structures.numbers[atoms] == z])
                 slopes[z].append(derivatives[structures.numbers[atoms] == z])
             virial = (labels.stresses[c] * structures.volumes[c]).ravel()[STRAIN]
             targets.append(np.concatenate([[labels.energies[c]], -labels.forces[atoms].ravel(), virial]))
-            calm = 1 / (1 + ((per_atom[c] - per_atom.min()) / settings.high_energy) ** 2)
+            calm = 1 / (1 + ((per_atom[c] - lowest[strata[c]]) / settings.high_energy) ** 2)
             gentle = 1 / (1 + (labels.forces[atoms] ** 2).sum(axis=1) / settings.high_force**2)
             units = [calm / (settings.energy * n), *np.repeat(gentle, 3) / settings.force]
-            weights.append(np.concatenate([units, np.full(6, calm / (settings.virial * n))]))
+            units = np.concatenate([units, np.full(6, calm / (settings.virial * n))])
+            weights.append(units * np.sqrt(dataset.weights[c]))
         known = np.isfinite(targets)
         groups.append(
             Group(
@@ -443,9 +513,10 @@ def _per_crystal(structures: Structures, values: Floats) -> list[Floats]:
     return [values[a:b] for a, b in pairwise(structures.offsets.tolist())]
 
 
-def _known(path: Path, settings: Settings, seed: int) -> dict[str, Any]:
+def _known(path: Path, settings: Settings, seed: int, elements: Path | None) -> dict[str, Any]:
     """What an earlier run with these settings left; empty when it had others."""
-    asked = {"settings": asdict(settings), "division": seed, "data": hashlib.sha256(DATA.read_bytes()).hexdigest()}
+    data = [hashlib.sha256(p.read_bytes()).hexdigest() for p in (DATA, elements) if p is not None]
+    asked = {"settings": asdict(settings), "division": seed, "data": data}
     if path.is_file():
         record: dict[str, Any] = json.loads(path.read_text())
         if {k: record.get(k) for k in asked} == asked:

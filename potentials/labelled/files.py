@@ -14,7 +14,7 @@ from potentials.structures import Labels, Structures
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
-    """extxyz with energy, forces, stress and, per crystal, family, method, weight, seconds, source; no bit is lost."""
+    """extxyz, to the last bit: energy, forces, stress and, per crystal, family, method, weight, seconds, source, provenance."""
     Path(path).write_text(render(dataset), encoding="utf-8")
 
 
@@ -42,7 +42,8 @@ def render(dataset: Dataset) -> str:
         if np.isfinite(labels.stresses[c]).all():
             entries["stress"] = labels.stresses[c]
         entries |= {"weight": float(dataset.weights[c]), "seconds": float(dataset.seconds[c])}
-        for name, values in (("family", dataset.families), ("method", dataset.methods), ("source", dataset.sources)):
+        texts = {"family": dataset.families, "method": dataset.methods, "source": dataset.sources}
+        for name, values in (texts | {"provenance": dataset.provenance}).items():
             if values[c]:
                 entries[name] = values[c]
         columns = {"forces": labels.forces[atoms]}
@@ -69,11 +70,12 @@ def parse(text: str) -> Dataset:
         ),
     )
 
-    def texts(name: str, otherwise: str = "") -> tuple[str, ...]:
-        return tuple(f.entries.get(name, otherwise) for f in found)
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(f.entries.get(name, "") for f in found)
 
     def floats(name: str) -> tuple[float, ...]:
         return tuple(float(f.entries[name]) for f in found)
 
     weights, seconds = np.array(floats("weight")), np.array(floats("seconds"))
-    return Dataset(structures, labels, texts("family"), texts("method"), weights, seconds, texts("source"))
+    origins = texts("source"), texts("provenance")
+    return Dataset(structures, labels, texts("family"), texts("method"), weights, seconds, *origins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,11 +76,17 @@ def to_dataset(images: Sequence[Atoms], method: str) -> Dataset:
         np.array([float(_or(entry(a, "weight"), 1.0)) for a in images]),
         np.array([float(_or(entry(a, "seconds"), 0.0)) for a in images]),
         tuple(str(_or(entry(a, "source"), "")) for a in images),
+        tuple(_text(entry(a, "provenance")) for a in images),
     )
 
 
 def _or(value: Any, otherwise: Any) -> Any:
     return otherwise if value is None else value
+
+
+def _text(value: Any) -> str:
+    """A string as it is, another value as JSON: ASE's reader turns some strings into what they spell."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str, sort_keys=True)
 
 
 def _stress(atoms: Atoms, found: dict[str, Any]) -> Floats:

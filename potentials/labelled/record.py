@@ -34,12 +34,14 @@ class Dataset:
     weights: Floats  # (n,) 1 is usual
     seconds: Floats  # (n,) CPU s that the label took
     sources: tuple[str, ...] = ()  # one per crystal: 12 hex digits of its file's SHA-256, colon, number in the file
+    provenance: tuple[str, ...] = ()  # one per crystal: what else is known of how the label was made, as it was given
 
     def __post_init__(self) -> None:
         n = len(self.structures)
-        if not self.sources:
-            object.__setattr__(self, "sources", ("",) * n)
-        for name in ("families", "methods", "weights", "seconds", "sources"):
+        for name in ("sources", "provenance"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, ("",) * n)
+        for name in ("families", "methods", "weights", "seconds", "sources", "provenance"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"`{name}` must have one entry per crystal: {n}, got {len(getattr(self, name))}")
 
@@ -89,6 +91,7 @@ class Dataset:
             self.weights[index],
             self.seconds[index],
             tuple(self.sources[c] for c in index),
+            tuple(self.provenance[c] for c in index),
         )
 
     def of_stratum(self, stratum: Stratum) -> Dataset:
@@ -123,6 +126,7 @@ class Dataset:
             np.concatenate([self.weights, new.weights]),
             np.concatenate([self.seconds, new.seconds]),
             self.sources + new.sources,
+            self.provenance + new.provenance,
         )
 
     def hashes(self) -> list[str]:

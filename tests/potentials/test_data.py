@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def same_bits(one: Dataset, two: Dataset) -> bool:
             a.tobytes() for a in (*known, d.labels.energies, d.labels.forces, d.labels.stresses, d.weights, d.seconds)
         ]
 
-    names = ("families", "methods", "sources")
+    names = ("families", "methods", "sources", "provenance")
     return arrays(one) == arrays(two) and all(getattr(one, n) == getattr(two, n) for n in names)
 
 
@@ -68,6 +69,9 @@ def test_text_and_back_keeps_every_bit():
         method='by "me"',
         families=["a b", 'say "x"\\n', "001"],
         seconds=rng.uniform(size=3),
+    )
+    data = replace(
+        data, provenance=('{"mesh": [9, 9, 5], "engine": "gpaw"}', "", "by hand"), sources=("a:1", "", "b:7")
     )
     data.labels.stresses[1] = np.nan
     data.labels.energies[0] = 1e-300
@@ -89,6 +93,13 @@ def test_crystals_come_back_by_stratum_and_from_ase(library, tmp_path):
         np.testing.assert_allclose(images[0].get_stress(voigt=False), own.labels.stresses[0], atol=1e-15)
     assert not len(back.data(Stratum.parse("Pd"))) and len(back.data()) == 11
     assert same_bits(library.copy(tmp_path / "copy").data(), back.data())
+
+
+def test_provenance_is_kept(library, tmp_path):
+    data = dataset((CU, PD), 2, 3)
+    given_ = ('{"engine": "gpaw", "mesh": [9, 9, 5]}', "by hand")
+    library.add_data([given(tmp_path, replace(data, provenance=given_))])
+    assert Library.open(library.path).data().provenance == given_
 
 
 def test_the_same_data_make_the_same_bytes(tmp_path):
