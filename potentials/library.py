@@ -111,9 +111,14 @@ class Library:
 
     def add(self, trained: TrainedStratum) -> int:
         """Make this the current version of its stratum and return its number; one that is there already is not made twice."""
-        self._check_shape(trained)
+        return self.add_all([trained])[0]
+
+    def add_all(self, strata: Sequence[TrainedStratum]) -> list[int]:
+        """The same for strata that were trained together, canonical order: all become current, or none."""
+        for trained in strata:
+            self._check_shape(trained)
         with self._change() as index:
-            return store_stratum(self.path, index, trained)
+            return [store_stratum(self.path, index, trained) for trained in strata]
 
     def use(self, versions: Mapping[str, int]) -> None:
         """Make these versions the current ones, for instance after newer ones have proved worse."""
@@ -124,6 +129,12 @@ class Library:
             with self._change() as index:
                 for name, number in changed.items():
                     index["strata"][name]["current"] = number
+
+    def note_from_scratch(self, stratum: Stratum, seconds: float) -> None:
+        """Keep for the ledger what training this stratum and all below it at once took, in CPU s."""
+        number = str(self.versions()[stratum.name])
+        with self._change() as index:
+            index["strata"][stratum.name]["versions"][number]["metadata"]["seconds_from_scratch"] = seconds
 
     def add_data(self, readings: Sequence[Reading], shift: Shift | None = None) -> Added:
         """Keep the labelled crystals of these files, each once; what was there stays as it is.

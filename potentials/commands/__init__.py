@@ -5,11 +5,12 @@ Nothing here imports numpy or torch before a command runs, so that `potentials -
 
 from __future__ import annotations
 
-from potentials.commands import assess, data, describe, evaluate, import_maise, relax, train
+from potentials.commands import assess, data, describe, evaluate, import_maise, refit, relax, train
 
 COMMANDS = (
     data,
     train,
+    refit,
     describe,
     evaluate,
     relax,

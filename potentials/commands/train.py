@@ -12,8 +12,12 @@ from potentials.commands.data import FILES, add_all, add_labels, parse_shift, re
 from potentials.commands.make import add_recipe, open_or_make
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from potentials.library import Library
     from potentials.stratum import Stratum
+    from potentials.stratum_file import TrainedStratum
+    from potentials.task import FitResult, FitTask
 
 
 def register(commands: Commands) -> None:
@@ -25,16 +29,21 @@ def register(commands: Commands) -> None:
     add_labels(parser)
     add_recipe(parser)
     parser.add_argument("--iterations", metavar="N", type=int, default=None, help="instead of the usual number")
+    text = "train the stratum and all below it at once; where they are there already, only to compare"
+    parser.add_argument("--from-scratch", action="store_true", help=text)
 
 
 def run(chosen: argparse.Namespace) -> None:
-    wanted, shift = _stratum(chosen.stratum), parse_shift(chosen.shift)
+    wanted, shift = parse_stratum(chosen.stratum), parse_shift(chosen.shift)
     readings = read_all(chosen.data, chosen.method, chosen.skip_refused)
     if chosen.iterations is not None and chosen.iterations < 0:
         raise Misused(f"--iterations must not be negative, got {chosen.iterations}")
     library = open_or_make(chosen)
     if readings:
         add_all(library, readings, shift)
+    if chosen.from_scratch:
+        train_jointly(library, wanted, chosen.iterations, warm=False)
+        return
     missing = _missing(library, wanted)
     for stratum in missing:  # before the first is trained, which takes minutes
         if not library.n_crystals(stratum.name):
@@ -67,24 +76,48 @@ def _missing(library: Library, wanted: Stratum) -> list[Stratum]:
 
 
 def _train(library: Library, stratum: Stratum, iterations: int | None) -> None:
-    from potentials.train import finish, fit_member, plan
+    from potentials.train import finish, plan
 
-    data = library.data(stratum)
-    tasks = plan(library, library.versions(), data, stratum, iterations=iterations)
+    tasks = plan(library, library.versions(), library.data(stratum), stratum, iterations=iterations)
+    trained = finish(tasks, _fit(tasks, stratum.name))
+    _say(trained, f"version {library.add(trained)}")
+
+
+def train_jointly(library: Library, elements: Stratum, iterations: int | None, *, warm: bool) -> None:
+    """All strata of these elements at once: into the library, or, from scratch beside what is there, only to compare."""
+    from potentials.jointly import plan_jointly
+    from potentials.train import finish_all
+
+    there = [s.name for s in elements.subsets() if s in library.strata()]
+    source = library if warm else None
+    tasks = plan_jointly(library.recipe, library.data(), elements, iterations=iterations, library=source)
+    results = _fit(tasks, "refit" if warm else "from scratch")
+    made = finish_all(tasks, results)
+    kept = library.add_all(made) if warm or not there else [0] * len(made)
+    for trained, number in zip(made, kept, strict=True):
+        _say(trained, f"version {number}" if number else "from scratch, not kept")
+    if not warm and there and elements in library.strata():
+        library.note_from_scratch(elements, sum(r.seconds for r in results))
+
+
+def _fit(tasks: Sequence[FitTask], name: str) -> list[FitResult]:
+    from potentials.train import fit_member
+
     results = []
     for task in tasks:
         results.append(fit_member(task))
         done = results[-1]
-        print(f"{stratum.name}: member {done.member + 1} of {len(tasks)}, ", end="", file=sys.stderr)
+        print(f"{name}: member {done.member + 1} of {len(tasks)}, ", end="", file=sys.stderr)
         print(f"{done.iterations} iterations, {done.seconds:.1f} CPU s", file=sys.stderr, flush=True)
-    trained = finish(tasks, results)
-    number = library.add(trained)
-    errors = trained.metadata["errors"]
-    text = ", ".join(f"{k.replace('_', ' ')} {1e3 * v:.1f}" for k, v in errors.items())
-    print(f"{stratum.name} version {number}: {len(data)} crystals, {text} (meV/atom, meV/Å)")
+    return results
 
 
-def _stratum(name: str) -> Stratum:
+def _say(trained: TrainedStratum, what: str) -> None:
+    text = ", ".join(f"{k.replace('_', ' ')} {1e3 * v:.1f}" for k, v in trained.metadata["errors"].items())
+    print(f"{trained.stratum.name} {what}: {trained.metadata['n_data']} crystals, {text} (meV/atom, meV/Å)")
+
+
+def parse_stratum(name: str) -> Stratum:
     from potentials.stratum import Stratum
 
     try:
