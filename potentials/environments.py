@@ -1,8 +1,10 @@
 """Environments: what surroundings a stratum was trained on, and how far others are from them.
 
-The grade of a centre is the distance of its scaled features to the nearest remembered ones of its element, divided by the
-distance within which nearly all training centres have a neighbour of another family. So 1 is the edge of the training set,
-whatever the descriptor. The features of a block are scaled by their deviation in the block's own stratum.
+The grade of a centre rests on its leverage, x^T (X^T X + r)^-1 x, for its scaled features x and the rows X of all training
+centres of its element: the variance of a linear model's prediction, large along directions that the data do not hold. It is the
+square root of that over an edge which all but one in a hundred training centres stay below when their own family is left
+out. So 1 is the edge of the training set, whatever the descriptor. The features of a block are scaled by their deviation in the
+block's own stratum. (Leverage: Hoaglin and Welsch, Am. Stat. 32, 17 (1978).)
 """
 
 from __future__ import annotations
@@ -12,15 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from potentials.features import Descriptor
 from potentials.stratum import Stratum
 from potentials.structures import Floats
 
-REMEMBERED = 400  # centres per element and stratum, at most
-EDGE = 99.0  # percent of the training centres that lie within the reference distance
-SMALLEST_EDGE = 0.05  # of the length of a typical feature vector: data of one kind would have none
+EDGE = 99.0  # percent of the training centres whose leverage, their family left out, lies below the edge
+RIDGE = 0.02  # of the length of a typical feature vector: differences of that size mean nothing
+LEAST = 1e-7  # of the largest eigenvalue of X^T X: smaller ones are not kept
+ALONE = (
+    0.95  # most of the leverage that one family is taken to have: more cannot be told apart from a direction of its own
+)
 LARGEST_BLOCK = 3  # elements; larger sets have no features of their own
 
 Singles = NDArray[np.float32]
@@ -31,8 +35,8 @@ class Environments:
     """Of one stratum, by atomic number of the centre."""
 
     scales: Mapping[int, Floats]  # (n_block,) of the features in the stratum's own block
-    points: Mapping[int, Singles]  # (k, D) features, unscaled, among the elements of the stratum
-    edges: Mapping[int, float]  # reference distance, of scaled features
+    factors: Mapping[int, Singles]  # (k, D) F with F^T F = X^T X of scaled features, among the elements of the stratum
+    edges: Mapping[int, float]  # leverage at the edge
 
 
 def remember(
@@ -43,7 +47,7 @@ def remember(
     families: Mapping[int, Sequence[str]],
 ) -> Environments:
     """From the features (n, D) of all training centres of each element, and the family each came from."""
-    own_scales, points, edges = {}, {}, {}
+    own_scales, factors, edges = {}, {}, {}
     for z, table in features.items():
         own_scales[z] = np.zeros(0)
         for block in shape.blocks(z, stratum.numbers):
@@ -51,20 +55,33 @@ def remember(
                 own_scales[z] = shape.smoothness(block) / deviations(table[:, block.start : block.stop])
         known = {**{s: e.scales[z] for s, e in below.items() if z in e.scales}, stratum: own_scales[z]}
         scaled = table * _scale(shape, known, stratum, z)
-        chosen = farthest_points(scaled, REMEMBERED)
-        points[z] = table[chosen].astype(np.float32)
-        typical = np.linalg.norm(np.concatenate([shape.smoothness(b) for b in shape.blocks(z, stratum.numbers)]))
-        edges[z] = max(_edge(scaled, chosen, np.asarray(families[z])), SMALLEST_EDGE * float(typical))
-    return Environments(own_scales, points, edges)
+        values, vectors = np.linalg.eigh(scaled.T @ scaled)
+        kept = values > LEAST * values.max(initial=0.0)
+        factors[z] = np.ascontiguousarray((vectors[:, kept] * np.sqrt(values[kept])).T, dtype=np.float32)
+        all_factors = {**{s: e.factors[z] for s, e in below.items() if z in e.factors}, stratum: factors[z]}
+        edges[z] = _edge(scaled, _inverse(shape, all_factors, stratum, z), np.asarray(families[z]))
+    return Environments(own_scales, factors, edges)
 
 
-def _edge(scaled: Floats, chosen: NDArray[np.int64], families: NDArray[np.str_]) -> float:
-    """The distance to a chosen centre of another family that EDGE percent of all do not exceed; 0 of one family."""
-    apart = cdist(scaled, scaled[chosen])
-    apart[families[:, None] == families[chosen][None, :]] = np.inf
-    nearest = apart.min(axis=1)
-    known = nearest[np.isfinite(nearest)]
-    return float(np.percentile(known, EDGE)) if len(known) else 0.0
+def _inverse(shape: Descriptor, factors: Mapping[Stratum, Singles], company: Stratum, centre: int) -> Floats:
+    """(D, D) A with leverage |A x|², from the factors of the strata of a centre among `company`."""
+    rows = np.concatenate([_embedded(shape, f, s, company, centre) for s, f in factors.items()])
+    typical = np.concatenate([shape.smoothness(b) for b in shape.blocks(centre, company.numbers)])
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    return np.asarray((vectors / np.sqrt(np.maximum(values, 0.0) + RIDGE**2 * float(typical @ typical))).T)
+
+
+def _edge(scaled: Floats, inverse: Floats, families: NDArray[np.str_]) -> float:
+    """The leverage, its family left out, that EDGE percent of all centres do not exceed."""
+    if not len(scaled):
+        return 1.0
+    turned, found = scaled @ inverse.T, []
+    for family in np.unique(families):
+        own = turned[families == family]
+        values, vectors = np.linalg.eigh(own @ own.T)
+        values = np.clip(values, 0.0, ALONE)
+        found.append((vectors**2) @ (values / (1.0 - values)))  # diagonal of H (1 - H)^-1
+    return max(float(np.percentile(np.concatenate(found), EDGE)), 1e-12)
 
 
 def _scale(shape: Descriptor, known: Mapping[Stratum, Floats], company: Stratum, centre: int) -> Floats:
@@ -80,8 +97,7 @@ def _scale(shape: Descriptor, known: Mapping[Stratum, Floats], company: Stratum,
 class Surroundings:
     """All that is known of one element as a centre among some elements."""
 
-    scale: Floats  # (D,)
-    points: Floats  # (k, D) scaled
+    inverse: Floats  # (D, D) of unscaled features
     edge: float
 
     def grades(self, features: Floats) -> Floats:
@@ -89,7 +105,9 @@ class Surroundings:
         result = np.full(len(features), np.inf)
         finite = np.isfinite(features).all(axis=1)
         if finite.any():
-            result[finite] = cdist(features[finite] * self.scale, self.points).min(axis=1) / self.edge
+            # one product for each centre: its bits must not depend on how many there are
+            turned = np.matmul(features[finite][:, None, :], self.inverse.T)[:, 0]
+            result[finite] = np.sqrt((turned * turned).sum(axis=1) / self.edge)
         return result
 
 
@@ -106,11 +124,11 @@ def surroundings(
         return None
     known = {s: environments[s] for s in subsets if s in environments}
     scale = _scale(shape, {s: e.scales[centre] for s, e in known.items()}, company, centre)
-    points = np.concatenate([_embedded(shape, e.points[centre], s, company, centre) for s, e in known.items()])
-    return Surroundings(scale, points * scale, max(environments[s].edges[centre] for s in top))
+    inverse = _inverse(shape, {s: e.factors[centre] for s, e in known.items()}, company, centre)
+    return Surroundings(inverse * scale, max(environments[s].edges[centre] for s in top))
 
 
-def _embedded(shape: Descriptor, points: Singles, stratum: Stratum, company: Stratum, centre: int) -> Floats:
+def _embedded(shape: Descriptor, points: Singles | Floats, stratum: Stratum, company: Stratum, centre: int) -> Floats:
     """Features among `stratum` as features among the larger `company`."""
     wide = np.zeros((len(points), shape.n_features(company.order)))
     places = {block.stratum: block for block in shape.blocks(centre, company.numbers)}
@@ -125,13 +143,3 @@ def deviations(table: Floats) -> Floats:
     sizes = np.sqrt((table**2).mean(axis=0))
     floor = np.maximum(1e-3 * sizes, 1e-6 * sizes.max(initial=0.0) or 1.0)
     return np.asarray(np.maximum(table.std(axis=0), floor))
-
-
-def farthest_points(vectors: Floats, most: int) -> NDArray[np.int64]:
-    """Indices of at most `most` vectors (n, D), each the farthest from those before it; the first is nearest to the mean."""
-    chosen = [int(np.argmin(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1)))]
-    apart = ((vectors - vectors[chosen[0]]) ** 2).sum(axis=1)
-    while len(chosen) < min(most, len(vectors)) and apart.max() > 1e-12:
-        chosen.append(int(np.argmax(apart)))
-        apart = np.minimum(apart, ((vectors - vectors[chosen[-1]]) ** 2).sum(axis=1))
-    return np.array(chosen, dtype=np.int64)

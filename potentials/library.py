@@ -193,7 +193,7 @@ class Library:
             model=self._model(stratum, [t.parameters for t in loaded]),
             stratum=stratum,
             method=self.version(used),
-            environments={t.stratum: t.environments for t in loaded if t.environments.points},
+            environments={t.stratum: t.environments for t in loaded if t.environments.factors},
             device=resolve_device(device),
         )
 

@@ -63,9 +63,9 @@ class TrainedStratum:
     def arrays(self) -> Arrays:
         """Everything that decides a prediction or a grade."""
         named, e = parameter_arrays(self.parameters), self.environments
-        for z in e.points:
+        for z in e.factors:
             named |= {f"environment_scale.{z}": e.scales[z]}
-            named |= {f"environments.{z}": e.points[z], f"edge.{z}": np.array(e.edges[z])}
+            named |= {f"environments.{z}": e.factors[z], f"edge.{z}": np.array(e.edges[z])}
         return named
 
     def content_hash(self) -> str:

