@@ -42,13 +42,15 @@ COMPOSITIONS: tuple[dict[int, int], ...] = (
     {29: 1, 46: 1, 47: 1}, {29: 1, 46: 2},
     {29: 1, 46: 2, 47: 1}, {29: 2, 46: 2},
 )  # fmt: skip
-FERMI, COLD, NARROW = ("fermi-dirac", 0.1), ("marzari-vanderbilt", 0.2), ("fermi-dirac", 0.05)  # eV
+FERMI, COLD = ("fermi-dirac", 0.1), ("marzari-vanderbilt", 0.2)  # eV
+NARROW, WIDE = ("fermi-dirac", 0.05), ("fermi-dirac", 0.2)
 # spacing in 1/Å, smearings, and which of the cells
 PLAN = (
     (0.08, (FERMI,), range(10)),
-    (0.04, (FERMI,), (5, 1, 0, 8, 7)),
-    (0.05, (FERMI,), (5, 1, 0, 8, 7)),
+    (0.04, (FERMI,), (5, 1, 0, 8, 7, 9, 3, 2, 6, 4)),
+    (0.05, (FERMI,), (5, 1, 0)),
     (0.04, (COLD,), (5, 1, 0)),
+    (0.05, (FERMI,), (8, 7)),
     (0.06, (FERMI,), (5, 1, 0, 8, 7)),
     (0.04, (NARROW,), (5, 1, 0)),
 )
@@ -91,11 +93,20 @@ def pulay_jobs() -> Iterator[tuple[str, Atoms, dict[str, Any]]]:
                 yield f"pulay cell{n} {smearing} {cutoff:g}", cells()[n], options
 
 
+def smearing_jobs() -> Iterator[tuple[str, Atoms, dict[str, Any]]]:
+    """The elements and B2 CuPd on dense meshes: what smearing does to a formation energy."""
+    for smearing, width in (NARROW, FERMI, WIDE, COLD):
+        for symbol in ("Cu", "Pd"):
+            options = {"smearing": smearing, "width": width, "kspacing": 0.06}
+            yield f"smearing {symbol} {smearing} {width}", bulk(symbol, a=LATTICES[symbol]), options
+        yield f"smearing CuPd {smearing} {width}", bulk("CuPd", "cesiumchloride", a=3.019), options
+
+
 def run(minutes: float) -> None:
     """What is missing, in order, until so many CPU minutes are spent in all."""
     done: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {"machine": machine(), "labels": {}}
     engine = open_gpaw({})
-    for name, crystal, options in [*pulay_jobs(), *noise_jobs()]:
+    for name, crystal, options in [*pulay_jobs(), *noise_jobs(), *smearing_jobs()]:
         if name in done["labels"]:
             continue
         if sum(x.get("seconds", 0.0) for x in done["labels"].values()) > 60 * minutes:
@@ -145,6 +156,13 @@ def table() -> None:
             f"| {-spacing:.2f} | {smearing} {width} | {len(pairs)} | {np.sqrt((energy**2).mean()):.1f} ({energy.max():.1f}) "
             f"| {force.mean():.0f} ({force.max():.0f}) | {stress.mean():.2f} | {seconds:.0f} |"
         )
+    print("\n| smearing, eV | Ef of B2 CuPd from free energies, meV/atom | from energies at zero smearing |")
+    print("|---|---|---|")
+    for smearing, width in (NARROW, FERMI, WIDE, COLD):
+        found = [labels.get(f"smearing {s} {smearing} {width}") for s in ("CuPd", "Cu", "Pd")]
+        if all(found):
+            formed = [500 * (b2[e] - cu[e] - pd[e]) for b2, cu, pd in [found] for e in ("energy", "energy_zero")]
+            print(f"| {smearing} {width} | {formed[0]:.1f} | {formed[1]:.1f} |")
     print("\n| crystal | (400 eV less 800 eV) stress GPa | times volume, eV | per atom | not isotropic, GPa |")
     print("|---|---|---|---|---|")
     for name, low in labels.items():

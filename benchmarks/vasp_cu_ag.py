@@ -14,7 +14,9 @@ every fold's training, as a library has them below the pair. Make them with --ba
 with the published networks `potentials import-maise` reads (nn_Cu_d3_vp, nn_Ag_d3_vp: the same VASP set-up) and
 `potentials evaluate`.
 
-The settings stand below, the same for every fold. They were chosen on another division into folds (--division 7).
+The settings stand below, the same for every fold. They were chosen on another division into folds (--division 7), but for
+`decay` and `pull`, which were set on the equation of state itself: its figure is no prediction of what a new composition
+would show. Structures relabelled by UNEP-v1 ask for stronger ones (8 and 1000).
 The data: MAISE (Hajinazar et al., Comput. Phys. Commun. 259, 107679 (2021)), ../shared/maise/cuag_vasp_pbe.json.
 """
 

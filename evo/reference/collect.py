@@ -102,10 +102,12 @@ def structures(file: Path) -> list[Atoms]:
 
 
 def key(atoms: Atoms) -> str:
-    """16 hex digits of what a structure is, to a millionth of an Å: text files keep no more."""
-    numbers = [atoms.numbers.tolist(), atoms.pbc.tolist()]
+    """16 hex digits of what a structure is, to a millionth of an Å: text files keep no more. Magnetic moments count."""
     lengths = [np.rint(np.asarray(x) * 1e6).astype(int).tolist() for x in (atoms.positions, atoms.cell)]
-    return hashlib.sha256(json.dumps([numbers, lengths]).encode()).hexdigest()[:16]
+    identity: list[Any] = [[atoms.numbers.tolist(), atoms.pbc.tolist()], lengths]
+    if atoms.has("initial_magmoms"):
+        identity.append(atoms.get_initial_magnetic_moments().tolist())
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _known(out: Path, stem: Path, method: str, journal: Journal) -> dict[str, Record]:

@@ -31,7 +31,7 @@ from evo.settings import SettingsError
 VARIABLE = "ESPRESSO_PSEUDO"  # names the folder of pseudopotentials where `pseudo_dir` does not
 TOLERANCE = 1e-6  # Ry per atom, estimated accuracy of the energy
 MOST_STEPS = 60
-MOST_SECONDS = 60.0  # to tell its version
+MOST_SECONDS = 600.0  # to tell its version
 DEAR = 0.95  # of the time limit is told to pw.x, which then stops by itself
 # mixing_beta, mixing_mode, diagonalization, tried in order; none changes what is converged to
 LADDER = ((0.5, "plain", "david"), (0.2, "plain", "david"), (0.1, "local-TF", "cg"))

@@ -35,7 +35,7 @@ from evo.reference.unavailable import EngineAbsent
 VARIABLE = "EVO_GPAW_PYTHON"  # names the Python that has GPAW where `command` does not
 TOLERANCE = 1e-4  # GPAW's: eV per valence electron, electrons per valence electron
 MOST_STEPS = 60
-MOST_SECONDS = 120.0  # to tell versions and PAW sets
+MOST_SECONDS = 900.0  # to tell versions and PAW sets: seconds of CPU, minutes on a machine that is busy
 # mixers (empty: GPAW's own) and bands over occupied bands, tried in order; none changes what is converged to
 LADDER: tuple[tuple[dict[str, Any], float], ...] = (
     ({}, 1.1),
@@ -49,7 +49,10 @@ class GpawOptions(JobOptions):
 
     cutoff: float = Field(400.0, gt=0, description="eV")
     xc: str = Field("PBE", description="exchange and correlation")
-    setups: dict[str, str] = Field({}, description="PAW sets other than the default, by symbol")
+    setups: dict[str, str] = Field({}, description='PAW sets by symbol, and Hubbard U: { Pd = "10", Ni = ":d,6.0" }')
+    moments: dict[str, float] = Field(
+        {}, description="Bohr magnetons by symbol, to begin with, where a crystal has none"
+    )
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,12 @@ class Gpaw:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
         return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch)
 
+    def _moments(self, atoms: Atoms) -> list[float]:
+        """Bohr magnetons to begin with, one per atom: those of the crystal, or of its elements; all zero: no spin."""
+        if atoms.has("initial_magmoms"):
+            return [float(m) for m in atoms.get_initial_magnetic_moments()]
+        return [self.options.moments.get(s, 0.0) for s in atoms.symbols]
+
     def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[dict[str, Any], float]], folder: Path) -> Label | Failure:
         attempt, (mixer, bands) = rung
         options = self.options
@@ -97,6 +106,7 @@ class Gpaw:
             "symprec": SYMPREC,
             "most_steps": MOST_STEPS,
             **options.physics(),
+            "moments": self._moments(atoms),
         }
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         command = [*options.launcher, *self.python, gpaw_program.__file__, "run", "job.json", "result.json"]
@@ -125,7 +135,11 @@ def _about(python: tuple[str, ...], wanted: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(told)
     except ValueError:
-        reason = "no answer" if finished.time_over else finished.words[-120:]
+        reason = (
+            f"no answer in {MOST_SECONDS:.0f} s"
+            if finished.time_over
+            else f"status {finished.status}: {finished.words[-120:]}"
+        )
         raise EngineAbsent(f"{python[0]} has no GPAW that works: {reason}; {how}") from None
     return found
 
@@ -143,6 +157,7 @@ def _read(
         energy, forces = float(found["free_energy"]), np.array(found["forces"], dtype=float)
         stress = np.full((3, 3), np.nan) if found["stress"] is None else np.array(found["stress"], dtype=float)
         details |= {name: found[name] for name in ("steps", "k_points", "bands")}
+        details |= {name: found[name] for name in ("moments", "gap") if found.get(name)}
         zero = float(found["energy_zero"])
     except (ValueError, KeyError, TypeError) as error:
         return Failure("garbage", f"result.json: {type(error).__name__}: {error}")

@@ -51,11 +51,14 @@ def about(settings: list[str]) -> dict[str, Any]:
 
 
 def paw_set(symbol: str, xc: str, name: str) -> dict[str, Any] | None:
-    """Valence electrons and MD5 of the file of this PAW set; None when there is no such file."""
+    """Valence electrons and MD5 of the file of this PAW set; None when there is no such file.
+
+    `name` may have a Hubbard correction after a colon, which belongs to no file: ":d,6.0".
+    """
     from gpaw.setup_data import SetupData
 
     try:
-        data = SetupData(symbol, xc, name)
+        data = SetupData(symbol, xc, name.partition(":")[0] or "paw")
     except FileNotFoundError:
         return None
     return {"valence": data.Nv, "file": data.fingerprint}
@@ -67,6 +70,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     from gpaw import GPAW, PW, KohnShamConvergenceError
 
     atoms = Atoms(job["numbers"], positions=job["positions"], cell=job["cell"], pbc=job["pbc"])
+    if any(job.get("moments", ())):
+        atoms.set_initial_magnetic_moments(job["moments"])
     valence = sum(paw_set(s, job["xc"], job["setups"].get(s, "paw"))["valence"] for s in atoms.symbols)  # type: ignore[index]
     bands = math.ceil(job["bands"] * valence / 2) + 4
     atoms.calc = GPAW(
@@ -97,11 +102,19 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "energy_zero": float(atoms.get_potential_energy()),
         "forces": forces.tolist(),
         "stress": stress,
+        "moments": atoms.get_magnetic_moments().tolist() if any(job.get("moments", ())) else None,
+        "gap": gap(calculation),
         "steps": int(calculation.get_number_of_iterations()),
         "k_points": len(calculation.get_ibz_k_points()),
         "bands": bands,
         "version": importlib.metadata.version("gpaw"),
     }
+
+
+def gap(calculation: Any) -> float:
+    """eV between the highest occupied and the lowest empty state on the mesh, the smaller of both spins; 0 for a metal."""
+    highest, lowest = calculation.get_homo_lumo()
+    return max(0.0, float(lowest - highest))
 
 
 if __name__ == "__main__":

@@ -88,6 +88,8 @@ def reduced(atoms: Atoms) -> Atoms:
     Skewed cells cost more and are less accurate. A crystal that is not periodic along all axes stays as it is.
     """
     result = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    if atoms.has("initial_magmoms"):
+        result.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
     cell = np.asarray(atoms.cell, dtype=float)
     basis = niggli(cell) if all(atoms.pbc) else None
     if basis is not None:

@@ -26,7 +26,7 @@ RANK_VARIABLES = (
     "GFORTRAN_UNBUFFERED",
 )  # fmt: skip
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-LATE = 3 * guard.GRACE  # s after its time limit at which even the guard is ended
+LATE = 60.0  # s after its time limit at which even the guard is ended; it may wait that long for a busy machine
 TAIL = 300  # characters of the program's last words that are kept
 
 

@@ -58,6 +58,31 @@ def test_versions_and_paw_sets_are_part_of_the_method(engine):
 
 
 @pytest.mark.nightly
+def test_nickel_oxide():
+    """AFM-II, U = 6 eV on Ni d (Cococcioni and de Gironcoli 2005, doi:10.1103/PhysRevB.71.035105: a gap, and 1.6 to 1.8 mu_B)."""
+    a = 4.17
+    nio = Atoms(
+        ["Ni", "Ni", "O", "O"],
+        scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]],
+        cell=a / 2 * np.array([[2, 1, 1], [1, 2, 1], [1, 1, 2]]),
+        pbc=True,
+    )
+    nio.set_initial_magnetic_moments([2.0, -2.0, 0.0, 0.0])
+    try:
+        engine = open_gpaw({"kspacing": 0.2, "cutoff": 600.0, "setups": {"Ni": ":d,6.0"}})
+    except EngineAbsent as error:
+        pytest.skip(f"GPAW is not installed: {error}")
+    found = evaluated(engine, nio)
+    moments = found.details["moments"]
+    assert 1.4 < moments[0] < 1.9
+    np.testing.assert_allclose(moments, [moments[0], -moments[0], 0.0, 0.0], atol=0.02)
+    assert 2.0 < found.details["gap"] < 5.0
+    assert found.energy == pytest.approx(found.energy_zero, abs=1e-3)  # an insulator has no entropy of smearing
+    plain = engine.options.model_copy(update={"setups": {}})
+    assert plain.method() != engine.options.method()
+
+
+@pytest.mark.nightly
 def test_forces_and_stress_are_derivatives_of_the_energy(engine):
     """The stress less its Pulay term, to 0.3 GPa: what is left of it, and of a basis that jumps with the volume."""
     found = evaluated(engine, PAIR)
