@@ -6,7 +6,7 @@ they fall exponentially with the length of the vectors, and equal vectors add up
   along each axis. Its superlattice is face-centred, its shortest vector 12 % longer than that of a simple mesh of as many points;
 - where there is symmetry, as many vectors are equal as the Laue group has operations. The mesh is simple and finer by the sixth
   root of half that number: fcc has 48 and gets 0.59 times the spacing, and yet a tenth of the points to work out.
-Both choices were measured (docs/dft.md). Generalised meshes: Wisesa, McGill, Mueller 2016, doi:10.1103/PhysRevB.93.155109.
+Figures are in docs/dft.md. Generalised meshes: Wisesa, McGill, Mueller 2016, doi:10.1103/PhysRevB.93.155109.
 """
 
 from __future__ import annotations
