@@ -1,7 +1,7 @@
 """Converge: how labels move with the settings of an engine, and what each setting costs.
 
 Every structure is labelled with every combination of the values given, on two meshes: centred on Gamma, and shifted by half a
-step along each axis. The errors of the two are of opposite sign as a rule, and their points together are a denser mesh, so
+step (mesh.py). The errors of the two are of opposite sign as a rule, and their points together are a denser mesh, so
 half the difference is the *noise* of a label; its mean over both meshes, less that of the last combination, is the *shift*.
 """
 

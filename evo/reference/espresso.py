@@ -23,7 +23,7 @@ from evo.reference import runner
 from evo.reference.engine import EngineCalculator
 from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible
 from evo.reference.label import Label
-from evo.reference.mesh import mesh
+from evo.reference.mesh import RULE, mesh
 from evo.reference.pw_files import Garbage, pw_input, read_output
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from evo.settings import SettingsError
@@ -61,7 +61,8 @@ class Espresso:
         """All that labels depend on: physics, version and the content of the pseudopotentials."""
         physics = {k: v for k, v in self.options.method().items() if k not in ("pseudo_dir", "pseudopotentials")}
         files = {symbol: digest for symbol, (digest, _) in self.files.items()}
-        return {"engine": "espresso", **physics, "tolerance": TOLERANCE, "version": self.version, "files": files}
+        fixed = {"tolerance": TOLERANCE, "mesh": RULE, "version": self.version}
+        return {"engine": "espresso", **physics, **fixed, "files": files}
 
     def cannot(self, numbers: Iterable[int]) -> set[int]:
         """Elements without a pseudopotential, or without a Pulay constant where others have one."""
@@ -81,7 +82,7 @@ class Espresso:
     def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[float, str, str]], folder: Path) -> Label | Failure:
         attempt, (beta, mode, diagonalization) = rung
         options = self.options
-        size = mesh(atoms, options.kspacing)
+        points = mesh(atoms, options.kspacing, simple=options.simple, shifted=options.shifted)
         text = pw_input(
             atoms,
             control={"pseudo_dir": str(self.folder), "max_seconds": DEAR * options.seconds},
@@ -96,7 +97,7 @@ class Espresso:
                 "diagonalization": diagonalization,
             },
             files=options.pseudopotentials,
-            mesh=(size, options.shifted),
+            mesh=points,
         )
         (folder / "pw.in").write_text(text, encoding="utf-8")
         command = [*options.launcher, *self.command, "-in", "pw.in"]
@@ -113,7 +114,8 @@ class Espresso:
         if wrong is not None:
             return wrong
         stress = options.without_pulay(found.stress, atoms)
-        details = {"attempt": attempt, "mesh": size, "steps": found.steps, "k_points": found.k_points}
+        details = {"attempt": attempt, "mesh": points.size, "centred": points.centred}
+        details |= {"steps": found.steps, "k_points": found.k_points}
         return Label(found.energy, found.forces, stress, finished.seconds, found.energy_zero, details)
 
 

@@ -29,7 +29,7 @@ from evo.reference import gpaw_program, runner
 from evo.reference.engine import EngineCalculator
 from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible
 from evo.reference.label import Label
-from evo.reference.mesh import SYMPREC, mesh
+from evo.reference.mesh import RULE, SYMPREC, mesh
 from evo.reference.unavailable import EngineAbsent
 
 VARIABLE = "EVO_GPAW_PYTHON"  # names the Python that has GPAW where `command` does not
@@ -66,7 +66,7 @@ class Gpaw:
     @property
     def identity(self) -> dict[str, Any]:
         """All that labels depend on: physics, versions and the files of the PAW sets."""
-        fixed = {"tolerance": TOLERANCE, "symprec": SYMPREC}
+        fixed = {"tolerance": TOLERANCE, "symprec": SYMPREC, "mesh": RULE}
         return {"engine": "gpaw", **self.options.method(), **fixed, "files": self.about}
 
     def cannot(self, numbers: Iterable[int]) -> set[int]:
@@ -93,13 +93,13 @@ class Gpaw:
     def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[dict[str, Any], float]], folder: Path) -> Label | Failure:
         attempt, (mixer, bands) = rung
         options = self.options
-        size = mesh(atoms, options.kspacing)
+        points = mesh(atoms, options.kspacing, simple=options.simple, shifted=options.shifted)
         job = {
             "numbers": atoms.numbers.tolist(),
             "positions": atoms.positions.tolist(),
             "cell": np.asarray(atoms.cell).tolist(),
             "pbc": atoms.pbc.tolist(),
-            "mesh": size,
+            "k_points": points.points().tolist(),
             "mixer": mixer,
             "bands": bands,
             "tolerance": TOLERANCE,
@@ -113,7 +113,13 @@ class Gpaw:
         # a serial GPAW is parallel over k-points by mpi4py, and refuses to be a rank without being told so
         variables = {"GPAW_MPI_BACKEND": "mpi4py"} if options.launcher else {}
         finished = runner.run(command, folder, seconds=options.seconds, threads=options.threads, variables=variables)
-        return _read(folder / "result.json", atoms, finished, options, {"attempt": attempt, "mesh": size})
+        return _read(
+            folder / "result.json",
+            atoms,
+            finished,
+            options,
+            {"attempt": attempt, "mesh": points.size, "centred": points.centred},
+        )
 
 
 def open_gpaw(options: dict[str, Any]) -> Gpaw:

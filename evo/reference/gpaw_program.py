@@ -78,7 +78,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         mode=PW(job["cutoff"]),
         xc=job["xc"],
         setups=job["setups"] or {},
-        kpts={"size": job["mesh"], "gamma": not job["shifted"]},
+        kpts=job["k_points"],
         occupations={"name": job["smearing"], "width": job["width"]},
         nbands=bands,
         convergence={"energy": job["tolerance"], "density": job["tolerance"]},

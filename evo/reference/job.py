@@ -41,6 +41,7 @@ class JobOptions(BaseModel):
     scratch: str = Field("", description="where the folders of jobs are made; empty: the system's")
 
     kspacing: float = Field(0.06, gt=0, description="1/Å without 2 pi, of a crystal without symmetry (mesh.py)")
+    simple: bool = Field(False, description="no body-centred meshes: for tests of convergence")
     shifted: bool = Field(False, description="mesh half a step off Gamma: for tests of convergence")
     smearing: Literal["fermi-dirac", "marzari-vanderbilt"] = "fermi-dirac"
     width: float = Field(0.1, gt=0, description="eV, of the smearing")

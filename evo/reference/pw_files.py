@@ -17,6 +17,7 @@ from ase.data import atomic_masses, atomic_numbers
 from ase.units import Bohr, Rydberg
 
 from evo.candidate import Failure
+from evo.reference.mesh import Mesh
 from potentials.structures import Floats
 
 SMEARING = {"fermi-dirac": "fd", "marzari-vanderbilt": "mv"}
@@ -49,7 +50,7 @@ def pw_input(
     valence: float,
     electrons: Mapping[str, Any],
     files: Mapping[str, str],
-    mesh: tuple[tuple[int, int, int], bool],
+    mesh: Mesh,
 ) -> str:
     """The input of a self-consistent calculation with forces and stress. Energies in eV; bands: 1.1 times occupied, and 4."""
     symbols = sorted(set(atoms.symbols))
@@ -69,8 +70,12 @@ def pw_input(
     lines += ["ATOMIC_SPECIES"] + [f"{s} {atomic_masses[atomic_numbers[s]]:.3f} {files[s]}" for s in symbols]
     lines += ["CELL_PARAMETERS angstrom"] + [_row(v) for v in np.asarray(atoms.cell)]
     lines += ["ATOMIC_POSITIONS angstrom"] + [f"{a.symbol} {_row(a.position)}" for a in atoms]
-    size, shifted = mesh
-    lines += ["K_POINTS automatic", " ".join(str(n) for n in (*size, *(3 * [int(shifted)]))), ""]
+    if mesh.centred:
+        points, weights = mesh.halved()
+        lines += ["K_POINTS crystal", str(len(points))]
+        lines += [f"{_row(k)} {w:g}" for k, w in zip(points, weights, strict=True)] + [""]
+    else:
+        lines += ["K_POINTS automatic", " ".join(str(n) for n in (*mesh.size, *(3 * [int(mesh.shifted)]))), ""]
     return "\n".join(lines)
 
 

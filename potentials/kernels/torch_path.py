@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import warnings
 from itertools import pairwise
-from math import pi
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from potentials.features import Descriptor, Shape, SymmetryFunctions
-from potentials.kernels import repulsion, torch_density, torch_symmetry
+from potentials.kernels import torch_density, torch_pairs, torch_symmetry
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_IN_PAIRS, MOST_NEIGHBOURS, Neighbours, neighbours
 from potentials.kernels.signature import ModelLike, species_indices
@@ -48,7 +47,7 @@ def _evaluate(structures: Structures, model: ModelLike | GuptaModel, where: torc
     if isinstance(model, GuptaModel):
         near = neighbours(structures, model.cutoff, where)
         bonds = _bonds(structures, near).requires_grad_(True)
-        atomic = _gupta(bonds, near, kinds, model)[:, None]
+        atomic = torch_pairs.gupta(bonds, near, kinds, model)[:, None]
     else:
         near = _near(structures, model.shape, where)
         bonds = _bonds(structures, near).requires_grad_(True)
@@ -80,9 +79,9 @@ def _atomic(bonds: Tensor, near: Neighbours, kinds: Tensor, model: ModelLike) ->
     """(n_atoms, members) eV."""
     atomic = _network(_features(bonds, near, kinds, model.shape, model.species), kinds, model)
     if model.repulsion:
-        atomic = atomic + _repulsion(bonds, near, kinds, model.species)[:, None]
+        atomic = atomic + torch_pairs.screened(bonds, near, kinds, model.species)[:, None]
     if model.core_energy:
-        atomic = atomic + _hard_cores(bonds, near, kinds, model.species, model.core_energy)[:, None]
+        atomic = atomic + torch_pairs.hard_cores(bonds, near, kinds, model.species, model.core_energy)[:, None]
     return atomic
 
 
@@ -199,45 +198,3 @@ def _network(found: Tensor, kinds: Tensor, model: ModelLike) -> Tensor:
         energy = own(model.shifts) + (units * own(model.outputs).reshape(model.members, -1)).sum(2)
         energies = torch.where((kinds == s)[:, None], energy, energies)
     return energies
-
-
-def _hard_cores(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int, ...], energy: float) -> Tensor:
-    """(n_atoms,) eV: every pair's term of this atom."""
-    distance = bonds.norm(dim=2)
-    core = torch.as_tensor(repulsion.cores(species), device=bonds.device)[kinds]
-    reach = core[:, None] + core[near.others]
-    inside = near.real & (distance < reach)
-    term = energy * (1 + torch.cos(pi * distance / reach)) / 2 * reach / distance
-    return torch.where(inside, term, 0.0).sum(1)
-
-
-def _repulsion(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int, ...]) -> Tensor:
-    """(n_atoms,) eV: half of every pair's energy."""
-    distance = bonds.norm(dim=2)
-    charge = torch.tensor(species, dtype=bonds.dtype, device=bonds.device)[kinds]
-    radius = torch.as_tensor(repulsion.radii(species), device=bonds.device)[kinds]
-    theirs = charge[near.others]
-    x = distance * (charge[:, None] ** repulsion.POWER + theirs**repulsion.POWER) / repulsion.LENGTH
-    screening = torch.zeros_like(x)
-    for amplitude, rate in zip(repulsion.AMPLITUDES, repulsion.RATES, strict=True):
-        screening = screening + amplitude * torch.exp(-rate * x)
-    reach = radius[:, None] + radius[near.others]
-    inner, outer = repulsion.INNER * reach, repulsion.OUTER * reach
-    u = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
-    switch = 1 - u**3 * (10 - 15 * u + 6 * u * u)
-    energy = repulsion.COULOMB * charge[:, None] * theirs / distance * screening * switch
-    return 0.5 * (energy * near.real).sum(1)
-
-
-def _gupta(bonds: Tensor, near: Neighbours, kinds: Tensor, model: GuptaModel) -> Tensor:
-    """(n_atoms,) eV."""
-    pairs = torch.as_tensor(model.pairs, device=bonds.device)[kinds[:, None], kinds[near.others]]
-    amplitude, p, strength, q, r0, inner, outer = pairs.unbind(2)
-    distance = bonds.norm(dim=2)
-    t = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
-    fade = (1 + torch.cos(pi * t)) / 2 * near.real
-    off = distance / r0 - 1
-    square = (strength**2 * fade * torch.exp(-2 * q * off)).sum(1)
-    bound = square > 0  # an atom alone has no root to take the slope of
-    attraction = torch.sqrt(torch.where(bound, square, 1.0)) * bound
-    return (amplitude * fade * torch.exp(-p * off)).sum(1) - attraction

@@ -194,11 +194,11 @@ def test_absurd_crystals_are_nan_and_harm_no_other(kernel, which, shape):
     model = library((CU,), shape)
     alone = kernels.evaluate(Structures.from_ase([good]), model, kernel=kernel)
     structures = Structures.from_ase([good, absurd()[which], good])
-    start = time.monotonic()
+    start = time.process_time()
     found = kernels.evaluate(structures, model, kernel=kernel)
     tables = kernels.jacobians(structures, shape, (CU,), kernel=kernel)
     plain = kernels.features(structures, shape, (CU,), kernel=kernel)
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
     for values in (found.energies[1], found.stresses[1], found.member_energies[1]):
         assert np.isnan(values).all()
     for values in (found.forces[4:8], found.atomic_energies[4:8], *tables[1], plain[1]):

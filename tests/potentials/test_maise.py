@@ -1,21 +1,25 @@
 """Published models: the same numbers as the program they were made with; families cut into strata; damaged files."""
 
 import json
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.io import read
 
 from potentials.__main__ import main
+from potentials.dataset import Dataset
 from potentials.features.symmetry_functions import VP2017
 from potentials.library import Library, LibraryError
 from potentials.maise.box import MaiseError
 from potentials.maise.importing import import_files
 from potentials.stratum import Stratum
 from potentials.structures import Structures
+from potentials.train import finish, fit_member, plan
+from tests.crystals import CU, PD, crystal
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "maise"
 MODELS = SHARED / "models"
@@ -133,6 +137,31 @@ def test_another_library_is_refused(family, tmp_path):
         import_files([MODELS / "nn_Ag_d3_v0"], target)
     with pytest.raises(MaiseError, match="holds a library of another recipe"):
         import_files([MODELS / "gp_Cu_d3_vp"], target)
+
+
+@needs_models
+def test_a_pair_can_be_trained_on_imported_elements(family, tmp_path):
+    """Labels by the published pair; its energies are learned from 60 crystals to a tenth of their spread."""
+    library = imported(tmp_path / "lib", "nn_Cu_d3_vp", "nn_Pd_d3_vp")
+    crystals = [
+        a for a in (crystal(np.random.default_rng(k), 4, (CU, PD)) for k in range(90)) if len(set(a.numbers)) == 2
+    ]
+    structures = Structures.from_ase(crystals)
+    labels = family.assemble(Stratum.parse("CuPd")).evaluate(structures)
+    data = Dataset.of(
+        crystals,
+        energies=labels.energies,
+        forces=[labels.forces[a:b] for a, b in pairwise(structures.offsets)],
+        stresses=list(labels.stresses),
+        method="published:maise",
+    )
+    before = {name: library.content(name, 1) for name in ("Cu", "Pd")}
+    tasks = plan(library, library.versions(), data, Stratum.parse("CuPd"))
+    library.add(finish(tasks, [fit_member(task) for task in tasks]))
+    assert {name: library.content(name, 1) for name in before} == before
+    found = library.assemble(Stratum.parse("CuPd")).evaluate(structures)
+    missed = (found.energies - labels.energies) / structures.sizes
+    assert np.sqrt(np.mean(missed**2)) < 0.1 * np.std(labels.energies / structures.sizes)
 
 
 def damage(lines):
@@ -296,3 +325,6 @@ def test_the_command_imports_evaluates_and_relaxes(tmp_path, capsys):
     (tmp_path / "in.xyz").write_text('1\nLattice="0 1.8 1.8 1.8 0 1.8 1.8 1.8 0"\nCu 0 0 0\n')
     assert main(["relax", str(library), str(tmp_path / "in.xyz"), "-o", str(tmp_path / "out.extxyz")]) == 0
     assert "energy=-4.0985" in (tmp_path / "out.extxyz").read_text()
+    assert main(["evaluate", str(library), str(tmp_path / "in.xyz"), "-o", str(tmp_path / "more.extxyz")]) == 0
+    (found,) = read(tmp_path / "more.extxyz", index=":")
+    assert np.isinf(found.info["grade"]) and np.isfinite(found.get_stress()).all()

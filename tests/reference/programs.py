@@ -31,7 +31,7 @@ def finish(**changes):
     sys.exit()
 if mode == "good": finish()
 if mode == "mesh":  # errors of opposite sign on the two meshes, that fall with the number of points
-    off = (1 if job["shifted"] else -1) * n * 0.1 / (job["mesh"][0] * job["mesh"][1] * job["mesh"][2])
+    off = (1 if job["shifted"] else -1) * n * 0.1 / len(job["k_points"])
     finish(free_energy=-3.5 * n + off + 0.02 * n * job["width"])
 if mode == "no stress": finish(stress=None)
 if mode == "nan": finish(free_energy=float("nan"))

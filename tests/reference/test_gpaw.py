@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -9,6 +12,7 @@ from ase.build import bulk
 
 from evo.reference import EngineAbsent, Label
 from evo.reference.gpaw import Gpaw, open_gpaw
+from tests.faults.campaigns import MPIEXEC
 from tests.reference.programs import PAIR
 
 PULAY = {"Cu": 0.50, "Pd": 0.25, "Ag": 0.264}
@@ -35,7 +39,7 @@ def test_a_real_calculation(engine):
     assert found.energy_zero == pytest.approx(RECORDED[1], abs=2e-3)
     np.testing.assert_allclose(found.forces[0], RECORDED[2], atol=5e-3)
     assert np.trace(found.stress) / 3 == pytest.approx(RECORDED[3], abs=1e-3)
-    assert found.details["mesh"] == (2, 2, 2)
+    assert (found.details["mesh"], found.details["centred"], found.details["k_points"]) == ((2, 2, 2), True, 12)
     assert found.details["bands"] == int(np.ceil(1.1 * (11 + 16) / 2)) + 4
     skewed = PAIR.copy()
     skewed.set_cell(np.array([[1, 0, 0], [2, 1, 0], [0, -1, 1]]) @ np.asarray(PAIR.cell))
@@ -45,7 +49,7 @@ def test_a_real_calculation(engine):
     np.testing.assert_allclose(again.stress, found.stress, atol=1e-6)
 
 
-RECORDED = (-5.64275, -5.58453, [0.41624, -0.55275, -0.90726], -0.10413)  # eV, eV, eV/Å, eV/Å³
+RECORDED = (-6.91262, -6.87157, [0.48856, -0.61883, -0.98630], -0.04206)  # eV, eV, eV/Å, eV/Å³
 
 
 def test_versions_and_paw_sets_are_part_of_the_method(engine):
@@ -84,7 +88,7 @@ def test_nickel_oxide():
 
 @pytest.mark.nightly
 def test_forces_and_stress_are_derivatives_of_the_energy(engine):
-    """The stress less its Pulay term, to 0.3 GPa: what is left of it, and of a basis that jumps with the volume."""
+    """The stress to 1.2 GPa, because the basis jumps with the volume; with its Pulay term it would be 4 GPa off."""
     found = evaluated(engine, PAIR)
     step = 0.01
     for atom, axis in ((0, 0), (1, 2)):
@@ -100,7 +104,7 @@ def test_forces_and_stress_are_derivatives_of_the_energy(engine):
         strained.set_cell(np.asarray(PAIR.cell) * (1 + sign * step), scale_atoms=True)
         energies.append(evaluated(engine, strained).energy)
     pressure = (energies[1] - energies[0]) / (2 * step) / 3 / PAIR.cell.volume
-    assert np.trace(found.stress) / 3 == pytest.approx(pressure, abs=0.3 / 160.2)
+    assert np.trace(found.stress) / 3 == pytest.approx(pressure, abs=1.2 / 160.2)
 
 
 @pytest.mark.nightly
@@ -113,3 +117,16 @@ def test_no_pressure_at_the_lattice_constant(symbol, a):
         pytest.skip(f"GPAW is not installed: {error}")
     found = evaluated(engine, bulk(symbol, a=a))
     assert abs(np.trace(found.stress) / 3 * 160.2) < 0.6
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not MPIEXEC.exists(), reason="mpiexec of the PyPI wheel is not installed")
+def test_from_a_rank_of_an_mpi_job(engine, tmp_path):
+    """GPAW refuses to run, or takes itself for a rank, when it inherits a launcher's environment."""
+    code = (
+        "from mpi4py import MPI; from ase.build import bulk; from evo.reference.gpaw import open_gpaw\n"
+        "found = open_gpaw({'kspacing': 0.3}).evaluate(bulk('Cu'))\n"
+        f"open(f'{tmp_path}/{{MPI.COMM_WORLD.rank}}', 'w').write(repr(found.energy))"
+    )
+    subprocess.run([MPIEXEC, "-n", "2", sys.executable, "-c", code], check=True, timeout=250)
+    assert float((tmp_path / "0").read_text()) == float((tmp_path / "1").read_text())

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from evo.reference.job import reduced
-from evo.reference.mesh import FINEST, mesh
+from evo.reference.mesh import FINER, FINEST, Mesh, mesh
 from evo.symmetry import laue_order
 
 
@@ -36,33 +36,79 @@ def test_spacing_of_a_crystal_without_symmetry_is_the_one_given():
     atoms = without_symmetry()
     lengths = np.linalg.norm(np.linalg.inv(np.asarray(atoms.cell)), axis=0)
     for spacing in (0.08, 0.05, 0.03):
-        counts = np.array(mesh(atoms, spacing))
-        assert (lengths / counts <= spacing * (1 + 1e-5)).all()
-        assert (lengths / (counts - 1 + 1e-9) > spacing).all()
+        found = mesh(atoms, spacing, simple=True)
+        assert not found.centred
+        assert (lengths / found.size <= spacing * (1 + 1e-5)).all()
+        assert (lengths / (np.array(found.size) - 1 + 1e-9) > spacing).all()
 
 
-def test_as_many_different_points_in_a_crystal_with_symmetry():
-    cubic = bulk("Cu", a=3.64)
-    counts = mesh(cubic, 0.08)
-    per_volume = np.prod(counts) / 48 * cubic.cell.volume
-    assert 0.9 < per_volume / (0.08**-3 / 2) < 1.6  # points per axis are whole numbers
-    assert mesh(cubic, 0.03) == (24, 24, 24)  # no finer than FINEST
+def test_a_body_centred_mesh_has_as_many_points_and_a_longer_superlattice():
+    atoms = without_symmetry(3.0)
+    simple, centred = mesh(atoms, 0.02, simple=True), mesh(atoms, 0.02)
+    assert centred.centred
+    assert len(centred.points()) == pytest.approx(len(simple.points()), rel=0.2)
+    assert shortest(atoms, centred) > 1.05 * shortest(atoms, simple)
+
+
+def shortest(atoms: Atoms, points) -> float:
+    """Å, the shortest vector of the lattice at which the points cannot tell a wave from a constant."""
+    found = []
+    reach = range(-2 * max(points.size), 2 * max(points.size) + 1)
+    near = [r for r in np.stack(np.meshgrid(*3 * [reach], indexing="ij"), -1).reshape(-1, 3) if r.any()]
+    near.sort(key=lambda r: np.linalg.norm(r @ np.asarray(atoms.cell)))
+    for vector in near:
+        if abs(np.exp(2j * np.pi * points.points() @ vector).mean()) > 0.999:
+            found.append(np.linalg.norm(vector @ np.asarray(atoms.cell)))
+            break
+    return float(found[0])
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("size", [(4, 3, 3), (5, 5, 2), (1, 2, 4)])
+def test_points_are_different_and_come_in_pairs(size, centred, shifted):
+    found = Mesh(size, centred, shifted)
+    points = np.rint(found.points() * 2 * np.array(size)).astype(int) % (2 * np.array(size))
+    opposite = -points % (2 * np.array(size))
+    assert len(np.unique(points, axis=0)) == len(points) == np.prod(size) * (1 + centred)
+    assert {tuple(p) for p in points} == {tuple(p) for p in opposite}
+    halved, weights = found.halved()
+    assert weights.sum() == len(points)
+    assert len(halved) <= len(points) // 2 + 4
+    assert np.abs(found.points()).max() <= 0.5
+    assert bool((np.abs(found.points()) < 1e-12).all(axis=1).any()) is not shifted
+
+
+def test_the_plain_mesh_is_that_of_monkhorst_and_pack():
+    from ase.dft.kpoints import monkhorst_pack
+
+    for size in ((3, 5, 1), (3, 3, 3)):
+        ours, theirs = Mesh(size, False).points(), monkhorst_pack(size)
+        assert {tuple(np.round(k, 9) + 0.0) for k in ours} == {tuple(np.round(k, 9) + 0.0) for k in theirs}
+
+
+def test_a_crystal_with_symmetry_gets_a_finer_mesh():
+    assert mesh(bulk("Cu", a=3.64), 0.04) == Mesh((21, 21, 21), False)  # 0.04 * (2 / 48)**(1 / 6) = 0.0236
+    assert mesh(bulk("Cu", a=3.64), 0.01) == mesh(bulk("Cu", a=3.64), 0.01, simple=True)
+    assert mesh(bulk("Cu", a=3.64), 0.03).size == (24, 24, 24)  # FINEST
     assert FINEST < 0.03
 
 
 def test_axes_that_are_not_periodic_have_one_point():
     slab = bulk("Cu").repeat((1, 1, 3))
     slab.pbc = (True, True, False)
-    assert mesh(slab, 0.05)[2] == 1
+    assert mesh(slab, 0.05).size[2] == 1
+    assert not mesh(slab, 0.05).centred
 
 
 def test_equal_crystals_have_equal_meshes():
     """Digits that a file does not keep must not add a point."""
-    atoms = bulk("Cu", a=2.0)  # reciprocal lengths are whole multiples of the spacing
+    atoms = bulk("Cu", a=2.0)
     nearly = atoms.copy()
     nearly.set_cell(np.asarray(atoms.cell) * (1 - 1e-9), scale_atoms=True)
-    spacing = 0.0721687836487032 * 24 ** (1 / 3)
-    assert mesh(atoms, spacing) == mesh(nearly, spacing)
+    length = np.linalg.norm(np.linalg.inv(np.asarray(atoms.cell)), axis=0)[0]
+    spacing = length / 12 * 24**FINER  # a whole number of points
+    assert mesh(atoms, spacing) == mesh(nearly, spacing) == Mesh((12, 12, 12), False)
 
 
 def test_the_cell_of_a_job_is_the_same_crystal_unturned():

@@ -1,0 +1,57 @@
+"""Pair and embedded-pair terms in torch: repulsion of close pairs, Gupta potentials.
+
+The formulas are stated in `potentials.kernels.repulsion` and `potentials.kernels.gupta`.
+"""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+from torch import Tensor
+
+from potentials.kernels import repulsion
+from potentials.kernels.gupta import GuptaModel
+from potentials.kernels.neighbours import Neighbours
+
+
+def screened(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int, ...]) -> Tensor:
+    """(n_atoms,) eV: half of every pair's energy."""
+    distance = bonds.norm(dim=2)
+    charge = torch.tensor(species, dtype=bonds.dtype, device=bonds.device)[kinds]
+    radius = torch.as_tensor(repulsion.radii(species), device=bonds.device)[kinds]
+    theirs = charge[near.others]
+    x = distance * (charge[:, None] ** repulsion.POWER + theirs**repulsion.POWER) / repulsion.LENGTH
+    screening = torch.zeros_like(x)
+    for amplitude, rate in zip(repulsion.AMPLITUDES, repulsion.RATES, strict=True):
+        screening = screening + amplitude * torch.exp(-rate * x)
+    reach = radius[:, None] + radius[near.others]
+    inner, outer = repulsion.INNER * reach, repulsion.OUTER * reach
+    u = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
+    switch = 1 - u**3 * (10 - 15 * u + 6 * u * u)
+    energy = repulsion.COULOMB * charge[:, None] * theirs / distance * screening * switch
+    return 0.5 * (energy * near.real).sum(1)
+
+
+def hard_cores(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int, ...], energy: float) -> Tensor:
+    """(n_atoms,) eV: every pair's term of this atom."""
+    distance = bonds.norm(dim=2)
+    core = torch.as_tensor(repulsion.cores(species), device=bonds.device)[kinds]
+    reach = core[:, None] + core[near.others]
+    inside = near.real & (distance < reach)
+    term = energy * (1 + torch.cos(pi * distance / reach)) / 2 * reach / distance
+    return torch.where(inside, term, 0.0).sum(1)
+
+
+def gupta(bonds: Tensor, near: Neighbours, kinds: Tensor, model: GuptaModel) -> Tensor:
+    """(n_atoms,) eV."""
+    pairs = torch.as_tensor(model.pairs, device=bonds.device)[kinds[:, None], kinds[near.others]]
+    amplitude, p, strength, q, r0, inner, outer = pairs.unbind(2)
+    distance = bonds.norm(dim=2)
+    t = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
+    fade = (1 + torch.cos(pi * t)) / 2 * near.real
+    off = distance / r0 - 1
+    square = (strength**2 * fade * torch.exp(-2 * q * off)).sum(1)
+    bound = square > 0  # an atom alone has no root to take the slope of
+    attraction = torch.sqrt(torch.where(bound, square, 1.0)) * bound
+    return (amplitude * fade * torch.exp(-p * off)).sum(1) - attraction
