@@ -20,7 +20,7 @@ from potentials.structures import Floats
 from potentials.tables import Table
 
 Singles = NDArray[np.float32]
-LEAST = 1e-6  # of the largest eigenvalue: smaller ones are left out
+LEAST = 1e-8  # of the largest eigenvalue: smaller ones are left out
 AT_ONCE = 64  # crystals in one array
 
 

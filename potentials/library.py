@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.kernels import GuptaModel
 from potentials.labelled.reading import Reading
@@ -195,6 +196,11 @@ class Library:
             method=self.version(used),
             environments={t.stratum: t.environments for t in loaded if t.environments.factors},
             device=resolve_device(device),
+            calibrations={
+                t.stratum: Calibration.from_json(t.metadata["calibration"])
+                for t in loaded
+                if t.metadata.get("calibration")
+            },
         )
 
     def _model(self, stratum: Stratum, parameters: list[StratumParameters]) -> Model | GuptaModel:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from potentials import kernels
+from potentials.calibration import Calibration
 from potentials.environments import Environments, Surroundings, surroundings
 from potentials.kernels import GuptaModel
 from potentials.network import Model
@@ -25,6 +27,7 @@ class Potential:
     method: str  # "nn:" and 12 hex digits of the strata's contents
     environments: Mapping[Stratum, Environments]  # of every stratum that was trained
     device: str = "cpu"
+    calibrations: Mapping[Stratum, Calibration] = field(default_factory=dict)  # where enough crystals were held out
     _known: dict[tuple[Stratum, int], Surroundings | None] = field(default_factory=dict, repr=False)
 
     def evaluate(self, structures: Structures, n_threads: int = 1, kernel: str = "auto") -> Prediction:
@@ -36,6 +39,18 @@ class Potential:
         members = [self.model.member(m) for m in range(self.model.members)]
         said = [kernels.evaluate(structures, m, n_threads, "auto", self.device).atomic_energies for m in members]
         return np.std(said, axis=0)
+
+    def bands(self, structures: Structures, prediction: Prediction, grades: Floats) -> Floats:
+        """(n_crystals,) eV per atom: nine times in ten the reference's energy lies this close to the committee's.
+
+        prediction, grades: those of the same crystals. Infinite where the crystal's own set of elements has no calibration.
+        """
+        result = np.full(len(structures), np.inf)
+        company = [Stratum.of(structures.numbers[a:b].tolist()) for a, b in pairwise(structures.offsets.tolist())]
+        for stratum, calibration in self.calibrations.items():
+            own = np.array([s == stratum for s in company], dtype=bool)
+            result[own] = calibration.bands(prediction.spreads[own] / structures.sizes[own], grades[own])
+        return result
 
     def grades(self, structures: Structures, n_threads: int = 1) -> Floats:
         """(n_crystals,) extrapolation grade of the worst atom of each crystal."""

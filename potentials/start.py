@@ -66,16 +66,23 @@ def greatest(table: Floats) -> Floats:
 
 
 def bases_of(task: FitTask, known: Known) -> Bases:
-    """The inputs of every block that is fitted."""
+    """The inputs of every block that is fitted: centred for an element and scaled by deviation, whatever the networks' own
+    scaling is, because the fit is far better conditioned so.
+    """
     bases = {}
-    for stratum, own in task.scalings.items():
+    shape = task.recipe.shape
+    for stratum, stored in task.scalings.items():
         for z in stratum.numbers:
-            if task.recipe.shape.block_size(stratum.order):
-                axes = principal_axes(task.recipe.shape, stratum, z, own.scale[z], known)
-                length = float(
-                    np.linalg.norm(deviations(own_features(task.recipe.shape, stratum, z, known)) * own.scale[z])
-                )
-                bases[stratum, z] = Basis(own.scale_shift[z], own.scale[z], axes, length)
+            if not shape.block_size(stratum.order):
+                continue
+            shift, scale = stored.scale_shift[z], stored.scale[z]
+            own = own_features(shape, stratum, z, known)
+            own = own[np.isfinite(own).all(axis=1)]
+            if task.recipe.scaling == "range":
+                shift = own.mean(axis=0) if stratum.order == 1 else shift
+                scale = 1.0 / deviations(own)
+            axes = principal_axes(shape, stratum, z, scale, known)
+            bases[stratum, z] = Basis(shift, scale, axes, float(np.linalg.norm(deviations(own) * scale)))
     return bases
 
 
@@ -84,7 +91,7 @@ class Ground:
     """The weights that a fit adds to: (n_block, members, hidden) of unscaled features, by centre and block."""
 
     raw: Mapping[int, Mapping[Stratum, Floats]]
-    apart: Mapping[tuple[Stratum, int], Floats]  # how far they are from what the prior says, in scaled inputs
+    apart: Mapping[tuple[Stratum, int], Floats]  # how far they are from what the prior says
 
     @classmethod
     def of(cls, task: FitTask) -> Ground:
@@ -106,7 +113,7 @@ class Ground:
                 if given is not None:
                     mine[stratum] = (given.columns[z] * given.scale[z][:, None]).transpose(1, 0, 2)
                 if stratum in task.scalings and size:
-                    apart[stratum, z] = (mine[stratum] - drawn) / task.scalings[stratum].scale[z][:, None, None]
+                    apart[stratum, z] = mine[stratum] - drawn
         return cls(raw, apart)
 
     def with_changes(
@@ -159,7 +166,8 @@ def drawn_to(task: FitTask, layout: Layout, bases: Bases, ground: Ground) -> Flo
     """The parameters that the decay prefers: those where every block is what its prior says, and an element's are zero."""
     p = np.zeros(layout.size)
     for (stratum, z), basis in bases.items():
-        layout.columns(p, stratum, z)[:] = -(basis.axes.T @ ground.apart[stratum, z][:, task.member]).T
+        apart = ground.apart[stratum, z][:, task.member] / basis.scale[:, None]
+        layout.columns(p, stratum, z)[:] = -(basis.axes.T @ apart).T
     return p
 
 

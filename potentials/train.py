@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from potentials import kernels
 from potentials.batches import Bases, Batch, batches
+from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.environments import Environments, remember
 from potentials.fit import Layout, Problem
@@ -31,6 +32,7 @@ from potentials.heads import Head
 from potentials.levenberg import minimise
 from potentials.library import Library
 from potentials.network import StratumParameters, fold
+from potentials.potential import Potential
 from potentials.prior import whole
 from potentials.start import Ground, bases_of, drawn_to, scaling_of, start
 from potentials.stratum import Stratum
@@ -144,7 +146,13 @@ def fit_member(task: FitTask, watch: Watch | None = None) -> FitResult:
             if z in stratum.numbers:
                 own = weights.get(stratum, np.zeros((0, task.recipe.hidden)))
                 columns[stratum][z] = own / task.scalings[stratum].scale[z][:, None]
-    heads = {s.numbers[0]: layout.head(p, s.numbers[0]) for s in task.strata if s.order == 1}
+    heads = {}
+    for stratum in (s for s in task.strata if s.order == 1):
+        (z,) = stratum.numbers
+        head, basis = layout.head(p, z), bases[stratum, z]
+        # the networks' own inputs may be centred elsewhere than the fit's
+        moved = (task.scalings[stratum].scale_shift[z] - basis.shift) @ basis.raw() @ layout.columns(p, stratum, z).T
+        heads[z] = replace(head, biases=head.biases + moved)
     return FitResult(task.member, columns, heads, iterations, time.process_time() - started)
 
 
@@ -172,6 +180,7 @@ def finish_all(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[s
         below[stratum] = parameters
         subsets = stratum.subsets()
         data = task.dataset.of_stratum(stratum)
+        surroundings = _environments(task, stratum, data, known)
         per_atom = data.labels.energies / data.structures.sizes
         share = sum(r.seconds for r in made) * (1.0 if len(task.strata) == 1 else len(data) / n_fitted)
         metadata = {
@@ -180,13 +189,14 @@ def finish_all(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[s
             "n_data": len(data),
             "together": [s.name for s in task.strata] if len(task.strata) > 1 else [],
             "errors": _errors(task, stratum, data, [below[s] for s in subsets if s in below]),
+            "calibration": _calibration(task, stratum, data.held_out(), below, {**known, stratum: surroundings}),
             "lowest": _lowest(task, stratum, per_atom) if stratum.order == 1 else None,
             "iterations": [r.iterations for r in made],
             "seconds_labels": float(data.seconds.sum()),
             "seconds_training": float(share),
         }
         own_parents = {s.name: parents[s.name] for s in subsets if s != stratum and s.name in parents}
-        trained = TrainedStratum(parameters, _environments(task, stratum, data, known), own_parents, metadata)
+        trained = TrainedStratum(parameters, surroundings, own_parents, metadata)
         known[stratum], parents[stratum.name] = trained.environments, trained.content_hash()
         finished.append(trained)
     return finished
@@ -306,6 +316,31 @@ def _errors(task: FitTask, stratum: Stratum, data: Dataset, strata: Sequence[Str
             if len(known):
                 errors[f"{kind}_{name}"] = float(np.sqrt(np.mean(known**2)))
     return errors
+
+
+def _calibration(
+    task: FitTask,
+    stratum: Stratum,
+    held_out: Dataset,
+    strata: Mapping[Stratum, StratumParameters],
+    known: Mapping[Stratum, Environments],
+) -> dict[str, Any] | None:
+    """JSON; None where too little is held out."""
+    recipe = task.recipe
+    held_out = (
+        held_out.select(np.flatnonzero(heights(held_out, task.lowest) <= recipe.fitting.high_energy))
+        if len(held_out)
+        else held_out
+    )
+    if not len(held_out):
+        return None
+    subsets = [s for s in stratum.subsets() if s in strata]
+    model = fold(recipe.shape, stratum.numbers, [strata[s] for s in subsets], recipe.repulsion, recipe.core_energy)
+    potential = Potential(model, stratum, "", {s: known[s] for s in subsets})
+    predicted, sizes = potential.evaluate(held_out.structures), held_out.structures.sizes
+    errors = np.abs(predicted.energies - held_out.labels.energies) / sizes
+    made = Calibration.of(errors, predicted.spreads / sizes, potential.grades(held_out.structures))
+    return None if made is None else made.to_json()
 
 
 def _environments(task: FitTask, stratum: Stratum, own: Dataset, known: Mapping[Stratum, Environments]) -> Environments:

@@ -66,8 +66,8 @@ def train(library: Library, names: Sequence[str], n: int = 40, iterations: int |
         library.add(finish(tasks, [fit_member(t) for t in tasks]))
 
 
-def trained(path: Path, names: Sequence[str], recipe: Recipe = SMALL) -> Library:
+def trained(path: Path, names: Sequence[str], recipe: Recipe = SMALL, n: int = 40) -> Library:
     """A new library with these strata."""
     library = Library.create(path, recipe)
-    train(library, names)
+    train(library, names, n)
     return library
