@@ -99,6 +99,14 @@ def test_nothing_survives_a_killed_rank(engine, tmp_path):
     assert gone(processes, 15.0)
 
 
+def test_moments_of_the_crystal_or_of_its_elements(engine):
+    magnetic = PAIR.copy()
+    magnetic.set_initial_magnetic_moments([1.0, -2.0])
+    assert engine("moments").evaluate(magnetic).details["moments"] == [1.0, -2.0]
+    assert engine("moments", moments={"Pd": 0.5}).evaluate(PAIR).details["moments"] == [0.0, 0.5]
+    assert "moments" not in engine("moments").evaluate(PAIR).details
+
+
 def test_a_crystal_that_nothing_can_do_costs_no_job(engine):
     flat = Atoms("Cu2", positions=np.zeros((2, 3)), cell=np.eye(3) * 1e-3, pbc=True)
     assert engine("raises").evaluate(flat).reason == "collapsed"
