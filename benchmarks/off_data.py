@@ -101,7 +101,10 @@ def show(found: dict[str, Any]) -> None:
         )
     for name in ("grade", "spread", "band"):
         value = np.array(found[name])
-        for limit in [*([1.0] if name == "grade" else []), *np.quantile(value, [0.5, 0.8, 0.9, 0.95, 0.98])]:
+        for limit in [
+            *([1.0] if name == "grade" else []),
+            *np.quantile(value, [0.5, 0.8, 0.9, 0.95, 0.98], method="higher"),
+        ]:
             flagged = value > limit
             shares = np.mean(flagged[wrong]), np.mean(flagged[~wrong])
             print(f"{name} > {limit:8.4f}: of the wrong {shares[0]:6.1%}, of the sound {shares[1]:6.1%}")
