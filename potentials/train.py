@@ -336,7 +336,7 @@ def _calibration(
         return None
     subsets = [s for s in stratum.subsets() if s in strata]
     model = fold(recipe.shape, stratum.numbers, [strata[s] for s in subsets], recipe.repulsion, recipe.core_energy)
-    potential = Potential(model, stratum, "", {s: known[s] for s in subsets})
+    potential = Potential(model, stratum, "", {s: known[s] for s in subsets if known[s].factors})
     predicted, sizes = potential.evaluate(held_out.structures), held_out.structures.sizes
     errors = np.abs(predicted.energies - held_out.labels.energies) / sizes
     made = Calibration.of(errors, predicted.spreads / sizes, potential.grades(held_out.structures))
