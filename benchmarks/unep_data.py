@@ -10,6 +10,7 @@ same crystals. A relaxation is on one side whole. Formation energies reach `CEIL
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -106,7 +107,9 @@ def generate(stratum: Stratum, number: int, largest: int, seed: Sequence[int], c
         while mine < wanted:
             batch = [next(sources[kind]) for _ in range(min(200, wanted - mine + 5))]
             crystals = [c for c, _ in batch]
+            started = time.process_time()
             predicted = evaluate(Structures.from_ase(crystals))
+            seconds = (time.process_time() - started) / len(crystals)
             formation = [e / len(c) - elements.mean_of(c) for c, e in zip(crystals, predicted.energies, strict=True)]
             per_atom = np.array(formation)
             lowest = min(lowest, float(per_atom.min()))
@@ -122,6 +125,7 @@ def generate(stratum: Stratum, number: int, largest: int, seed: Sequence[int], c
                     stresses=[predicted.stresses[c] for c in good],
                     method=METHOD,
                     families=[batch[c][1] for c in good],
+                    seconds=[seconds] * len(good),
                 )
             )
             mine += len(good)
