@@ -51,7 +51,7 @@ CHOSEN = (5, 1, 0, 8, 7)  # the cells that are taken further
 PLAN = (
     (0.08, FERMI, range(10), SIMPLE),
     (0.04, FERMI, CHOSEN, SIMPLE),
-    (0.044, FERMI, CHOSEN, CENTRED),
+    (0.04, FERMI, (1, 7, 8, 5, 0), CENTRED),
     (0.05, FERMI, CHOSEN, CENTRED),
     (0.05, FERMI, CHOSEN, ("gamma",)),
     (0.04, COLD, (5, 1, 0), SIMPLE),

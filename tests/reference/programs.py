@@ -88,7 +88,7 @@ def gone(processes: list[int], seconds: float) -> bool:
     return True
 
 
-def wait_for(file: Path, seconds: float = 20.0) -> str:
+def wait_for(file: Path, seconds: float = 60.0) -> str:
     """The content of a file once it is there."""
     end = time.monotonic() + seconds
     while not (file.exists() and file.stat().st_size):

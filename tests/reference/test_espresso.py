@@ -152,7 +152,7 @@ def test_only_a_complete_result_counts_whatever_the_exit_status(fake):
         (printing(OUTPUT.replace("has been achieved in   8", "NOT achieved after  60")), "unconverged"),
         ("time.sleep(100)", "timeout"),
     ):
-        found = fake(body, seconds=1.5).evaluate(PAIR)
+        found = fake(body, seconds=2.0 if reason == "timeout" else 60.0).evaluate(PAIR)
         assert isinstance(found, Failure)
         assert found.reason == reason, body
 
