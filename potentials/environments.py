@@ -45,19 +45,17 @@ def remember(
     below: Mapping[Stratum, Environments],
     features: Mapping[int, Floats],
     families: Mapping[int, Sequence[str]],
-    usual: Mapping[int, Floats],
+    scales: Mapping[int, Floats] | None = None,
 ) -> Environments:
     """From the features (n, D) of all training centres of each element, and the family each came from.
 
-    usual: (n_block,) factors of the features in the stratum's own block where it has no centres to tell their deviations.
+    scales: of the features in the own block, where several strata were fitted at once and share them; else by deviation.
     """
     own_scales, factors, edges = {}, {}, {}
     for z, table in features.items():
-        own_scales[z] = np.zeros(0)
+        own_scales[z] = np.zeros(0) if scales is None else scales[z]
         for block in shape.blocks(z, stratum.numbers):
-            if block.stratum == stratum and not len(table):
-                own_scales[z] = usual[z]
-            elif block.stratum == stratum:
+            if block.stratum == stratum and scales is None:
                 own_scales[z] = shape.smoothness(block) / deviations(table[:, block.start : block.stop])
         known = {**{s: e.scales[z] for s, e in below.items() if z in e.scales}, stratum: own_scales[z]}
         scaled = table * _scale(shape, known, stratum, z)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potentials.batches import Bases, Basis, principal_axes
+from potentials.batches import Bases, Basis, inputs, principal_axes
 from potentials.environments import deviations
 from potentials.features import Descriptor
 from potentials.fit import Layout
@@ -26,7 +26,7 @@ Known = Sequence[tuple[Stratum, Sequence[Table]]]  # tables of the crystals of e
 
 
 def scaling_of(recipe: Recipe, stratum: Stratum, known: Known) -> StratumParameters:
-    """Input scaling by the crystals of these elements (or, where there are none, of more), and columns of zeros.
+    """Input scaling by these crystals, and columns of zeros.
 
     A unary block is (f - mean)/deviation. Higher blocks are never shifted: zero must stay zero. Scaled by range, no block
     is: f/max f.
@@ -46,17 +46,19 @@ def scaling_of(recipe: Recipe, stratum: Stratum, known: Known) -> StratumParamet
 
 
 def own_features(shape: Descriptor, stratum: Stratum, centre: int, known: Known) -> Floats:
-    """(n, n_block) unscaled features in the block `stratum`: of crystals of just these elements, of more where there are none."""
-    only = [(company, tables) for company, tables in known if company == stratum and tables]
-    parts = [np.zeros((0, shape.block_size(stratum.order)))]
-    for company, tables in only or known:
-        for block in shape.blocks(centre, company.numbers) if centre in company.numbers else []:
-            if block.stratum == stratum:
-                parts += [
-                    t.centres[centre].features[:, block.start : block.stop] for t in tables if centre in t.centres
-                ]
+    """(n, n_block) unscaled inputs that the block `stratum` has in all of these crystals.
+
+    In a compound those of an element are blind to what its neighbours are. Crystals of the element alone would not do: in
+    cells of one atom the products of odd l vanish, and an input that hardly varies there would be blown up in compounds.
+    """
+    size = shape.block_size(stratum.order)
+    parts = [np.zeros((0, size))]
+    for company, tables in known:
+        if size and centre in company.numbers and set(company.numbers) >= set(stratum.numbers):
+            to_inputs = inputs(shape, company, centre, stratum, np.eye(size))
+            parts += [t.centres[centre].features @ to_inputs for t in tables if centre in t.centres]
     found = np.concatenate(parts)
-    return found if len(found) else np.zeros((1, found.shape[1]))
+    return found if len(found) else np.zeros((1, size))
 
 
 def greatest(table: Floats) -> Floats:

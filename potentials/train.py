@@ -361,4 +361,6 @@ def _environments(task: FitTask, stratum: Stratum, own: Dataset, known: Mapping[
     width = task.recipe.shape.n_features(stratum.order)
     features = {z: np.array(t).reshape(-1, width) for z, t in by_element.items()}
     below = {s: e for s, e in known.items() if set(s.numbers) < set(stratum.numbers)}
-    return remember(task.recipe.shape, stratum, below, features, names, task.scalings[stratum].scale)
+    # fitted together, an element may have no crystals of its own
+    scales = task.scalings[stratum].scale if len(task.strata) > 1 else None
+    return remember(task.recipe.shape, stratum, below, features, names, scales)
