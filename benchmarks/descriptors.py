@@ -327,9 +327,12 @@ def plot(train: int) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "descriptors"  # the same figures give the same file
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(9, 7), constrained_layout=True)
     everything = found(train)
-    for axis, wanted in zip(axes.flat, SETS, strict=True):
+    measured = [s for s in SETS if any(s in everything.get(name, {}) for name in DESCRIPTORS)]
+    figure, axes = pyplot.subplots(
+        1, len(measured), figsize=(4.5 * len(measured), 4), squeeze=False, layout="constrained"
+    )
+    for axis, wanted in zip(axes.flat, measured, strict=True):
         for name, sets in everything.items():
             if wanted not in sets:
                 continue
