@@ -26,7 +26,7 @@ from potentials.calculator import from_calculator
 from potentials.dataset import Dataset, read_dataset, write_dataset
 from potentials.relax import relax
 from potentials.stratum import Stratum
-from potentials.structures import Floats, Structures
+from potentials.structures import Floats, Prediction, Structures
 
 POTENTIAL = Path(__file__).resolve().parents[2] / "shared" / "unep" / "UNEP-v1.txt"
 METHOD = "unep:v1"
@@ -258,7 +258,7 @@ def _relaxations(stratum: Stratum, largest: int, rng: Generator, calc: Calculato
     while True:
         steps: list[Atoms] = []
 
-        def watched(structures: Structures, *, seen: list[Atoms] = steps):  # type: ignore[no-untyped-def]
+        def watched(structures: Structures, *, seen: list[Atoms] = steps) -> Prediction:
             seen.extend(structures.to_ase())
             return evaluate(structures)
 

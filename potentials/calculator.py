@@ -70,7 +70,7 @@ def from_calculator(calculator: Any) -> Evaluate:
             try:
                 with np.errstate(all="ignore"), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    energies[c], forces[part], stresses[c] = _ask(calculator, atoms)
+                    energies[c], forces[part], stresses[c] = ask(calculator, atoms)
             except Exception:  # noqa: BLE001 - a calculator of somebody else may raise anything; NaN says so
                 energies[c], forces[part], stresses[c] = np.nan, np.nan, np.nan
         return Prediction(energies, forces, stresses, energies[:, None], np.full(n_atoms, np.nan))
@@ -78,9 +78,10 @@ def from_calculator(calculator: Any) -> Evaluate:
     return evaluate
 
 
-def _ask(calculator: Any, atoms: Atoms) -> tuple[float, Floats, Floats]:
+def ask(calculator: Any, atoms: Atoms) -> tuple[float, Floats, Floats]:
+    """Energy (eV, the one that the forces belong to), forces (N, 3) in eV/Å, stress (3, 3) in eV/Å³, NaN where it has none."""
     if hasattr(calculator, "reset"):
-        calculator.reset()
+        calculator.reset()  # what it remembers of the last crystal must not show in this one's digits
     atoms.calc = calculator
     forces = np.array(atoms.get_forces(), dtype=float)
     try:  # with smeared occupations the forces belong to the free energy

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 
 from potentials.assess.identity import Identity
+from potentials.calculator import ask
 from potentials.structures import Floats, Prediction, Structures
 
 DIGITS = 10  # decimals of Å that a question keeps: rounding errors of another machine must not ask anew
@@ -106,7 +106,7 @@ class Reference:
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                answer = _ask(self._calculator, rounded)
+                answer = ask(self._calculator, rounded)
         except Exception as error:  # noqa: BLE001 - a calculator of somebody else may raise anything
             self.failure = f"{type(error).__name__}: {error}".splitlines()[0]
             return None
@@ -175,19 +175,3 @@ def _records(path: Path | None) -> Iterator[dict[str, Any]]:
             continue  # an empty line, or half of one
         if isinstance(record, dict):
             yield record
-
-
-def _ask(calculator: Any, atoms: Atoms) -> Answer:
-    if hasattr(calculator, "reset"):
-        calculator.reset()  # what it remembers of the last crystal must not show in this one's digits
-    atoms.calc = calculator
-    forces = np.array(atoms.get_forces(), dtype=float)
-    try:  # with smeared occupations the forces belong to the free energy
-        energy = float(atoms.get_potential_energy(force_consistent=True))
-    except PropertyNotImplementedError:
-        energy = float(atoms.get_potential_energy())
-    try:
-        stress = np.array(atoms.get_stress(voigt=False), dtype=float)
-    except (PropertyNotImplementedError, NotImplementedError):
-        stress = np.full((3, 3), np.nan)
-    return energy, forces, stress
