@@ -7,13 +7,14 @@ sum of squares is the same before and after a rotation. Crystals of equal compos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from potentials.features import Descriptor
+from potentials.network import StratumParameters
 from potentials.prior import whole
 from potentials.stratum import Stratum
 from potentials.structures import Floats
@@ -42,6 +43,15 @@ Bases = Mapping[tuple[Stratum, int], Basis]  # by block and centre
 
 
 @dataclass(frozen=True, eq=False)
+class Own:
+    """The inputs of one block for units that see it alone: nothing of the blocks above, which inherit from it elsewhere."""
+
+    block: Stratum
+    f: Floats  # (crystals, n, d)
+    s: Singles  # (crystals, n, q, d)
+
+
+@dataclass(frozen=True, eq=False)
 class Centres:
     """The centres of one element in the crystals of a batch."""
 
@@ -51,6 +61,7 @@ class Centres:
     s: Singles  # (crystals, n, q, d) derivatives by positions and strain
     a: Floats  # (crystals, n, members, hidden) what does not change in the fit
     z: Singles  # (crystals, n, q, members, hidden) its derivatives
+    own: tuple[Own, ...] = ()  # of the free blocks that are widened, canonical order
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +72,7 @@ class Batch:
     targets: Floats  # (crystals, 1 + q) eV and its derivatives, without the baseline; 0 where unknown
     weights: Floats  # (crystals, 1 + q) 1/unit of each row; 0 where unknown
     places: NDArray[np.int64]  # (crystals,) in the list of tables
+    given: Floats | None = None  # (members, crystals, 1 + q) of frozen own units; None without any
 
 
 def inputs(shape: Descriptor, company: Stratum, centre: int, block: Stratum, raw: Floats) -> Floats:
@@ -108,11 +120,14 @@ def batches(
     places: Sequence[int],
     bases: Bases,
     constant: Mapping[int, tuple[Floats, Floats]],
+    widened: Collection[Stratum] = (),
+    frozen: Collection[StratumParameters] = (),
 ) -> list[Batch]:
     """The crystals of `tables`, whose elements are `company`.
 
     places: of each table, as it is to be known later. constant: by centre, weights (D, members, hidden) and biases
-    (members, hidden) of what does not change.
+    (members, hidden) of what does not change. widened: the blocks whose own units are free. frozen: strata whose own units,
+    where they have any, do not change.
     """
     kinds: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for k, table in enumerate(tables):
@@ -122,16 +137,40 @@ def batches(
         for start in range(0, len(members), AT_ONCE):
             chosen = members[start : start + AT_ONCE]
             own = [tables[k] for k in chosen]
-            centres = tuple(_centres(shape, company, own, z, bases, *constant[z]) for z, _ in kind)
+            centres = tuple(_centres(shape, company, own, z, bases, *constant[z], widened) for z, _ in kind)
             result.append(
                 Batch(
                     centres,
                     np.stack([t.targets for t in own]),
                     np.stack([t.weights for t in own]),
                     np.array([places[k] for k in chosen]),
+                    _given(shape, company, own, frozen),
                 )
             )
     return result
+
+
+def _given(
+    shape: Descriptor, company: Stratum, tables: Sequence[Table], frozen: Collection[StratumParameters]
+) -> Floats | None:
+    """(members, crystals, 1 + q) energies of own units that do not change, and their derivatives."""
+    total: Floats | None = None
+    for p in frozen:
+        if not p.own_units or not set(p.stratum.numbers) <= set(company.numbers):
+            continue
+        for z, units in p.own_units.items():
+            block = next(b for b in shape.blocks(z, company.numbers) if b.stratum == p.stratum)
+            rows = slice(block.start, block.stop)
+            features = np.stack([t.centres[z].features[:, rows] for t in tables])
+            slopes = np.stack([t.centres[z].slopes[..., rows] for t in tables])
+            if total is None:
+                total = np.zeros((len(units.biases), len(tables), 1 + slopes.shape[2]))
+            for m, (w, b, v) in enumerate(zip(units.weights, units.biases, units.outputs, strict=True)):
+                scaled = w * p.scale[z][:, None]
+                t = np.tanh(features @ scaled + b)
+                total[m, :, 0] += ((t - np.tanh(b)) @ v).sum(axis=1)
+                total[m, :, 1:] += np.matmul(slopes @ scaled, (v * (1 - t * t))[..., None])[..., 0].sum(axis=1)
+    return total
 
 
 def _centres(
@@ -142,6 +181,7 @@ def _centres(
     bases: Bases,
     weights: Floats,
     biases: Floats,
+    widened: Collection[Stratum],
 ) -> Centres:
     features = np.stack([t.centres[element].features for t in tables])
     slopes = np.stack([t.centres[element].slopes for t in tables])
@@ -151,6 +191,12 @@ def _centres(
         basis = bases[block, element]
         to_inputs = np.hstack([to_inputs, inputs(shape, company, element, block, basis.raw())])
         moved = np.concatenate([moved, basis.shift @ basis.raw()])
+    places = {b.stratum: slice(b.start, b.stop) for b in shape.blocks(element, company.numbers)}
+    own = []
+    for block in (s for s in blocks if s in widened):
+        raw = bases[block, element].raw()
+        apart = features[..., places[block]] @ raw, np.asarray(slopes[..., places[block]] @ raw, dtype=np.float32)
+        own.append(Own(block, *apart))
     members, hidden = biases.shape
     flat = weights.reshape(len(weights), members * hidden)
     return Centres(
@@ -160,4 +206,5 @@ def _centres(
         np.asarray(slopes @ to_inputs, dtype=np.float32),
         (features @ flat).reshape(*features.shape[:-1], members, hidden) + biases,
         np.asarray(slopes @ flat, dtype=np.float32).reshape(*slopes.shape[:-1], members, hidden),
+        tuple(own),
     )

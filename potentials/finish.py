@@ -13,7 +13,7 @@ from potentials import kernels
 from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.environments import Environments, remember
-from potentials.network import StratumParameters, fold
+from potentials.network import OwnUnits, StratumParameters, fold
 from potentials.potential import Potential
 from potentials.stratum import Stratum
 from potentials.stratum_file import TrainedStratum
@@ -71,7 +71,7 @@ def finish_all(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[s
 def _parameters(task: FitTask, stratum: Stratum, made: Sequence[FitResult]) -> StratumParameters:
     columns = {z: np.stack([r.columns[stratum][z] for r in made]) for z in stratum.numbers}
     if stratum.order > 1:
-        return replace(task.scalings[stratum], columns=columns)
+        return replace(task.scalings[stratum], columns=columns, own_units=_own_units(stratum, made))
     heads = [r.heads[stratum.numbers[0]] for r in made]
     weights = [h.second_weights for h in heads if h.second_weights is not None]
     biases = [h.second_biases for h in heads if h.second_biases is not None]
@@ -84,6 +84,16 @@ def _parameters(task: FitTask, stratum: Stratum, made: Sequence[FitResult]) -> S
         second_weights=np.stack(weights) if weights else None,
         second_biases=np.stack(biases) if biases else None,
     )
+
+
+def _own_units(stratum: Stratum, made: Sequence[FitResult]) -> dict[int, OwnUnits] | None:
+    if not all(stratum in r.own_units for r in made):
+        return None
+    by_member = {z: [r.own_units[stratum][z] for r in made] for z in stratum.numbers}
+    return {
+        z: OwnUnits(*(np.stack([getattr(u, name) for u in units]) for name in ("weights", "biases", "outputs")))
+        for z, units in by_member.items()
+    }
 
 
 def _lowest(task: FitTask, stratum: Stratum, per_atom: Floats) -> float:

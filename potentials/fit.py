@@ -4,18 +4,18 @@ For a centre with pre-activations a_h = a0_h + sum_d W_hd f_d, where a0 does not
 dE/dW_hd = v_h t' f_d, and for a derivative of the energy by a coordinate q (with z_hq = da_h/dq, s_qd = df_d/dq)
 d(dE/dq)/dW_hd = v_h (t'' z_hq f_d + t' s_qd); biases are the same with f = 1, s = 0. With a second layer,
 E = e + sum_k v_k u_k, u_k = tanh(c_k + sum_h U_hk t_h), v_h t' becomes g_h = t'_h sum_k U_hk v_k u'_k, and v_h t'' z_hq becomes
-dg_h/dq.
+dg_h/dq. A widened pair or triple adds sum_k v_k (tanh(b_k + sum_d W_kd f_d) - tanh(b_k)) of the inputs of its own block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import ssyrk
 
-from potentials.batches import Batch, Centres
+from potentials.batches import Batch, Centres, Own
 from potentials.heads import Above, Head
 from potentials.stratum import Stratum
 from potentials.structures import Floats
@@ -24,18 +24,31 @@ Singles = NDArray[np.float32]
 
 
 class Layout:
-    """Where each parameter stands in the vector: by ascending centre the free blocks W (hidden, d), then a free head."""
+    """Where each parameter stands in the vector: by ascending centre the free blocks W (hidden, d), the own units of
+    widened strata W (units, d), b, v, then a free head.
+    """
 
     def __init__(
-        self, blocks: Mapping[tuple[Stratum, int], int], heads: Sequence[int], hidden: int, second: int
+        self,
+        blocks: Mapping[tuple[Stratum, int], int],
+        heads: Sequence[int],
+        hidden: int,
+        second: int,
+        own_units: Mapping[Stratum, int] | None = None,
     ) -> None:
-        """blocks: inputs of each free block and centre. heads: the elements whose heads are free."""
+        """blocks: inputs of each free block and centre. heads: the elements whose heads are free. own_units: of strata."""
         self.hidden, self.second, self.size = hidden, second, 0
         self._blocks: dict[tuple[Stratum, int], slice] = {}
         self._heads: dict[int, slice] = {}
+        self._own: dict[tuple[Stratum, int], slice] = {}
+        self._units = {s: n for s, n in (own_units or {}).items() if n}
         for z in sorted({centre for _, centre in blocks} | set(heads)):
             for stratum in sorted((s for s, centre in blocks if centre == z), key=Stratum.sort_key):
                 self._blocks[stratum, z] = self._take(hidden * blocks[stratum, z])
+            for stratum in sorted(
+                (s for s, centre in blocks if centre == z and s in self._units), key=Stratum.sort_key
+            ):
+                self._own[stratum, z] = self._take(self._units[stratum] * (blocks[stratum, z] + 2))
             if z in heads:
                 self._heads[z] = self._take(Head.size(hidden, second))
 
@@ -46,6 +59,14 @@ class Layout:
     def columns(self, p: Floats, stratum: Stratum, centre: int) -> Floats:
         """(hidden, d), a view."""
         return p[self._blocks[stratum, centre]].reshape(self.hidden, -1)
+
+    def own(self, p: Floats, stratum: Stratum, centre: int) -> tuple[Floats, Floats, Floats]:
+        """Views of W (units, d), b (units,), v (units,)."""
+        mine, units = p[self._own[stratum, centre]], self._units[stratum]
+        return mine[: -2 * units].reshape(units, -1), mine[-2 * units : -units], mine[-units:]
+
+    def has_own(self, stratum: Stratum) -> bool:
+        return stratum in self._units
 
     def head(self, p: Floats, centre: int) -> Head:
         return Head.from_vector(p[self._heads[centre]], self.hidden, self.second)
@@ -60,6 +81,7 @@ class Layout:
     def spots(self, centres: Centres) -> NDArray[np.int64]:
         """Places of the parameters that these centres depend on, in the order of `Problem` rows."""
         parts = [self._blocks[stratum, centres.element] for stratum in centres.blocks]
+        parts += [self._own[own.block, centres.element] for own in centres.own]
         if self.has_head(centres.element):
             parts.append(self._heads[centres.element])
         return np.concatenate([np.zeros(0, dtype=np.int64), *[np.arange(s.start, s.stop) for s in parts]])
@@ -94,12 +116,13 @@ class Problem:
 
     def predictions(self, p: Floats, batch: Batch) -> Floats:
         """(crystals, 1 + q) energies and derivatives, without the baseline."""
-        total = np.zeros(batch.targets.shape)
+        total = self._given(batch)
         for centres in batch.centres:
             head, a, z = self._activations(p, centres)
-            above = Above(head, a)
-            total[:, 0] += above.energies()
-            total[:, 1:] += _along(z, above)
+            parts = [(z, Above(head, a)), *((x, above) for _, x, above in self._own(p, centres))]
+            for slopes, above in parts:
+                total[:, 0] += above.energies()
+                total[:, 1:] += _along(slopes, above)
         return total
 
     def residuals(self, p: Floats) -> Floats:
@@ -159,11 +182,22 @@ class Problem:
         head = self.layout.head(p, z)
         return head, a + head.biases, dz
 
+    def _given(self, batch: Batch) -> Floats:
+        """(crystals, 1 + q) what the own units of frozen strata say."""
+        return np.zeros(batch.targets.shape) if batch.given is None else batch.given[self._member].copy()
+
+    def _own(self, p: Floats, centres: Centres) -> Iterator[tuple[Own, Singles, Above]]:
+        """Of each block whose own units are free: its inputs, derivatives of the pre-activations, what stands above."""
+        for own in centres.own:
+            w, b, v = self.layout.own(p, own.block, centres.element)
+            at_rest = Head(b, v, -float(v @ np.tanh(b)))
+            yield own, own.s @ w.T.astype(own.s.dtype), Above(at_rest, own.f @ w.T + b)
+
     def _rows(self, p: Floats, batch: Batch) -> tuple[NDArray[np.int64], Singles, Floats]:
         """Places of parameters, weighted derivatives by them (crystals, 1 + q, ...), weighted residuals."""
         parts: list[Singles] = []
         spots: list[NDArray[np.int64]] = []
-        total = np.zeros(batch.targets.shape)
+        total = self._given(batch)
         for centres in batch.centres:
             head, a, z = self._activations(p, centres)
             above = Above(head, a)
@@ -173,6 +207,12 @@ class Problem:
             parts += _columns(
                 centres, first, bent, [self.layout.columns(p, s, centres.element).shape[1] for s in centres.blocks]
             )
+            for own, slopes, over in self._own(p, centres):
+                total[:, 0] += over.energies()
+                total[:, 1:] += _along(slopes, over)
+                own_bent = over.bent(slopes).astype(np.float32)
+                parts += _columns(own, over.first.astype(np.float32), own_bent, [own.f.shape[-1]])
+                parts.append(_rows_of_own(over, slopes, own_bent))
             if self.layout.has_head(centres.element):
                 place = self.layout.place(centres.element)
                 rest = np.zeros((*batch.targets.shape, place.stop - place.start), np.float32)
@@ -184,12 +224,23 @@ class Problem:
         return np.concatenate([np.zeros(0, dtype=np.int64), *spots]), rows, (total - batch.targets) * batch.weights
 
 
+def _rows_of_own(above: Above, slopes: Singles, bent: Singles) -> Singles:
+    """(crystals, 1 + q, 2 units) derivatives by b and v of units that say nothing at rest."""
+    n, units = above.t.shape[1:]
+    rows = np.zeros((len(slopes), 1 + slopes.shape[2], 2 * units + 1), np.float32)
+    above.fill(rows, slopes, bent)
+    rest = np.tanh(above.head.biases)
+    rows[:, 0, :units] -= n * above.head.outputs * (1 - rest * rest)
+    rows[:, 0, units:-1] -= n * rest
+    return rows[..., :-1]
+
+
 def _along(z: Singles, above: Above) -> Floats:
     """(crystals, q) derivatives of the energies of these centres."""
     return np.asarray(np.matmul(z, above.first.astype(z.dtype)[..., None])[..., 0].sum(axis=1))
 
 
-def _columns(centres: Centres, first: Singles, bent: Singles, sizes: Sequence[int]) -> list[Singles]:
+def _columns(centres: Centres | Own, first: Singles, bent: Singles, sizes: Sequence[int]) -> list[Singles]:
     """Derivatives (crystals, 1 + q, hidden * d) by the columns of each free block, in their order."""
     crystals, n, q, hidden = bent.shape
     d = centres.f.shape[-1]

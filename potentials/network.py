@@ -2,7 +2,8 @@
 
 One network per element and committee member, with one hidden layer or two: with t_h = tanh(b_h + sum_d W_dh f_d),
 E_i = e + sum_h v_h t_h or E_i = e + sum_k v_k tanh(c_k + sum_h U_hk t_h). A unary stratum owns e, b, v, c, U and the
-columns of its block; a larger stratum owns, for each of its elements as centre, the columns of its block and nothing else.
+columns of its block; a larger stratum owns, for each of its elements as centre, the columns of its block and, where it is
+widened, units of its own that see this block alone: sum_k v_k (tanh(b_k + sum_d W_dk f_d) - tanh(b_k)), exactly zero with it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,15 @@ __all__ = ["Block", "Descriptor", "Model", "Shape", "StratumParameters", "Symmet
 
 
 @dataclass(frozen=True, slots=True)
+class OwnUnits:
+    """Hidden units that a pair or triple adds for one of its elements; they see the scaled features of its own block."""
+
+    weights: Floats  # (members, n_block, units)
+    biases: Floats  # (members, units)
+    outputs: Floats  # (members, units) eV
+
+
+@dataclass(frozen=True, slots=True)
 class StratumParameters:
     """What one stratum owns. The input to hidden unit h is sum_d columns[d, h] (f_d - scale_shift_d) scale_d.
 
@@ -38,11 +48,33 @@ class StratumParameters:
     second_weights: Floats | None = None  # (members, hidden, second) of a second layer, unary only
     second_biases: Floats | None = None  # (members, second), unary only
     gupta: Floats | None = None  # (7,) of its pair of elements; such a stratum has no networks
+    own_units: Mapping[int, OwnUnits] | None = None  # where it is widened, never unary
+
+    @property
+    def n_own(self) -> int:
+        """Units of its own for each of its elements; 0 where it is not widened."""
+        return next(iter(self.own_units.values())).biases.shape[1] if self.own_units else 0
 
     @property
     def n_second(self) -> int:
         """Units of the second layer; 0 where there is none."""
         return 0 if self.second_biases is None else self.second_biases.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class AddedUnits:
+    """Those of all blocks of a library; lane = member * units + k, the rows of a block feed the units of that block."""
+
+    units: int  # of one member in each block, zeros where a stratum has fewer
+    weights: Floats  # (n_species, n_features, members * units)
+    biases: Floats  # (n_species, n_blocks, members * units)
+    outputs: Floats  # (n_species, n_blocks, members * units) eV
+
+    def member(self, m: int) -> AddedUnits:
+        """Those of one committee member."""
+        lanes = slice(m * self.units, (m + 1) * self.units)
+        arrays = (np.ascontiguousarray(a[:, :, lanes]) for a in (self.weights, self.biases, self.outputs))
+        return AddedUnits(self.units, *arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +93,7 @@ class Model:
     second_weights: Floats | None = None  # (n_species, members, hidden, second)
     second_biases: Floats | None = None  # (n_species, members, second)
     core_energy: float = 0.0  # eV, of hard cores as MAISE adds them to published models; 0: none
+    added: AddedUnits | None = None  # of widened strata
 
     def __post_init__(self) -> None:
         n, lanes = len(self.species), self.members * self.hidden
@@ -76,6 +109,11 @@ class Model:
             expected["second_biases"] = expected["outputs"] = (n, self.members, units)
         elif self.second_weights is not None or self.second_biases is not None:
             raise ValueError("`second_weights` and `second_biases` must both be given, or neither")
+        if self.added is not None:
+            lanes, blocks = self.members * self.added.units, n_blocks(n)
+            shapes = ((n, self.shape.n_features(n), lanes), (n, blocks, lanes), (n, blocks, lanes))
+            if (found := tuple(a.shape for a in (self.added.weights, self.added.biases, self.added.outputs))) != shapes:
+                raise ValueError(f"the arrays of `added` must have shapes {shapes}, got {found}")
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"`{name}` must have shape {shape}, got {getattr(self, name).shape}")
@@ -97,7 +135,13 @@ class Model:
             shifts=np.ascontiguousarray(self.shifts[:, one]),
             second_weights=None if self.second_weights is None else np.ascontiguousarray(self.second_weights[:, one]),
             second_biases=None if self.second_biases is None else np.ascontiguousarray(self.second_biases[:, one]),
+            added=None if self.added is None else self.added.member(m),
         )
+
+
+def n_blocks(n_species: int) -> int:
+    """Blocks of features of one centre: its own, one for each other element, one for each two others."""
+    return 1 + (n_species - 1) + (n_species - 1) * (n_species - 2) // 2
 
 
 def fold(
@@ -147,14 +191,44 @@ def fold(
             outputs.append(own.outputs)
             if own.second_weights is not None and own.second_biases is not None:
                 second.append((own.second_weights, own.second_biases))
+    added = _added(shape, species, by_stratum, members)
     if not second:
         last = np.array(outputs).reshape(len(species), lanes)
-        return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, None, None, core_energy)
+        deepest = (None, None, core_energy, added)
+        return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, *deepest)
     if len(second) != len(species):
         raise ValueError("the unary strata must all have a second hidden layer, or none")
     deep = (np.array([w for w, _ in second]), np.array([b for _, b in second]))
     last = np.array(outputs)
-    return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, *deep, core_energy)
+    return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, *deep, core_energy, added)
+
+
+def _added(
+    shape: Descriptor, species: tuple[int, ...], by_stratum: Mapping[Stratum, StratumParameters], members: int
+) -> AddedUnits | None:
+    """The own units of all strata among `species`; None where none is widened."""
+    widened = {s: p for s, p in by_stratum.items() if p.own_units and set(s.numbers) <= set(species)}
+    if not widened:
+        return None
+    units = max(u.biases.shape[1] for p in widened.values() if p.own_units for u in p.own_units.values())
+    weights = np.zeros((len(species), shape.n_features(len(species)), members, units))
+    biases, outputs = (np.zeros((len(species), n_blocks(len(species)), members, units)) for _ in range(2))
+    for s, centre in enumerate(species):
+        for place, block in enumerate(shape.blocks(centre, species)):
+            if (p := widened.get(block.stratum)) is None or p.own_units is None:
+                continue
+            own = p.own_units[centre]
+            if own.weights.shape != (members, block.size, own.biases.shape[1]):
+                raise ValueError(
+                    f"the weights of {p.stratum.name}'s own units must have shape "
+                    f"{(members, block.size, own.biases.shape[1])}, got {own.weights.shape}"
+                )
+            k = own.biases.shape[1]
+            scaled = np.ascontiguousarray(own.weights) * p.scale[centre][:, None]
+            weights[s, block.start : block.stop, :, :k] = scaled.transpose(1, 0, 2)
+            biases[s, place, :, :k], outputs[s, place, :, :k] = own.biases, own.outputs
+    flat = (a.reshape(*a.shape[:2], members * units) for a in (weights, biases, outputs))
+    return AddedUnits(units, *flat)
 
 
 def fold_gupta(species: tuple[int, ...], parameters: Collection[StratumParameters]) -> GuptaModel:

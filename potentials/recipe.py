@@ -44,9 +44,10 @@ class Recipe:
     second: int = 0  # units of a second hidden layer; 0: there is none
     scaling: str = "deviation"  # an input is divided by its deviation, or (Gmin = 0) by its greatest value: "range"
     core_energy: float = 0.0  # eV, of hard cores as MAISE adds them to published models; 0: none
+    widened: int = 0  # units of its own that a pair or triple adds for each of its elements
 
     def __post_init__(self) -> None:
-        for name, least in (("hidden", 1), ("members", 1), ("second", 0)):
+        for name, least in (("hidden", 1), ("members", 1), ("second", 0), ("widened", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
         if self.scaling not in SCALINGS:
@@ -56,7 +57,8 @@ class Recipe:
 
     def __str__(self) -> str:
         hidden = f"{self.hidden} + {self.second}" if self.second else str(self.hidden)
-        return f"{self.shape}, hidden {hidden}, members {self.members}"
+        widened = f", widened by {self.widened}" if self.widened else ""
+        return f"{self.shape}, hidden {hidden}{widened}, members {self.members}"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value. What came later is left out where it is not used, so that older libraries keep their hashes."""
@@ -67,7 +69,7 @@ class Recipe:
             "repulsion": self.repulsion,
             "fitting": asdict(self.fitting),
         }
-        late = {f.name: f.default for f in fields(self) if f.name in ("second", "scaling", "core_energy")}
+        late = {f.name: f.default for f in fields(self) if f.name in ("second", "scaling", "core_energy", "widened")}
         return value | {name: getattr(self, name) for name, usual in late.items() if getattr(self, name) != usual}
 
     @classmethod

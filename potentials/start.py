@@ -21,6 +21,7 @@ from potentials.tables import Table, heights
 from potentials.task import FitTask
 
 SPREAD = (0.5, 0.3, 0.3)  # of the first pre-activations, biases, outputs (eV) of an element
+SPREAD_OWN = (0.5, 0.5, 0.03)  # of the own units of a pair or triple
 
 Known = Sequence[tuple[Stratum, Sequence[Table]]]  # tables of the crystals of each set of elements
 
@@ -161,7 +162,25 @@ def start(task: FitTask, layout: Layout, bases: Bases) -> Floats:
             heads[z] = Head(biases, outputs, heads[z].shift, weights, second_biases)
     for z, head in heads.items():
         p[layout.place(z)] = head.vector()
+    for stratum in (s for s in task.strata if layout.has_own(s)):
+        for z in stratum.numbers:
+            _start_own(task, layout, bases[stratum, z], stratum, z, p)
     return p
+
+
+def _start_own(task: FitTask, layout: Layout, basis: Basis, stratum: Stratum, z: int, p: Floats) -> None:
+    """Fill in the own units of one centre: random, or where they were."""
+    weights, biases, outputs = layout.own(p, stratum, z)
+    given = task.scalings[stratum].own_units if task.warm else None
+    if given:
+        units, m, scale = given[z], task.member, task.scalings[stratum].scale[z] / basis.scale
+        weights[:] = (basis.axes.T @ (units.weights[m] * scale[:, None])).T
+        biases[:], outputs[:] = units.biases[m], units.outputs[m]
+        return
+    rng = np.random.default_rng([task.recipe.fitting.seed, task.member, *stratum.numbers, z])
+    columns = rng.normal(scale=SPREAD_OWN[0] / basis.length, size=(len(biases), len(basis.scale)))
+    weights[:] = columns @ basis.axes
+    biases[:], outputs[:] = (rng.normal(scale=x, size=len(biases)) for x in SPREAD_OWN[1:])
 
 
 def drawn_to(task: FitTask, layout: Layout, bases: Bases, ground: Ground) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potentials.environments import Environments
-from potentials.network import StratumParameters
+from potentials.network import OwnUnits, StratumParameters
 from potentials.stratum import Stratum
 
 FORMAT = 1
@@ -58,6 +58,8 @@ class TrainedStratum:
         if p.gupta is not None:
             return p.gupta.size
         above = (p.biases, p.outputs, p.shifts, p.second_weights, p.second_biases)
+        added = list((p.own_units or {}).values())
+        own += sum(x[0].size for u in added for x in (u.weights, u.biases, u.outputs))
         return own + sum(x[0].size for x in above if x is not None)
 
     def arrays(self) -> Arrays:
@@ -88,6 +90,8 @@ def parameter_arrays(p: StratumParameters) -> Arrays:
         named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
     if p.second_weights is not None and p.second_biases is not None:
         named |= {"second_weights": p.second_weights, "second_biases": p.second_biases}
+    for z, u in (p.own_units or {}).items():
+        named |= {f"own_weights.{z}": u.weights, f"own_biases.{z}": u.biases, f"own_outputs.{z}": u.outputs}
     return named
 
 
@@ -156,6 +160,12 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
         arrays.get("shifts"),
         arrays.get("second_weights"),
         arrays.get("second_biases"),
+        own_units={
+            z: OwnUnits(*(arrays[f"own_{name}.{z}"] for name in ("weights", "biases", "outputs")))
+            for z in stratum.numbers
+        }
+        if f"own_biases.{stratum.numbers[0]}" in arrays
+        else None,
     )
     edges = {z: float(a) for z, a in known("edge").items()}
     environments = Environments(known("environment_scale"), known("environments"), edges)

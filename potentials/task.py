@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from potentials.dataset import Dataset
 from potentials.environments import Environments
 from potentials.heads import Head
-from potentials.network import StratumParameters
+from potentials.network import OwnUnits, StratumParameters
 from potentials.recipe import Recipe
 from potentials.stratum import Stratum
 from potentials.structures import Floats
@@ -41,6 +41,12 @@ class FitTask:
         """Atomic numbers of all crystals, ascending."""
         return tuple(sorted({z for s in self.strata for z in s.numbers}))
 
+    def own_units(self, stratum: Stratum) -> int:
+        """Units that the fit gives to each centre of this stratum: those it has, else what the recipe says."""
+        if stratum.order == 1 or not self.recipe.shape.block_size(stratum.order):
+            return 0
+        return self.scalings[stratum].n_own if self.warm else self.recipe.widened
+
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
@@ -51,6 +57,7 @@ class FitResult:
     heads: Mapping[int, Head]  # of the elements among the strata
     iterations: int
     seconds: float  # CPU
+    own_units: Mapping[Stratum, Mapping[int, OwnUnits]] = field(default_factory=dict)  # of widened strata, one member
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that keeps every bit."""
@@ -63,6 +70,10 @@ class FitResult:
             },
             "iterations": self.iterations,
             "seconds": self.seconds,
+            "own_units": {
+                s.name: {str(z): [_encode(a) for a in (u.weights, u.biases, u.outputs)] for z, u in own.items()}
+                for s, own in self.own_units.items()
+            },
         }
 
     @classmethod
@@ -71,7 +82,11 @@ class FitResult:
             Stratum.parse(name): {int(z): _decode(c) for z, c in own.items()} for name, own in data["columns"].items()
         }
         heads = {int(z): _head(own) for z, own in data["heads"].items()}
-        return cls(data["member"], columns, heads, data["iterations"], data["seconds"])
+        own_units = {
+            Stratum.parse(name): {int(z): OwnUnits(*(_decode(a) for a in u)) for z, u in own.items()}
+            for name, own in data.get("own_units", {}).items()
+        }
+        return cls(data["member"], columns, heads, data["iterations"], data["seconds"], own_units)
 
 
 def _head(data: Mapping[str, Any]) -> Head:

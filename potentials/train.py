@@ -27,6 +27,7 @@ from potentials.fit import Layout, Problem
 from potentials.heads import Head
 from potentials.levenberg import minimise
 from potentials.library import Library
+from potentials.network import OwnUnits
 from potentials.prior import whole
 from potentials.start import Ground, bases_of, drawn_to, scaling_of, start
 from potentials.stratum import Stratum
@@ -62,12 +63,14 @@ def plan(
     *,
     members: int | None = None,
     iterations: int | None = None,
+    widened: int | None = None,
 ) -> list[FitTask]:
     """One task per member for `stratum`, on top of the library's strata at these versions.
 
-    Where `versions` names the stratum itself, training goes on from there with the same input scaling.
+    Where `versions` names the stratum itself, training goes on from there with the same input scaling. widened: units of its
+    own that a new pair or triple adds, whatever the strata below have; as the recipe says when left out.
     """
-    recipe = library.recipe
+    recipe = library.recipe if widened is None else replace(library.recipe, widened=widened)
     if members is not None and members != recipe.members:
         raise TrainingError(f"`members` must be {recipe.members}, as in the recipe of {library.path}, got {members}")
     own = dataset.of_stratum(stratum)
@@ -80,6 +83,11 @@ def plan(
     lowest = {t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in frozen if t.stratum.order == 1}
     if warm:
         scaling = library.stratum(stratum, versions[stratum.name]).parameters
+        if widened is not None and widened != (there := scaling.n_own):
+            raise TrainingError(
+                f"{stratum.name} is there already, with {there} units of its own, and goes on with them, "
+                f"got widened {widened}; leave that out, or make a library where the stratum is new"
+            )
     else:
         scaling = scaling_of(recipe, stratum, [(stratum, tables(own.training(), recipe, stratum, lowest))])
     return [
@@ -146,14 +154,20 @@ def fit_member(task: FitTask, watch: Watch | None = None) -> FitResult:
         # the networks' own inputs may be centred elsewhere than the fit's
         moved = (task.scalings[stratum].scale_shift[z] - basis.shift) @ basis.raw() @ layout.columns(p, stratum, z).T
         heads[z] = replace(head, biases=head.biases + moved)
-    return FitResult(task.member, columns, heads, iterations, time.process_time() - started)
+    own_units: dict[Stratum, dict[int, OwnUnits]] = {}
+    for stratum in (s for s in task.strata if layout.has_own(s)):
+        for z in stratum.numbers:
+            w, b, v = layout.own(p, stratum, z)
+            unscaled = bases[stratum, z].raw() @ w.T / task.scalings[stratum].scale[z][:, None]
+            own_units.setdefault(stratum, {})[z] = OwnUnits(unscaled, b.copy(), v.copy())
+    return FitResult(task.member, columns, heads, iterations, time.process_time() - started, own_units)
 
 
 def layout_of(task: FitTask, bases: Bases) -> Layout:
     """Of the parameters of a task's fit."""
     sizes = {key: basis.axes.shape[1] for key, basis in bases.items()}
     heads = [s.numbers[0] for s in task.strata if s.order == 1]
-    return Layout(sizes, heads, task.recipe.hidden, task.recipe.second)
+    return Layout(sizes, heads, task.recipe.hidden, task.recipe.second, {s: task.own_units(s) for s in task.strata})
 
 
 def problem_of(task: FitTask, prepared: Sequence[Batch], layout: Layout) -> Problem:
@@ -184,6 +198,7 @@ def _prepared(task: FitTask) -> Prepared:
         task.dataset.content_hash(),
         task.recipe,
         task.strata,
+        tuple(task.own_units(s) for s in task.strata),
         task.warm,
         tuple(sorted(task.parents.items())),
         tuple(sorted(task.lowest.items())),
@@ -206,6 +221,7 @@ def prepare(task: FitTask) -> Prepared:
     bases, ground = bases_of(task, known), Ground.of(task)
     shifts = {p.stratum.numbers[0]: p for p in (*task.frozen, *task.scalings.values()) if p.stratum.order == 1}
     free_heads = {s.numbers[0] for s in task.strata if s.order == 1}
+    widened = {s for s in task.strata if task.own_units(s)}
     made: list[Batch] = []
     for company, found in known:
         constant = {}
@@ -219,5 +235,6 @@ def prepare(task: FitTask) -> Prepared:
             if z not in free_heads and unary.biases is not None:
                 biases = biases + unary.biases
             constant[z] = (weights.reshape(len(weights), recipe.members, recipe.hidden), biases)
-        made += batches(recipe.shape, company, found, [int(places[company][t.place]) for t in found], bases, constant)
+        at = [int(places[company][t.place]) for t in found]
+        made += batches(recipe.shape, company, found, at, bases, constant, widened, task.frozen)
     return made, bases, ground

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
-from potentials.network import Descriptor, Model, StratumParameters, fold
+from potentials.network import Descriptor, Model, OwnUnits, StratumParameters, fold
 from potentials.stratum import Stratum
 from potentials.structures import Floats
 
@@ -55,7 +55,7 @@ def mixed(rng: np.random.Generator, numbers: Sequence[int] = (CU, PD, AG)) -> li
 
 
 def stratum_parameters(
-    stratum: Stratum, shape: Descriptor, members: int, hidden: int, second: int = 0
+    stratum: Stratum, shape: Descriptor, members: int, hidden: int, second: int = 0, own: int = 0
 ) -> StratumParameters:
     """Parameters drawn from a stream of the stratum's own: the same in every library."""
     rng = np.random.default_rng(stratum.numbers)
@@ -74,6 +74,12 @@ def stratum_parameters(
         shifts=rng.normal(size=members) if unary else None,
         second_weights=rng.normal(size=(members, hidden, second)) if unary and second else None,
         second_biases=rng.normal(size=(members, second)) if unary and second else None,
+        own_units=None
+        if unary or not own
+        else {
+            z: OwnUnits(0.1 * rng.normal(size=(members, size, own)), *rng.normal(size=(2, members, own)))
+            for z in stratum.numbers
+        },
     )
 
 
@@ -85,8 +91,9 @@ def library(
     repulsion: bool = True,
     second: int = 0,
     core_energy: float = 0.0,
+    own: int = 0,
 ) -> Model:
     """The model of `species` from such strata."""
     strata = [s for s in Stratum(species).subsets() if s.order <= 3]
-    parameters = [stratum_parameters(s, shape, members, hidden, second) for s in strata]
+    parameters = [stratum_parameters(s, shape, members, hidden, second, own) for s in strata]
     return fold(shape, species, parameters, repulsion, core_energy)

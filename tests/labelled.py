@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.crystals import AG, AU, CU, PD, crystal
 SMALL = Recipe(Shape(4.5, n_max=3, l_max=2, n_pair=5), hidden=3, members=2)
 FEW = SymmetryFunctions(4.5, ((0.05, 0.0), (0.4, 0.0)), ((0.01, 1, -1), (0.01, 1, 1), (0.1, 2, 1), (0.1, 8, 1)))
 DEEP = Recipe(FEW, hidden=4, second=3, members=2, scaling="range", repulsion=False)
+WIDE = replace(SMALL, widened=2)
 NEAREST = {CU: 2.55, PD: 2.75, AG: 2.89, AU: 2.88}  # Å, in the elements
 
 

@@ -29,6 +29,8 @@ def register(commands: Commands) -> None:
     add_labels(parser)
     add_recipe(parser)
     parser.add_argument("--iterations", metavar="N", type=int, default=None, help="instead of the usual number")
+    text = "hidden units of its own that the pair or triple adds; as the library's recipe says when left out"
+    parser.add_argument("--widened", metavar="N", type=int, default=None, help=text)
     text = "train the stratum and all below it at once; where they are there already, only to compare"
     parser.add_argument("--from-scratch", action="store_true", help=text)
 
@@ -38,6 +40,11 @@ def run(chosen: argparse.Namespace) -> None:
     readings = read_all(chosen.data, chosen.method, chosen.skip_refused)
     if chosen.iterations is not None and chosen.iterations < 0:
         raise Misused(f"--iterations must not be negative, got {chosen.iterations}")
+    if chosen.widened is not None and (chosen.widened < 0 or chosen.from_scratch or wanted.order == 1):
+        raise Misused(
+            f"--widened must be 0 or more, for a pair or triple trained on what is below it, got {chosen.widened}"
+            f" for {wanted.name}{' --from-scratch' if chosen.from_scratch else ''}"
+        )
     library = open_or_make(chosen)
     if readings:
         add_all(library, readings, shift)
@@ -51,7 +58,7 @@ def run(chosen: argparse.Namespace) -> None:
                 f"{library.path} holds no crystals of {stratum.name} to train on; add some with exactly these elements"
             )
     for stratum in missing:
-        _train(library, stratum, chosen.iterations)
+        _train(library, stratum, chosen.iterations, chosen.widened if stratum == wanted else None)
     if not missing:
         print(f"{wanted.name} is assembled from the strata below it, which are all there; nothing to train")
 
@@ -75,10 +82,11 @@ def _missing(library: Library, wanted: Stratum) -> list[Stratum]:
     return result
 
 
-def _train(library: Library, stratum: Stratum, iterations: int | None) -> None:
+def _train(library: Library, stratum: Stratum, iterations: int | None, widened: int | None) -> None:
     from potentials.train import finish, plan
 
-    tasks = plan(library, library.versions(), library.data(stratum), stratum, iterations=iterations)
+    data = library.data(stratum)
+    tasks = plan(library, library.versions(), data, stratum, iterations=iterations, widened=widened)
     trained = finish(tasks, _fit(tasks, stratum.name))
     _say(trained, f"version {library.add(trained)}")
 

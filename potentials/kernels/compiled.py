@@ -95,9 +95,10 @@ def _pack(model: ModelLike | GuptaModel) -> Any:
     )
     second = (model.second_weights, model.second_biases)
     second_weights, second_biases = (np.zeros(0) if a is None else a for a in second)
-    arrays = (model.weights, model.biases, second_weights, second_biases, model.outputs, model.shifts)
+    added = [np.zeros(0)] * 3 if model.added is None else [model.added.weights, model.added.biases, model.added.outputs]
+    arrays = (model.weights, model.biases, second_weights, second_biases, model.outputs, model.shifts, *added)
     units = 0 if model.second_biases is None else model.second_biases.shape[2]
-    numbers = (model.members, model.hidden, units)
+    numbers = (model.members, model.hidden, units, 0 if model.added is None else model.added.units)
     return _kernel.Network(_descriptor(model.shape), between, *numbers, *(np.ascontiguousarray(a) for a in arrays))
 
 

@@ -22,22 +22,24 @@ void widen(const double* from, std::size_t n, int real, int width, std::vector<d
     for (int x = 0; x < width; ++x) to.push_back(x < real ? from[row * real + x] : 0.0);
 }
 
-void lay_tiles(Network& it, const double* weights) {
-  const int real = it.members * it.hidden, D = it.sizes.features(it.n_species);
-  const std::vector<char> everything(it.n_species, 1);
-  for (int s = 0; s < it.n_species; ++s) {
-    for (const Block& block : blocks_of(s, everything, it.sizes)) {
+// weights (n_species, D, real) of `lanes` units in tiles, appended to `to`; returns the doubles of one centre element
+std::size_t lay_tiles(const Sizes& sizes, int n_species, const double* weights, int real, int lanes,
+                      std::vector<double>& to) {
+  const int D = sizes.features(n_species);
+  const std::vector<char> everything(n_species, 1);
+  for (int s = 0; s < n_species; ++s) {
+    for (const Block& block : blocks_of(s, everything, sizes)) {
       each_tile(padded(block.size) / WIDTH, [&](auto width, int at) {
-        for (int lane = 0; lane < it.lanes; ++lane) {
+        for (int lane = 0; lane < lanes; ++lane) {
           for (int d = at * WIDTH; d < (at + width) * WIDTH; ++d) {
             const std::size_t from = (std::size_t(s) * D + block.table + d) * real + lane;
-            it.weights.push_back(lane < real && d < block.size ? weights[from] : 0.0);
+            to.push_back(lane < real && d < block.size ? weights[from] : 0.0);
           }
         }
       });
     }
-    if (s == 0) it.species_stride = it.weights.size();
   }
+  return to.size() / n_species;
 }
 
 }  // namespace
@@ -48,7 +50,7 @@ Network pack(const Descriptor& descriptor, const Arrays& a, const Repulsion& rep
   it.sizes = sizes_of(descriptor);
   it.n_species = a.n_species, it.members = a.members, it.hidden = a.hidden, it.lanes = padded(a.members * a.hidden);
   it.repulsion = repulsion;
-  lay_tiles(it, a.weights);
+  it.species_stride = lay_tiles(it.sizes, a.n_species, a.weights, a.members * a.hidden, it.lanes, it.weights);
   const std::size_t n = a.n_species, networks = n * a.members;
   widen(a.biases, n, a.members * a.hidden, it.lanes, it.biases);
   if (a.second) {
@@ -60,6 +62,18 @@ Network pack(const Descriptor& descriptor, const Arrays& a, const Repulsion& rep
     widen(a.outputs, n, a.members * a.hidden, it.lanes, it.outputs);
   }
   it.shifts.assign(a.shifts, a.shifts + networks);
+  if (a.added) {
+    AddedUnits& more = it.added;
+    const int real = a.members * a.added;
+    const std::size_t rows = n * n_blocks(a.n_species);
+    more.units = a.added, more.lanes = padded(real);
+    more.species_stride = lay_tiles(it.sizes, a.n_species, a.added_weights, real, more.lanes, more.weights);
+    widen(a.added_biases, rows, real, more.lanes, more.biases);
+    widen(a.added_outputs, rows, real, more.lanes, more.outputs);
+    more.at_rest.resize(more.biases.size());  // by the same arithmetic, so that a unit without input adds zero
+    for (std::size_t x = 0; x < more.biases.size(); x += WIDTH)
+      store(more.at_rest.data() + x, hyperbolic_tangent(load(more.biases.data() + x)));
+  }
   return it;
 }
 

@@ -13,6 +13,9 @@ struct Sizes {
   int features(int n_species) const { return n_species * sums + n_species * (n_species + 1) / 2 * products; }
 };
 
+// of one centre element
+inline int n_blocks(int n_species) { return 1 + (n_species - 1) + (n_species - 1) * (n_species - 2) / 2; }
+
 // potentials/features/density.py
 struct Density {
   double cutoff;  // Å
@@ -71,6 +74,14 @@ struct SecondLayer {
   std::vector<double> biases;   // (n_species, members, units)
 };
 
+// Units that see one block of features each, v (tanh(b + w f) - tanh(b)); `lanes` is padded as below, 0 without any.
+struct AddedUnits {
+  int units = 0, lanes = 0;      // of one member; members times units, padded
+  std::size_t species_stride;    // doubles of weights of one centre element
+  std::vector<double> weights;   // tiles as those of the network
+  std::vector<double> biases, at_rest, outputs;  // (n_species, n_blocks, lanes); at_rest = tanh(biases)
+};
+
 // Networks of a library. Weights lie in tiles (see network.h); lanes are padded to a multiple of four with zeros.
 struct Network {
   Descriptor descriptor;
@@ -81,13 +92,15 @@ struct Network {
   SecondLayer second;
   std::vector<double> outputs;  // (n_species, lanes), or (n_species, members, second.units)
   std::vector<double> shifts;   // (n_species, members)
+  AddedUnits added;
   Repulsion repulsion;
 };
 
-// The arrays of a model as in potentials/network.py; `second` is the number of units, 0 without the layer.
+// The arrays of a model as in potentials/network.py; `second` and `added` are numbers of units, 0 without them.
 struct Arrays {
-  int n_species, members, hidden, second;
+  int n_species, members, hidden, second, added;
   const double *weights, *biases, *second_weights, *second_biases, *outputs, *shifts;
+  const double *added_weights, *added_biases, *added_outputs;
 };
 Network pack(const Descriptor& descriptor, const Arrays& arrays, const Repulsion& repulsion);
 

@@ -17,6 +17,7 @@ struct Block {
   int start;      // in the crystal's own, padded list of features
   int table;      // in the library's list
   int packed;     // in the library's list with every block padded: where its weights are
+  int place;      // among the library's blocks of this centre
 };
 
 // The blocks of centre x whose elements are all `present`, in canonical order: {x}; {x, y}; {x, y, z}.
@@ -24,14 +25,15 @@ struct Block {
 inline std::vector<Block> blocks_of(int x, const std::vector<char>& present, const Sizes& sizes) {
   const int n = static_cast<int>(present.size()), pair = sizes.sums, products = sizes.products;
   std::vector<Block> chosen;
-  int start = 0, table = 0, packed = 0;
+  int start = 0, table = 0, packed = 0, place = 0;
   auto add = [&](int y, int z, int size) {
     if ((y < 0 || present[y]) && (z < 0 || present[z])) {
-      chosen.push_back({y, z, size, start, table, packed});
+      chosen.push_back({y, z, size, start, table, packed, place});
       start += padded(size);
     }
     table += size;
     packed += padded(size);
+    ++place;
   };
   add(-1, -1, pair + products);
   for (int y = 0; y < n; ++y)

@@ -81,20 +81,24 @@ Repulsion repulsion_of(bool screened, double core_energy, const In& charges, con
 }
 
 void make_network(Network* self, const Descriptor& descriptor, const Repulsion& repulsion, int members, int hidden,
-                  int second, const In& weights, const In& biases, const In& second_weights, const In& second_biases,
-                  const In& outputs, const In& shifts) {
+                  int second, int added, const In& weights, const In& biases, const In& second_weights,
+                  const In& second_biases, const In& outputs, const In& shifts, const In& added_weights,
+                  const In& added_biases, const In& added_outputs) {
   const std::size_t n = repulsion.charges.size(), networks = n * members, lanes = networks * hidden;
   const std::size_t last = networks * (second ? second : hidden);
-  expect(members > 0 && hidden > 0 && second >= 0 &&
-             weights.size() == lanes * std::size_t(sizes_of(descriptor).features(int(n))) && biases.size() == lanes &&
+  const std::size_t D = sizes_of(descriptor).features(int(n)), blocks = n_blocks(int(n));
+  expect(members > 0 && hidden > 0 && second >= 0 && added >= 0 && weights.size() == lanes * D &&
+             biases.size() == lanes && added_weights.size() == networks * added * D &&
+             added_biases.size() == networks * added * blocks && added_outputs.size() == networks * added * blocks &&
              second_weights.size() == lanes * second && second_biases.size() == networks * second &&
              outputs.size() == last && shifts.size() == networks,
          "the arrays of a model do not fit together");
   const Arrays arrays{int(n),         members,
-                      hidden,         second,
+                      hidden,         second, added,
                       weights.data(), biases.data(),
                       second_weights.data(), second_biases.data(),
-                      outputs.data(), shifts.data()};
+                      outputs.data(), shifts.data(),
+                      added_weights.data(), added_biases.data(), added_outputs.data()};
   new (self) Network(pack(descriptor, arrays, repulsion));
 }
 

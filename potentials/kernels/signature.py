@@ -11,6 +11,19 @@ from potentials.features import Descriptor
 from potentials.structures import Floats, Ints, Structures
 
 
+class AddedLike(Protocol):
+    """Units that see one block of features each; see `potentials.network.AddedUnits`."""
+
+    @property
+    def units(self) -> int: ...
+    @property
+    def weights(self) -> Floats: ...
+    @property
+    def biases(self) -> Floats: ...
+    @property
+    def outputs(self) -> Floats: ...
+
+
 class ModelLike(Protocol):
     """Folded networks of a library; see `potentials.network.Model`."""
 
@@ -38,6 +51,8 @@ class ModelLike(Protocol):
     def repulsion(self) -> bool: ...
     @property
     def core_energy(self) -> float: ...
+    @property
+    def added(self) -> AddedLike | None: ...
 
 
 def species_indices(structures: Structures, species: tuple[int, ...]) -> Ints:

@@ -196,5 +196,22 @@ def _network(found: Tensor, kinds: Tensor, model: ModelLike) -> Tensor:
             deep = torch.einsum("amh,mhk->amk", units, own(model.second_weights))
             units = torch.tanh(own(model.second_biases) + deep)
         energy = own(model.shifts) + (units * own(model.outputs).reshape(model.members, -1)).sum(2)
+        if model.added is not None:
+            energy = energy + _added(found, s, model)
         energies = torch.where((kinds == s)[:, None], energy, energies)
     return energies
+
+
+def _added(found: Tensor, s: int, model: ModelLike) -> Tensor:
+    """(n_atoms, members) eV of the units that see one block each, were all atoms of species s."""
+    assert model.added is not None
+    weights, biases, outputs = (
+        torch.as_tensor(a[s], device=found.device)
+        for a in (model.added.weights, model.added.biases, model.added.outputs)
+    )
+    energy = found.new_zeros(len(found), model.members)
+    for place, block in enumerate(model.shape.blocks(model.species[s], model.species)):
+        rows = slice(block.start, block.stop)
+        units = torch.tanh(biases[place] + found[:, rows] @ weights[rows]) - torch.tanh(biases[place])
+        energy = energy + (units * outputs[place]).reshape(len(found), model.members, -1).sum(2)
+    return energy

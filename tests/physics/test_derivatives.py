@@ -17,7 +17,11 @@ SHAPE = Shape(6.0, n_max=4, l_max=4, n_pair=6)  # far beyond most of the cells b
 FUNCTIONS = SymmetryFunctions(
     6.0, ((0.05, 0.0), (0.8, 2.0)), ((0.01, 1, -1), (0.01, 2, 1), (0.1, 1, 1), (0.1, 4, -1), (0.1, 16, 1))
 )
-MODELS = {"density": library(SPECIES, SHAPE), "symmetry functions": library(SPECIES, FUNCTIONS, second=4)}
+MODELS = {
+    "density": library(SPECIES, SHAPE),
+    "widened strata": library(SPECIES, SHAPE, own=3),
+    "symmetry functions": library(SPECIES, FUNCTIONS, second=4),
+}
 WAYS = [(name, kernel) for name in MODELS for kernel in kernels.available()]
 AXES = {
     "crystal": (True, True, True),

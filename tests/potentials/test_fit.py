@@ -1,5 +1,6 @@
 """The least-squares problem: its Jacobian is the derivative of its residuals, and the minimiser finds minima."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,14 +8,15 @@ import pytest
 
 from potentials.jointly import plan_jointly
 from potentials.levenberg import PATIENCE, minimise
+from potentials.library import Library
 from potentials.start import start
 from potentials.stratum import Stratum
-from potentials.train import layout_of, plan, prepare, problem_of
+from potentials.train import TrainingError, finish, fit_member, layout_of, plan, prepare, problem_of
 from tests.crystals import AG, CU, PD
-from tests.labelled import DEEP, SMALL, dataset, trained
+from tests.labelled import DEEP, SMALL, WIDE, dataset, train, trained
 
 
-@pytest.fixture(scope="module", params=[SMALL, DEEP], ids=["density", "two layers"])
+@pytest.fixture(scope="module", params=[SMALL, WIDE, DEEP], ids=["density", "widened", "two layers"])
 def library(request, tmp_path_factory):
     names = ["Cu", "Pd", "Ag", "CuPd", "CuAg", "PdAg"]
     return trained(tmp_path_factory.mktemp("fit") / "lib", names, request.param)
@@ -27,16 +29,72 @@ def test_rows_are_derivatives_of_the_residuals(library, numbers):
     check_rows(plan(library, below, dataset(numbers, 8, 5), stratum)[1])
 
 
-@pytest.mark.parametrize("recipe", [SMALL, DEEP], ids=["density", "two layers"])
+@pytest.mark.parametrize("recipe", [SMALL, WIDE, DEEP], ids=["density", "widened", "two layers"])
 def test_rows_of_a_joint_fit_are_derivatives_of_the_residuals(recipe):
     data = dataset((CU,), 4, 5).merge(dataset((CU, PD), 5, 5)).merge(dataset((CU, PD, AG), 4, 5))
     check_rows(plan_jointly(recipe, data, Stratum((CU, PD, AG)))[1])
 
 
+def test_what_is_fitted_is_what_the_library_says(library, tmp_path):
+    """The predictions of a finished stratum, by the kernel, are those of its problem; lower strata say the same as before."""
+    stratum = Stratum((CU, PD, AG))
+    data = dataset(stratum.numbers, 8, 5)
+    tasks = plan(library, {n: v for n, v in library.versions().items() if n != "CuPdAg"}, data, stratum, iterations=2)
+    seen = {}
+    results = [fit_member(t, lambda problem, p, m=t.member: seen.__setitem__(m, (problem, p))) for t in tasks]
+    shutil.copytree(library.path, tmp_path / "lib")
+    own = Library.open(tmp_path / "lib")
+    own.add(finish(tasks, results))
+    training = data.training()
+    said = own.assemble(stratum).evaluate(training.structures)
+    for m, (problem, p) in seen.items():
+        validates = any(v.any() for _, v in problem.batches)
+        assert not validates  # or the last step need not be the best
+        for batch, _ in problem.batches:
+            missed = problem.predictions(p, batch)[:, 0] - batch.targets[:, 0]
+            expected = said.member_energies[batch.places, m] - training.labels.energies[batch.places]
+            np.testing.assert_allclose(missed, expected, atol=1e-8)
+
+
+def test_a_pair_is_widened_on_a_narrow_library(tmp_path):
+    """The architecture grows from one stratum on; what was there keeps its bytes, and its crystals their bits."""
+    library = trained(tmp_path / "lib", ["Cu", "Pd", "Ag", "CuAg", "PdAg"])
+    pair, before = Stratum((CU, PD)), {s.name: library.stratum(s).content_hash() for s in library.strata()}
+    crystals = dataset((PD, AG), 6, 3).structures
+    said = library.assemble(Stratum((PD, AG))).evaluate(crystals)
+    tasks = plan(library, library.versions(), dataset(pair.numbers, 30, 0), pair, iterations=8, widened=3)
+    library.add(finish(tasks, [fit_member(t) for t in tasks]))
+    assert library.stratum(pair).parameters.n_own == 3
+    narrow = trained(tmp_path / "narrow", ["Cu", "Pd", "CuPd"])
+    more = library.stratum(pair).n_parameters - narrow.stratum(pair).n_parameters
+    assert more == 2 * 3 * (library.recipe.shape.block_size(2) + 2)
+    assert {n: library.stratum(Stratum.parse(n)).content_hash() for n in before} == before
+    train(library, ["CuPdAg"])
+    assert library.stratum(Stratum((CU, PD, AG))).parameters.n_own == 0
+    again = library.assemble(Stratum((CU, PD, AG))).evaluate(crystals)
+    np.testing.assert_array_equal(again.member_energies, said.member_energies)
+    np.testing.assert_array_equal(again.forces, said.forces)
+    goes_on = plan(library, library.versions(), dataset(pair.numbers, 30, 0), pair, iterations=2)
+    assert goes_on[0].own_units(pair) == 3
+    with pytest.raises(TrainingError, match="is there already, with 3 units of its own"):
+        plan(library, library.versions(), dataset(pair.numbers, 30, 0), pair, widened=2)
+
+
 def check_rows(task):
     prepared, bases, _ = prepare(task)
     prepared = [
-        replace(b, centres=tuple(replace(c, s=c.s.astype(float), z=c.z.astype(float)) for c in b.centres))
+        replace(
+            b,
+            centres=tuple(
+                replace(
+                    c,
+                    s=c.s.astype(float),
+                    z=c.z.astype(float),
+                    own=tuple(replace(o, s=o.s.astype(float)) for o in c.own),
+                )
+                for c in b.centres
+            ),
+        )
         for b in prepared
     ]
     layout = layout_of(task, bases)

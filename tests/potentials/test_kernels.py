@@ -10,9 +10,10 @@ from ase.build import bulk
 from potentials import kernels
 from potentials.features.symmetry_functions import VP2017
 from potentials.kernels import compiled
-from potentials.network import Shape, SymmetryFunctions
+from potentials.network import Shape, SymmetryFunctions, fold
+from potentials.stratum import Stratum
 from potentials.structures import Structures
-from tests.crystals import AG, AU, CU, PD, crystal, library, mixed
+from tests.crystals import AG, AU, CU, PD, crystal, library, mixed, stratum_parameters
 
 needs_compiled = pytest.mark.skipif("compiled" not in kernels.available(), reason="the compiled kernel is not built")
 SPECIES = (CU, PD, AG)
@@ -45,10 +46,12 @@ def same_bits(found, expected):
 
 @needs_compiled
 @pytest.mark.parametrize("shape", EVERY, ids=str)
-@pytest.mark.parametrize(("members", "hidden", "second"), [(1, 16, 0), (3, 5, 0), (2, 7, 3)])
-def test_predictions_agree(shape, members, hidden, second):
+@pytest.mark.parametrize(
+    ("members", "hidden", "second", "own"), [(1, 16, 0, 0), (3, 5, 0, 0), (2, 7, 3, 0), (3, 5, 0, 3)]
+)
+def test_predictions_agree(shape, members, hidden, second, own):
     structures = Structures.from_ase(mixed(np.random.default_rng(3)))
-    model = library(SPECIES, shape, members, hidden, second=second, core_energy=30.0 if second else 0.0)
+    model = library(SPECIES, shape, members, hidden, second=second, own=own, core_energy=30.0 if second else 0.0)
     found, expected = (kernels.evaluate(structures, model, kernel=k) for k in ("compiled", "torch"))
     for field in FIELDS:
         close(getattr(found, field), getattr(expected, field))
@@ -69,12 +72,12 @@ def test_features_and_jacobians_agree(shape):
 
 
 @needs_compiled
-@pytest.mark.parametrize(("shape", "second"), [(DEFAULT, 0), (FEW, 4)], ids=str)
-def test_a_result_is_the_crystals_own(shape, second):
+@pytest.mark.parametrize(("shape", "second", "own"), [(DEFAULT, 0, 0), (FEW, 4, 0), (DEFAULT, 0, 3)], ids=str)
+def test_a_result_is_the_crystals_own(shape, second, own):
     """Alone, shuffled, in batches of 7 and 64, with any number of threads: equal bits."""
     rng = np.random.default_rng(5)
     structures = Structures.from_ase([a for _ in range(5) for a in mixed(rng)][:64])
-    model = library(SPECIES, shape, members=3, second=second)
+    model = library(SPECIES, shape, members=3, second=second, own=own)
     whole = kernels.evaluate(structures, model, kernel="compiled")
     for n_threads in (2, 3):
         same_bits(kernels.evaluate(structures, model, n_threads, kernel="compiled"), whole)
@@ -134,6 +137,36 @@ def test_two_layers_have_the_same_bits_in_every_library(own):
     small, large = (library(s, VP2017, hidden=10, second=10) for s in (own, (CU, PD, AG, AU)))
     expected = kernels.evaluate(structures, small, kernel="compiled")
     same_bits(kernels.evaluate(structures, large, kernel="compiled"), expected)
+
+
+@needs_compiled
+@pytest.mark.parametrize("own", [(CU,), (PD, AG), (CU, PD, AG)])
+def test_widened_strata_have_the_same_bits_in_every_library(own):
+    """Units that a pair or triple adds say exactly nothing where one of its elements is absent."""
+    structures = Structures.from_ase(mixed(np.random.default_rng(7), own))
+    small, large = (library(s, SMALL, own=3) for s in (own, (CU, PD, AG, AU)))
+    expected = kernels.evaluate(structures, small, kernel="compiled")
+    same_bits(kernels.evaluate(structures, large, kernel="compiled"), expected)
+    if len(own) == 1:
+        same_bits(kernels.evaluate(structures, library(own, SMALL), kernel="compiled"), expected)
+
+
+@needs_compiled
+def test_wider_and_narrower_strata_go_together():
+    """A triple that adds five units does not change the bits of a pair that adds two."""
+    structures = Structures.from_ase(mixed(np.random.default_rng(7), (CU, PD)))
+    strata = {
+        s: stratum_parameters(s, SMALL, 3, 5, own=0 if s.order == 1 else 2 if s.order == 2 else 5)
+        for s in Stratum((CU, PD, AG)).subsets()
+    }
+    pair = fold(SMALL, (CU, PD), [p for s, p in strata.items() if AG not in s.numbers], True)
+    expected = kernels.evaluate(structures, pair, kernel="compiled")
+    same_bits(
+        kernels.evaluate(structures, fold(SMALL, (CU, PD, AG), list(strata.values()), True), kernel="compiled"),
+        expected,
+    )
+    one = fold(SMALL, (CU, PD, AG), list(strata.values()), True).member(1)
+    np.testing.assert_allclose(kernels.evaluate(structures, one).energies, expected.member_energies[:, 1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("kernel", kernels.available())
