@@ -104,6 +104,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=A,B",
         help="options and their values, the best last: kspacing=0.06,0.04",
     )
+    text = "do the reference's tasks of a campaign with reference.queue, on any machine that sees the directory"
+    work = asked.add_parser("work", help=text, description=text)
+    work.set_defaults(command=_reference_work)
+    work.add_argument(
+        "directory", type=Path, help="the queue: reference.queue of the campaign; made if it is not there"
+    )
+    work.add_argument("--settings", type=Path, help="a file whose [reference.options] say what differs on this machine")
+    work.add_argument("--walltime", help="stop after HH:MM:SS (exit code 75); the task under way is given back")
+    work.add_argument("--idle", help="end when nothing has been to do for HH:MM:SS")
     return parser
 
 
@@ -233,6 +242,23 @@ def _reference_converge(options: argparse.Namespace) -> int:
     finally:
         journal.close()
     return EXIT_OK
+
+
+def _reference_work(options: argparse.Namespace) -> int:
+    from evo.settings import duration, load_reference
+    from evo.worker import work
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    finished = work(
+        options.directory,
+        load_reference(options.settings) if options.settings else None,
+        walltime=duration(options.walltime, "--walltime") if options.walltime else None,
+        idle=duration(options.idle, "--idle") if options.idle else None,
+        say=say,
+    )
+    return EXIT_OK if finished else EXIT_DRAINED
 
 
 def _exit_code(error: Exception) -> int | None:
