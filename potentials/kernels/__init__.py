@@ -10,6 +10,7 @@ from potentials.features import Descriptor
 from potentials.kernels import compiled
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.signature import ModelLike
+from potentials.memory import halving, join_predictions
 from potentials.structures import Floats, Prediction, Structures
 
 __all__ = ["GuptaModel", "available", "evaluate", "features", "jacobians", "missing"]
@@ -32,12 +33,21 @@ def evaluate(
     kernel: str = "auto",
     device: str = "cpu",
 ) -> Prediction:
-    """What `model` says of every crystal; NaN where a crystal cannot be evaluated (collapsed, not finite)."""
+    """What `model` says of every crystal; NaN where a crystal cannot be evaluated (collapsed, not finite).
+
+    Crystals that do not fit into memory together are evaluated in halves.
+    """
     if _chosen(kernel, device) == "torch":
         from potentials.kernels import torch_path  # slow to import, and not needed otherwise
 
-        return torch_path.evaluate(structures, model, device)
-    return compiled.evaluate(structures, model, n_threads)
+        def work(part: Structures) -> Prediction:
+            return torch_path.evaluate(part, model, device)
+    else:
+
+        def work(part: Structures) -> Prediction:
+            return compiled.evaluate(part, model, n_threads)
+
+    return halving(work, join_predictions, structures)
 
 
 def features(
