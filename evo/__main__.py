@@ -1,4 +1,4 @@
-"""The commands of `evo`: init, check, run, status, results, export, reference. Data on stdout, everything else on stderr."""
+"""The commands of `evo`: init, check, run, status, results, export, bootstrap, reference. Data on stdout, all else on stderr."""
 
 from __future__ import annotations
 
@@ -77,6 +77,20 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "write the hull phases to OUT (.db, .extxyz, .cif)")
     export.add_argument("directory", type=Path)
     export.add_argument("-o", "--output", type=Path, required=True)
+    first = add("bootstrap", _bootstrap, "make and label a diverse first set of crystals for SYSTEM, resumable")
+    first.add_argument("system", help="elements such as Cu-Pt")
+    first.add_argument("-o", "--output", type=Path, required=True, help="labels: .extxyz, also .gz, .xz, .bz2")
+    first.add_argument(
+        "--reference",
+        default="emt",
+        metavar="WHO",
+        help='"emt", "package.module:Class", or a .toml file with [reference] (campaign.toml will do)',
+    )
+    budget = first.add_mutually_exclusive_group()
+    budget.add_argument("--calls", type=int, metavar="N", help="reference calls (800)")
+    budget.add_argument("--hours", type=float, metavar="H", help="predicted CPU hours of the reference instead")
+    first.add_argument("--seed", type=int, default=0)
+    first.add_argument("--atoms", type=int, default=8, metavar="N", help="of the largest cell, at most 8")
     reference = commands.add_parser("reference", help="what is asked of the reference outside a campaign")
     asked = reference.add_subparsers(required=True, metavar="command", parser_class=_Parser)
     text = "label every structure of FILE, resumable"
@@ -202,6 +216,44 @@ def _export(options: argparse.Namespace) -> int:
     write(from_json(read_notes(options.directory)["phases"]), options.output)
     print(options.output)
     return EXIT_OK
+
+
+def _bootstrap(options: argparse.Namespace) -> int:
+    from evo import first_set
+    from evo.cell import Space
+    from evo.reference import open_reference
+    from evo.settings import SettingsError, load_reference, parse
+
+    elements = parse({"system": {"elements": options.system.split("-")}}, options.system).system.elements
+    who, directory = options.reference, Path()
+    if who == "none":
+        raise SettingsError('--reference: "none" labels nothing; name another')
+    if who.endswith(".toml"):
+        section, directory = load_reference(Path(who)), Path(who).parent
+    else:
+        engine = {"engine": "ase", "calculator": who} if ":" in who else {"engine": who}
+        section = parse({"system": {"elements": elements}, "reference": engine}, "--reference").reference
+    reference = open_reference(section, str(directory))
+    if reference is None:
+        raise SettingsError(f'{who}: reference.engine = "none" labels nothing; name an engine')
+    for name, value, least in (
+        ("calls", options.calls, 1),
+        ("hours", options.hours, 1e-9),
+        ("atoms", options.atoms, 1),
+    ):
+        if value is not None and value < least:
+            raise SettingsError(f"--{name} must be positive, got {value}")
+    space = Space(first_set.numbers_of(elements), (1, options.atoms))
+    calls = options.calls or first_set.DEFAULT_CALLS
+    if options.hours is not None:
+        calls = first_set.calls_within(options.hours, section, space, options.seed)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    finished = first_set.make(space, calls, options.seed, options.output, reference, say)
+    print(options.output)
+    return EXIT_OK if finished else EXIT_DRAINED
 
 
 def _reference_label(options: argparse.Namespace) -> int:

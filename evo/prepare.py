@@ -10,7 +10,7 @@ from typing import Any
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from evo import bootstrap, labels, learn
+from evo import bootstrap, first_set, labels, learn
 from evo.candidate import formula_counts
 from evo.cell import Space
 from evo.chunk import Breeding
@@ -233,7 +233,10 @@ def _open_library(settings: Settings, directory: Path) -> Library:
 
 def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any]) -> Iterator[Progress]:
     assert ground.reference is not None
-    tasks = bootstrap.plan(ground.space.elements, settings.bootstrap.max_calls, settings.campaign.seed, ground.space)
+    section, seed, calls = settings.bootstrap, settings.campaign.seed, settings.bootstrap.max_calls
+    if section.max_hours:
+        calls = min(calls, first_set.calls_within(section.max_hours, settings.reference, ground.space, seed))
+    tasks = bootstrap.plan(ground.space.elements, calls, seed, ground.space)
     names = {s.name for s in missing}
     tasks = [t for t in tasks if t.stratum.name in names]
     for n, task in enumerate(tasks):

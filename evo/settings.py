@@ -149,6 +149,10 @@ class ReferenceSection(Section):
         default_factory=dict, description="keywords of the calculator, settings of the program"
     )
     max_calls: int = Field(300, ge=0, description="calls after the bootstrap, every relaxation step counted")
+    max_hours: float = Field(
+        0.0, ge=0, description="CPU hours after the bootstrap, as predicted from the crystals; 0: only the calls count"
+    )
+    call_seconds: Positive = Field(0.01, description='CPU seconds that a call of "emt" or "ase" counts as')
     every: Count = Field(16, description="chunks between two rounds of re-checks")
     per_round: Count = Field(25, description="candidates per round")
     window: Positive = Field(0.03, description="eV/atom above the hull within which a candidate matters")
@@ -165,6 +169,7 @@ class BootstrapSection(Section):
     """The first training set of a library that lacks strata for the system."""
 
     max_calls: Count = Field(800, description="reference calls, every relaxation step counted")
+    max_hours: float = Field(0.0, ge=0, description="CPU hours as predicted, fewer calls if need be; 0: no limit")
 
 
 class NetworkSection(Section):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 
 from evo.candidate import Failure
-from evo.reference import Label, Reference
+from evo.reference import Label
 from potentials.relax import relax
 from potentials.structures import Prediction, Structures
 from potentials.units import EV_PER_A3_PER_GPA
@@ -17,6 +18,13 @@ HIGHEST = 5.0  # eV/atom above the lowest label of the task: no crystal of a sea
 STRONGEST = 30.0  # eV/Å: stronger forces would outweigh all others in training
 SAME_PART = 0.1  # a step is kept when it changed the energy by this part of the way that was left to the end
 SAME_ENERGY = 0.001  # eV/atom, and by at least this
+
+
+class Asked(Protocol):
+    """What is asked for labels: a Reference, or one that remembers."""
+
+    def evaluate(self, atoms: Atoms) -> Label | Failure:
+        """One single point."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Labelled:
 class Ledger:
     """Asks the reference, never more often than agreed, and keeps the labels."""
 
-    def __init__(self, reference: Reference, calls: int) -> None:
+    def __init__(self, reference: Asked, calls: int) -> None:
         self._reference = reference
         self._labelled: list[Labelled] = []
         self.calls = 0  # spent, failures included
