@@ -1,4 +1,4 @@
-"""The commands of `evo`: init, check, run, status, results, export, bootstrap, reference. Data on stdout, all else on stderr."""
+"""The commands of `evo`; the list is in `evo --help`. Data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -91,6 +91,19 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--hours", type=float, metavar="H", help="predicted CPU hours of the reference instead")
     first.add_argument("--seed", type=int, default=0)
     first.add_argument("--atoms", type=int, default=8, metavar="N", help="of the largest cell, at most 8")
+    submit = add("submit", _submit, "hand the campaign in DIR to Slurm: the ranks, and the workers of its queue")
+    submit.add_argument("directory", type=Path)
+    submit.add_argument("--print", action="store_true", help="print the scripts, submit nothing")
+    submit.add_argument("--ranks", type=_count, default=1, metavar="N", help="of the search, one GPU or core each")
+    submit.add_argument("--launcher", default="mpirun", help="of the ranks: mpirun or srun")
+    submit.add_argument("--workers", type=_count, default=1, metavar="N", help="jobs that ask the reference")
+    submit.add_argument("--cores", type=_count, default=1, metavar="N", help="of a worker, for its program's launcher")
+    submit.add_argument("--time", default="24:00:00", help="HH:MM:SS of each job; it is queued again until it is done")
+    for whose in ("ranks", "workers"):
+        text = f"for sbatch, as --{whose}-option=--partition=long"
+        submit.add_argument(f"--{whose}-option", action="append", default=[], metavar="--X=Y", help=text)
+    text = "shell line such as `module load espresso`"
+    submit.add_argument("--setup", action="append", default=[], metavar="LINE", help=text)
     reference = commands.add_parser("reference", help="what is asked of the reference outside a campaign")
     asked = reference.add_subparsers(required=True, metavar="command", parser_class=_Parser)
     text = "label every structure of FILE, resumable"
@@ -186,6 +199,33 @@ def _run(options: argparse.Namespace) -> int:
         raise
     finally:
         pool.close()
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from evo.submit import Job, scripts, submit
+
+    job = Job(
+        ranks=options.ranks,
+        launcher=options.launcher,
+        workers=options.workers,
+        cores=options.cores,
+        time=options.time,
+        ranks_options=options.ranks_option,
+        workers_options=options.workers_option,
+        setup=options.setup,
+    )
+    if options.print:
+        for name, text in scripts(options.directory, job).items():
+            print(f"#### {name}.sh\n{text}")
+    else:
+        print("\n".join(submit(options.directory, job)))
+    return EXIT_OK
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of 1 or more, got {text}")
+    return int(text)
 
 
 def _status(options: argparse.Namespace) -> int:
