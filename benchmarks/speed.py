@@ -100,6 +100,7 @@ def main() -> int:
     speed_evaluate.one_cell(report, potentials)
     crystals = random_cells(64 if asked.quick else 256)
     ours = speed_relax.rates(report, potentials, crystals)
+    speed_relax.as_campaigns_do(report, potentials, crystals)
     speed_relax.one_after_the_other(report, potentials, crystals, ours)
     n = 4 if asked.quick else 64
     name = "campaign, committee of 4"
