@@ -12,7 +12,7 @@ GPAW_ENV := .venv-gpaw
 export EVO_GPAW_PYTHON ?= $(wildcard $(CURDIR)/$(GPAW_ENV)/bin/python)
 PBE := runs/cu-pd-ag-pbe
 
-.PHONY: campaign test lint types floors nightly truth clean dft dft-packages pbe-labels
+.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels
 
 campaign: .venv/installed  ## the main job: find the Cu-Pd-Ag hull on two ranks
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/evo run $(RUN)
@@ -38,6 +38,16 @@ truth: .venv/developed  ## the benchmark behind README's figures (hours; resumab
 
 pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/structures.extxyz -o $(PBE)/labels.extxyz.xz --settings $(PBE)/reference.toml
+
+wheels: .venv/installed  ## wheels of all supported Pythons into dist/; on Linux with docker or podman
+	$(PIP) "cibuildwheel>=3"
+	$(BIN)/cibuildwheel --output-dir dist
+
+speed: .venv/developed  ## figures of docs/performance.md, peers of our own environment only (see benchmarks/speed.py)
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed_growth.py
+	$(BIN)/python benchmarks/optimisers.py
+	$(BIN)/python benchmarks/campaign_profile.py
 
 dft: $(GPAW_ENV)/installed  ## GPAW for the tests and for real campaigns (docs/dft.md)
 

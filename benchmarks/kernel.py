@@ -47,12 +47,19 @@ def cells(rng: np.random.Generator, supercells: list[tuple[int, int, int]], elem
     return crystals
 
 
-def random_model(rng: np.random.Generator, shape: Descriptor, hidden: int, second: int, members: int) -> Model:
-    n, lanes = len(SPECIES), hidden * members
+def random_model(
+    rng: np.random.Generator,
+    shape: Descriptor,
+    hidden: int,
+    second: int,
+    members: int,
+    species: tuple[int, ...] = SPECIES,
+) -> Model:
+    n, lanes = len(species), hidden * members
     last = (n, members, second) if second else (n, lanes)
     return Model(
         shape=shape,
-        species=SPECIES,
+        species=species,
         members=members,
         hidden=hidden,
         weights=0.01 * rng.normal(size=(n, shape.n_features(n), lanes)),

@@ -1,4 +1,4 @@
-"""The commands of `evo`: init, check, run, status, results, export, reference. Data on stdout, everything else on stderr."""
+"""The commands of `evo`; the list is in `evo --help`. Data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -77,6 +77,33 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "write the hull phases to OUT (.db, .extxyz, .cif)")
     export.add_argument("directory", type=Path)
     export.add_argument("-o", "--output", type=Path, required=True)
+    first = add("bootstrap", _bootstrap, "make and label a diverse first set of crystals for SYSTEM, resumable")
+    first.add_argument("system", help="elements such as Cu-Pt")
+    first.add_argument("-o", "--output", type=Path, required=True, help="labels: .extxyz, also .gz, .xz, .bz2")
+    first.add_argument(
+        "--reference",
+        default="emt",
+        metavar="WHO",
+        help='"emt", "package.module:Class", or a .toml file with [reference] (campaign.toml will do)',
+    )
+    budget = first.add_mutually_exclusive_group()
+    budget.add_argument("--calls", type=int, metavar="N", help="reference calls (800)")
+    budget.add_argument("--hours", type=float, metavar="H", help="predicted CPU hours of the reference instead")
+    first.add_argument("--seed", type=int, default=0)
+    first.add_argument("--atoms", type=int, default=8, metavar="N", help="of the largest cell, at most 8")
+    submit = add("submit", _submit, "hand the campaign in DIR to Slurm: the ranks, and the workers of its queue")
+    submit.add_argument("directory", type=Path)
+    submit.add_argument("--print", action="store_true", help="print the scripts, submit nothing")
+    submit.add_argument("--ranks", type=_count, default=1, metavar="N", help="of the search, one GPU or core each")
+    submit.add_argument("--launcher", default="mpirun", help="of the ranks: mpirun or srun")
+    submit.add_argument("--workers", type=_count, default=1, metavar="N", help="jobs that ask the reference")
+    submit.add_argument("--cores", type=_count, default=1, metavar="N", help="of a worker, for its program's launcher")
+    submit.add_argument("--time", default="24:00:00", help="HH:MM:SS of each job; it is queued again until it is done")
+    for whose in ("ranks", "workers"):
+        text = f"for sbatch, as --{whose}-option=--partition=long"
+        submit.add_argument(f"--{whose}-option", action="append", default=[], metavar="--X=Y", help=text)
+    text = "shell line such as `module load espresso`"
+    submit.add_argument("--setup", action="append", default=[], metavar="LINE", help=text)
     reference = commands.add_parser("reference", help="what is asked of the reference outside a campaign")
     asked = reference.add_subparsers(required=True, metavar="command", parser_class=_Parser)
     text = "label every structure of FILE, resumable"
@@ -104,6 +131,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=A,B",
         help="options and their values, the best last: kspacing=0.06,0.04",
     )
+    text = "do the reference's tasks of a campaign with reference.queue, on any machine that sees the directory"
+    work = asked.add_parser("work", help=text, description=text)
+    work.set_defaults(command=_reference_work)
+    work.add_argument(
+        "directory", type=Path, help="the queue: reference.queue of the campaign; made if it is not there"
+    )
+    work.add_argument("--settings", type=Path, help="a file whose [reference.options] say what differs on this machine")
+    work.add_argument("--walltime", help="stop after HH:MM:SS (exit code 75); the task under way is given back")
+    work.add_argument("--idle", help="end when nothing has been to do for HH:MM:SS")
     return parser
 
 
@@ -165,6 +201,33 @@ def _run(options: argparse.Namespace) -> int:
         pool.close()
 
 
+def _submit(options: argparse.Namespace) -> int:
+    from evo.submit import Job, scripts, submit
+
+    job = Job(
+        ranks=options.ranks,
+        launcher=options.launcher,
+        workers=options.workers,
+        cores=options.cores,
+        time=options.time,
+        ranks_options=options.ranks_option,
+        workers_options=options.workers_option,
+        setup=options.setup,
+    )
+    if options.print:
+        for name, text in scripts(options.directory, job).items():
+            print(f"#### {name}.sh\n{text}")
+    else:
+        print("\n".join(submit(options.directory, job)))
+    return EXIT_OK
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of 1 or more, got {text}")
+    return int(text)
+
+
 def _status(options: argparse.Namespace) -> int:
     from evo.notes import read_notes
 
@@ -193,6 +256,44 @@ def _export(options: argparse.Namespace) -> int:
     write(from_json(read_notes(options.directory)["phases"]), options.output)
     print(options.output)
     return EXIT_OK
+
+
+def _bootstrap(options: argparse.Namespace) -> int:
+    from evo import first_set
+    from evo.cell import Space
+    from evo.reference import open_reference
+    from evo.settings import SettingsError, load_reference, parse
+
+    elements = parse({"system": {"elements": options.system.split("-")}}, options.system).system.elements
+    who, directory = options.reference, Path()
+    if who == "none":
+        raise SettingsError('--reference: "none" labels nothing; name another')
+    if who.endswith(".toml"):
+        section, directory = load_reference(Path(who)), Path(who).parent
+    else:
+        engine = {"engine": "ase", "calculator": who} if ":" in who else {"engine": who}
+        section = parse({"system": {"elements": elements}, "reference": engine}, "--reference").reference
+    reference = open_reference(section, str(directory))
+    if reference is None:
+        raise SettingsError(f'{who}: reference.engine = "none" labels nothing; name an engine')
+    for name, value, least in (
+        ("calls", options.calls, 1),
+        ("hours", options.hours, 1e-9),
+        ("atoms", options.atoms, 1),
+    ):
+        if value is not None and value < least:
+            raise SettingsError(f"--{name} must be positive, got {value}")
+    space = Space(first_set.numbers_of(elements), (1, options.atoms))
+    calls = options.calls or first_set.DEFAULT_CALLS
+    if options.hours is not None:
+        calls = first_set.calls_within(options.hours, section, space, options.seed)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    finished = first_set.make(space, calls, options.seed, options.output, reference, say)
+    print(options.output)
+    return EXIT_OK if finished else EXIT_DRAINED
 
 
 def _reference_label(options: argparse.Namespace) -> int:
@@ -233,6 +334,23 @@ def _reference_converge(options: argparse.Namespace) -> int:
     finally:
         journal.close()
     return EXIT_OK
+
+
+def _reference_work(options: argparse.Namespace) -> int:
+    from evo.settings import duration, load_reference
+    from evo.worker import work
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    finished = work(
+        options.directory,
+        load_reference(options.settings) if options.settings else None,
+        walltime=duration(options.walltime, "--walltime") if options.walltime else None,
+        idle=duration(options.idle, "--idle") if options.idle else None,
+        say=say,
+    )
+    return EXIT_OK if finished else EXIT_DRAINED
 
 
 def _exit_code(error: Exception) -> int | None:

@@ -16,6 +16,7 @@ from typing import Any
 from evo import chunk as chunks
 from evo import labels, learn
 from evo.archive import Archive
+from evo.budget import Budget
 from evo.candidate import Candidate, Energy, Origin, atoms_from_json, atoms_to_json, from_json, to_json
 from evo.desk import Desk
 from evo.hull import Hull
@@ -23,12 +24,15 @@ from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
 from evo.relaxers import NetworkRelaxer, Relaxer, load_potential
 from evo.settings import Settings
+from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.potential import Potential
 from potentials.units import EV_PER_A3_PER_GPA
 
 SINGLE_POINT_BATCH = 64  # crystals per task when the archive is brought to a new library
 RELAX_AGAIN = 32  # the best of the archive are relaxed again with a new library
+KEPT_BACK = 1 / 3  # of the budget of the reference, for the end of the campaign
+KEPT_FOR_RELAXING = 1 / 6  # of it, for the phases of its hull
 FINAL_ROUNDS = 8  # rounds of re-checks after the last chunk, at most
 LEARNING_ROUNDS = 2  # of these, the first ones, after which strata are retrained
 FINAL_RELAXATIONS = 12  # phases for whose relaxation by the reference calls are kept back, up to a sixth of the budget
@@ -64,6 +68,7 @@ class Campaign:
         self.relaxer: Relaxer
         self.labels: list[dict[str, Any]] = []  # everything that the reference has said
         self.calls = 0  # reference calls after the bootstrap
+        self.budget = Budget(settings.reference)  # of their CPU hours
         self.round = 0  # trainings so far; round 0 made the first library
         self.started = False  # whether there is an archive to look at
         self._directory = directory
@@ -74,6 +79,8 @@ class Campaign:
         self._learns = True
         self._bred_with: dict[int, Relaxer] = {}
         self._known: Hull | None = None
+        self._calibration: Calibration | None = None
+        self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
         self._taken: set[str] = set()
 
     def run(self) -> Iterator[Progress]:
@@ -85,7 +92,7 @@ class Campaign:
             self._issue(chunk)
             self.archive.absorb(self._relaxed(chunk), self._known_hull())
             if (chunk + 1) % reference.every == 0:
-                self._ask_reference(chunk + 1 + reference.lag, self._affordable())
+                self._ask_reference(chunk + 1 + reference.lag, self._affordable(), KEPT_BACK)
             yield self._progress("search", chunk + 1, search.chunks)
         yield from self._confirm()
 
@@ -145,11 +152,11 @@ class Campaign:
     def _affordable(self) -> int:
         """Calls that a round may spend now: part of the budget stays for the end of the campaign."""
         left = self.settings.reference.max_calls - self.calls
-        reserve = self.settings.reference.max_calls // 3
+        reserve = int(self.settings.reference.max_calls * KEPT_BACK)
         return min(self.settings.reference.per_round, left - reserve)
 
-    def _ask_reference(self, due: float, n: int, *, corners: bool = False) -> bool:
-        """Issue a round of re-checks; False when nothing matters or the budget is spent."""
+    def _ask_reference(self, due: float, n: int, kept: float, *, corners: bool = False) -> bool:
+        """Issue a round of re-checks; False when nothing matters or the budget is spent but for the part `kept`."""
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or n <= 0:
             return False
         method, taken = self.ground.reference_method, self._taken
@@ -157,8 +164,12 @@ class Campaign:
             chosen = learn.on_network_hull(self.archive, method, taken, n)
         else:
             window = self.settings.reference.window
-            chosen = learn.choose(self.archive, method, taken, n, window, self.reference_hull())
-        chosen = (learn.probes(self.archive, self.ground.reference_method, self._taken) + chosen)[:n]
+            chosen = learn.choose(self.archive, method, taken, n, window, self.reference_hull(), self._judge())
+        probes = learn.probes(self.archive, method, taken)
+        known = {c.id for c in probes}
+        chosen = (probes + [c for c in chosen if c.id not in known])[:n]
+        chosen = chosen[: self.budget.pays_for([c.atoms for c in chosen], kept)]
+        self.budget.spend([c.atoms for c in chosen])
         for c in chosen:
             self.desk.ask(
                 self._key(f"reference/{c.id}"), labels.single_point, self.ground.reference, atoms_to_json(c.atoms), c.id
@@ -169,6 +180,14 @@ class Campaign:
         if chosen:
             self._checks.append(Round(due, [c.id for c in chosen]))
         return bool(chosen)
+
+    def _judge(self) -> learn.Judge:
+        """How far the current library is believed, and what a call costs; made anew when one of them changes."""
+        if isinstance(self.relaxer, NetworkRelaxer) and self._judged != (self.relaxer.method, len(self.labels)):
+            held_out, known = self._dataset().held_out(), self._known_hull()
+            self._calibration = learn.calibrated(self._potential(), held_out, known)
+            self._judged = (self.relaxer.method, len(self.labels))
+        return learn.Judge(self._calibration, self.budget.seconds)
 
     def _take_effect(self, chunk: float) -> None:
         """Reference results and retrained strata whose chunk has come (law 3)."""
@@ -289,14 +308,14 @@ class Campaign:
             left = self.settings.reference.max_calls - self.calls - reserve
             # the last rounds only confirm: a library that changes always brings new candidates
             self._learns = n < LEARNING_ROUNDS
-            if not self._ask_reference(math.inf, min(self.settings.reference.per_round, left)):
+            if not self._ask_reference(math.inf, min(self.settings.reference.per_round, left), KEPT_FOR_RELAXING):
                 break
             while self._checks or self._learning is not None:
                 self._take_effect(never)
             yield self._progress("confirm", n + 1, FINAL_ROUNDS)
         self._relax_by_reference()
         # what calls are left go to phases on the network's hull that nobody has checked
-        while self._ask_reference(math.inf, self.settings.reference.max_calls - self.calls, corners=True):
+        while self._ask_reference(math.inf, self.settings.reference.max_calls - self.calls, 0.0, corners=True):
             self._take_effect(never)
         yield self._progress("done", self.settings.search.chunks, self.settings.search.chunks)
 
@@ -307,6 +326,7 @@ class Campaign:
             return
         n = (self.settings.reference.max_calls - self.calls) // steps
         phases = self.reference_phases()[:n]
+        phases = phases[: self.budget.pays_for([c.atoms for c in phases], 0.0, steps)]
         for c in phases:
             self.desk.ask(
                 self._key(f"final/{c.id}"),
@@ -323,6 +343,7 @@ class Campaign:
         for c in phases:
             path = self.desk.result(self._key(f"final/{c.id}"))
             self.calls += len(path)
+            self.budget.spend([atoms_from_json(label["crystal"]) for label in path])
             sound = [label for label in path if label["failure"] is None]
             if sound:
                 best = min(sound, key=self._enthalpy)

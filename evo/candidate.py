@@ -90,16 +90,20 @@ def formula_of(counts: dict[int, int]) -> str:
 
 def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
     """Plain lists that keep every bit of the crystal (JSON writes the shortest text that reads back equal)."""
+    own = {"moments": atoms.get_initial_magnetic_moments().tolist()} if atoms.has("initial_magmoms") else {}
     return {
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),
         "cell": np.asarray(atoms.cell).tolist(),
         "pbc": atoms.pbc.tolist(),
+        **own,
     }
 
 
 def atoms_from_json(data: dict[str, Any]) -> Atoms:
-    return Atoms(data["numbers"], positions=data["positions"], cell=data["cell"], pbc=data["pbc"])
+    return Atoms(
+        data["numbers"], positions=data["positions"], cell=data["cell"], pbc=data["pbc"], magmoms=data.get("moments")
+    )
 
 
 def to_json(candidate: Candidate) -> dict[str, Any]:

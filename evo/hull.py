@@ -27,7 +27,7 @@ SAME = 1e-9  # eV/atom and fractions of composition: smaller differences are rou
 class Point(NamedTuple):
     """One phase: what it is made of, its energy in eV per atom, the method that gave it, and its name."""
 
-    counts: Mapping[int, int]  # atomic number -> atoms, in any multiple of the formula
+    counts: Mapping[int, float]  # atomic number -> atoms, in any multiple of the formula
     energy: float
     method: str
     id: str
@@ -49,7 +49,7 @@ class Hull:
     _borders: Floats  # (n_borders, k + 1) inside when coordinates . border[:k] + border[k] <= 0
 
     @classmethod
-    def of(cls, points: Sequence[tuple[Mapping[int, int], float, str, str]]) -> Hull:
+    def of(cls, points: Sequence[tuple[Mapping[int, float], float, str, str]]) -> Hull:
         """The hull of (counts, eV/atom, method, id); the order of the points does not matter.
 
         A phase within 1e-9 eV/atom of a mixture of others lies on the hull (above = 0) but is no corner.
@@ -89,11 +89,11 @@ class Hull:
             _borders=borders,
         )
 
-    def energy(self, counts: Mapping[int, int]) -> float:
+    def energy(self, counts: Mapping[int, float]) -> float:
         """eV/atom of the best mixture of this composition; inf outside what the phases span."""
         return float(self.energies([counts])[0])
 
-    def energies(self, compositions: Sequence[Mapping[int, int]]) -> Floats:
+    def energies(self, compositions: Sequence[Mapping[int, float]]) -> Floats:
         """(n,) the same for many compositions."""
         known = set(self.elements)
         inside = np.array([all(z in known for z, n in c.items() if n > 0) for c in compositions], dtype=bool)
@@ -111,11 +111,11 @@ class Hull:
         result[inside] = np.where(spanned, values, np.inf)
         return result
 
-    def above(self, counts: Mapping[int, int], energy_per_atom: float) -> float:
+    def above(self, counts: Mapping[int, float], energy_per_atom: float) -> float:
         """eV/atom above the hull, negative below; -inf where there is no hull."""
         return float(self.above_many([counts], [energy_per_atom])[0])
 
-    def above_many(self, compositions: Sequence[Mapping[int, int]], energies: Sequence[float] | Floats) -> Floats:
+    def above_many(self, compositions: Sequence[Mapping[int, float]], energies: Sequence[float] | Floats) -> Floats:
         """(n,) the same for many phases. ValueError when an energy is not finite."""
         values = np.asarray(energies, dtype=float)
         if not np.isfinite(values).all():
@@ -123,7 +123,7 @@ class Hull:
         difference = values - self.energies(compositions)
         return np.where(np.abs(difference) < SAME, 0.0, difference)
 
-    def decomposition(self, counts: Mapping[int, int]) -> dict[str, float]:
+    def decomposition(self, counts: Mapping[int, float]) -> dict[str, float]:
         """Id -> fraction of the atoms in each phase of the best mixture; empty where there is no hull."""
         if not np.isfinite(self.energy(counts)):
             return {}
@@ -141,7 +141,7 @@ class Hull:
         order = sorted((int(m), float(p)) for m, p in zip(members, best, strict=True) if p > SAME)
         return {self.vertices[m]: p for m, p in order}
 
-    def formation(self, counts: Mapping[int, int], energy_per_atom: float) -> float | None:
+    def formation(self, counts: Mapping[int, float], energy_per_atom: float) -> float | None:
         """eV/atom relative to the end members; None when one of them is not known."""
         used = {z: n for z, n in counts.items() if n > 0}
         if not used or any(z not in self.end_members for z in used):
@@ -149,7 +149,7 @@ class Hull:
         return energy_per_atom - sum(n * self.end_members[z] for z, n in used.items()) / sum(used.values())
 
 
-def _fractions(compositions: Sequence[Mapping[int, int]], elements: tuple[int, ...]) -> Floats:
+def _fractions(compositions: Sequence[Mapping[int, float]], elements: tuple[int, ...]) -> Floats:
     """(n, n_elements) atomic fractions."""
     amounts = np.array([[c.get(z, 0) for z in elements] for c in compositions], dtype=float)
     amounts = amounts.reshape(-1, len(elements))

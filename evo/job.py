@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evo import orders
 from evo.campaign import Campaign
 from evo.desk import Desk, Drained
 from evo.parallel import Pool
 from evo.progress import Progress
+from evo.queue.directory import Queue
+from evo.queue.pool import QueuePool
 from evo.relaxers import kernel_note
 from evo.report import export, phases
-from evo.settings import Settings, SettingsError, load
+from evo.settings import Settings, SettingsError, duration, load, parse
 from evo.software import versions
 from evo.store import Store
 
 EXIT_FINISHED, EXIT_DRAINED = 0, 75
-EXTENSIBLE = {"search.chunks"}  # may change between two runs: a longer campaign begins like the shorter one
+# may change between two runs: a longer campaign begins like the shorter one, and who asks the reference changes nothing
+EXTENSIBLE = {"search.chunks", "reference.queue", "reference.lease"}
 
 
 def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bool, quiet: bool) -> int:
-    """Run or resume the campaign; 0 when it is finished, 75 when it was asked to stop."""
-    stop = _Stop(_seconds(walltime))
+    """Run or resume the campaign; 0 when it is finished, 75 when it was asked to stop. The pool is closed by the caller."""
+    stop = _Stop(None if walltime is None else duration(walltime, "--walltime"))
     settings = load(directory / "campaign.toml")
     store = Store(directory / "out" / "campaign.sqlite", writer=True)
+    everybody = pool
     try:
         _compare(store, settings)
         _write_resolved(directory / "out" / "resolved.json", store)
-        campaign = Campaign(settings, directory, Desk(store, pool, stop), accept_library=accept_library)
+        everybody = _with_queue(pool, settings, directory)
+        campaign = Campaign(settings, directory, Desk(store, everybody, stop), accept_library=accept_library)
         show = _Display(quiet, settings.relax.device if settings.relax.engine == "network" else None)
         try:
             for step in campaign.run():
@@ -50,6 +56,8 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         _finish(directory / "out", campaign)
         return EXIT_FINISHED
     finally:
+        if isinstance(everybody, QueuePool):
+            everybody.leave()
         store.close()
 
 
@@ -98,6 +106,15 @@ class _Display:
             sys.stderr.write("\n")
 
 
+def _with_queue(pool: Pool, settings: Settings, directory: Path) -> Pool:
+    """The pool as it is, or with the tasks of the reference sent to the queue of the campaign."""
+    section = settings.reference
+    if not section.queue:
+        return pool
+    place = (directory / section.queue).absolute()
+    return QueuePool(pool, Queue(place, "campaign"), partial(orders.describe, place), orders.give_up, section.lease)
+
+
 def _note(store: Store, campaign: Campaign, step: Progress) -> None:
     rows = phases.to_json(phases.phases(campaign)) if campaign.started else []
     store.set_note("state", json.dumps({"progress": asdict(step), "line": step.line(), "phases": rows}))
@@ -123,7 +140,9 @@ def _compare(store: Store, settings: Settings) -> None:
     new = _flat(settings.model_dump(mode="json"))
     found = store.note("settings")
     if found is not None:
-        old = _flat(json.loads(found))
+        # a setting that did not exist then had what is its default now
+        plain = parse({"system": {"elements": settings.system.elements}})
+        old = _flat(plain.model_dump(mode="json")) | _flat(json.loads(found))
         changed = [k for k in new if new[k] != old.get(k) and k not in EXTENSIBLE]
         if changed:
             k = changed[0]
@@ -150,13 +169,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _seconds(walltime: str | None) -> float | None:
-    if walltime is None:
-        return None
-    match = re.fullmatch(r"(?:(\d+):)?(\d+):(\d+)", walltime)
-    if match is None:
-        raise SettingsError(f"--walltime must be HH:MM:SS or MM:SS, got {walltime!r}")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return 3600.0 * hours + 60.0 * minutes + seconds

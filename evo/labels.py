@@ -1,7 +1,9 @@
-"""Work for the reference, as tasks that any rank can run: single points, relaxations, the bootstrap. JSON in and out."""
+"""Work for the reference, as tasks for any rank or worker: single points, relaxations, the bootstrap. JSON in and out."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,61 +11,79 @@ from typing import Any
 import numpy as np
 
 from evo import bootstrap
+from evo.bootstrap.ledger import prediction
 from evo.candidate import Failure, atoms_from_json, atoms_to_json
 from evo.reference import Label, Reference, open_reference
 from evo.settings import ReferenceSection
-from potentials.calculator import from_calculator
 from potentials.dataset import Dataset
 from potentials.relax import relax
 from potentials.structures import Prediction, Structures
 
 
+class MethodDiffers(ValueError):
+    """The engine here gives other energies than those of the campaign."""
+
+    exit_code = 65
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceSpec:
-    """What opens the same reference on every rank."""
+    """What opens the same reference on every rank and worker."""
 
-    section: str  # ReferenceSection as JSON
+    section: str  # engine, calculator and options of a ReferenceSection, as JSON
     directory: str  # where a calculator file beside campaign.toml is looked for
+    method: str = ""  # that its energies must have; empty: it is not known yet
+
+
+def spec_of(section: ReferenceSection, directory: str) -> ReferenceSpec:
+    """The spec of these settings. What says how often and where the reference is asked is no part of it."""
+    kept = section.model_dump(mode="json", include={"engine", "calculator", "options"})
+    return ReferenceSpec(json.dumps(kept, sort_keys=True), directory)
 
 
 @lru_cache(maxsize=2)
 def opened(spec: ReferenceSpec) -> Reference:
     reference = open_reference(ReferenceSection.model_validate_json(spec.section), spec.directory)
     assert reference is not None, "no task for the reference without one"
+    if spec.method and reference.method != spec.method:
+        raise MethodDiffers(
+            f"the reference `{reference.engine}` of this machine is {reference.method}, the campaign began with {spec.method}; "
+            "energies of two methods cannot be mixed: use the same versions and files of the program"
+        )
     return reference
+
+
+def about(spec: ReferenceSpec, numbers: Sequence[int]) -> dict[str, Any]:
+    """The method of this reference, and which of these atomic numbers it cannot do."""
+    reference = opened(spec)
+    return {"method": reference.method, "cannot": sorted(reference.can(numbers))}
 
 
 def single_point(spec: ReferenceSpec, crystal: dict[str, Any], family: str) -> dict[str, Any]:
     """The label of this crystal, or its failure."""
-    return _labelled(crystal, opened(spec).evaluate(atoms_from_json(crystal)), family)
+    return labelled(crystal, opened(spec).evaluate(atoms_from_json(crystal)), family)
 
 
 def relaxed(
     spec: ReferenceSpec, crystal: dict[str, Any], family: str, pressure: float, fmax: float, smax: float, max_calls: int
 ) -> list[dict[str, Any]]:
-    """Labels along a relaxation by the reference itself, the last one is the end; every call counted.
+    """Labels along a relaxation by the reference itself, failures included; every call counted.
 
-    Units: eV/Å³, eV/Å. A step limit is no failure here: every step is a label, and the lowest counts.
+    Units: eV/Å³, eV/Å. A step limit is no failure here: every step is a label, and the lowest counts. Where the engine gives no
+    stress, or fails, the relaxation keeps the cell, or ends.
     """
     steps: list[dict[str, Any]] = []
     reference = opened(spec)
 
-    def keep(_: Any, structures: Structures, prediction: Prediction) -> None:
-        label = Label(
-            float(prediction.energies[0]), prediction.forces.copy(), prediction.stresses[0].copy(), seconds=0.0
-        )
-        steps.append(_labelled(atoms_to_json(structures.atoms(0)), label, family))
+    def evaluate(structures: Structures) -> Prediction:
+        atoms = structures.atoms(0)
+        found = reference.evaluate(atoms)
+        steps.append(labelled(atoms_to_json(atoms), found, family))
+        return prediction(found, len(atoms), pressure)
 
-    relax(
-        from_calculator(reference.calculator()),
-        Structures.from_ase([atoms_from_json(crystal)]),
-        pressure=pressure,
-        fmax=fmax,
-        smax=smax,
-        max_calls=max_calls,
-        on_call=keep,
-    )
-    return [s for s in steps if s["failure"] is not None or np.isfinite(s["energy"])]
+    start = Structures.from_ase([atoms_from_json(crystal)])
+    relax(evaluate, start, pressure=pressure, fmax=fmax, smax=smax, max_calls=max_calls)
+    return steps
 
 
 def run_bootstrap(spec: ReferenceSpec, task: bootstrap.BootstrapTask) -> dict[str, Any]:
@@ -71,7 +91,7 @@ def run_bootstrap(spec: ReferenceSpec, task: bootstrap.BootstrapTask) -> dict[st
     made = bootstrap.run_task(task, opened(spec))
     return {
         "calls": int(made.calls),
-        "labels": [_labelled(atoms_to_json(m.atoms), m.label, m.family) for m in made.labelled],
+        "labels": [labelled(atoms_to_json(m.atoms), m.label, m.family) for m in made.labelled],
     }
 
 
@@ -89,15 +109,18 @@ def dataset(labels: list[dict[str, Any]], method: str) -> Dataset:
     )
 
 
-def _labelled(crystal: dict[str, Any], label: Label | Failure, family: str) -> dict[str, Any]:
+def labelled(crystal: dict[str, Any], label: Label | Failure, family: str) -> dict[str, Any]:
+    """What the reference says of this crystal as a JSON value."""
     if isinstance(label, Failure):
         return {"crystal": crystal, "failure": [label.reason, label.detail], "family": family}
     return {
         "crystal": crystal,
         "energy": label.energy,
+        "energy_zero": label.energy_zero,
         "forces": label.forces.tolist(),
         "stress": label.stress.tolist(),
         "seconds": label.seconds,
         "family": family,
         "failure": None,
+        "details": dict(label.details),
     }

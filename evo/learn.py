@@ -3,39 +3,78 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from ase import Atoms
 
 from evo.archive import Archive
+from evo.bootstrap.diverse import vectors
 from evo.candidate import Candidate
 from evo.desk import Desk
 from evo.hull import Hull
+from evo.prospects import Prospects, batch, promising
+from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.library import Library
 from potentials.potential import Potential
 from potentials.stratum import Stratum
-from potentials.structures import Floats
+from potentials.structures import Floats, Ints
 from potentials.train import FitTask, finish, fit_member, plan
 
-SAME_FORMULA = 3  # candidates of one composition per round, so that a round teaches about all of the hull
 PROBES = 4  # extrapolating candidates per round that would change the hull if they were right
-MOST_DOUBT = 0.01  # eV/atom of the committee's spread that count in a candidate's favour
 MOST_CORRECTION = 0.03  # eV/atom
 SIMILAR = 0.08  # difference of compositions (fractions) within which the network errs alike
 LEAST_CRYSTALS = 10  # a stratum is retrained on, held-out ones not counted
 LOW_LYING = 0.15  # eV/atom above the hull up to which held-out crystals judge a new library
+EDGE = 1.0  # grade at the edge of the training data
+NORMAL = 1.645  # half-width of a normal distribution's central 90 %, in deviations
+GUESSED = 2.0  # deviation over spread where nothing was held out to tell
+LEAST_DOUBT, MOST_DOUBT = 0.003, 0.05  # eV/atom, of a deviation: no network is surer, and beyond it knows nothing
+IN_FAVOUR = 0.01  # eV/atom of the spread that count in a candidate's favour when it must lie within the window
 ERRED = 0.004  # eV/atom: a stratum whose new labels are missed by less (RMSE) is left alone
 
 
-def choose(
-    archive: Archive, reference: str, taken: Collection[str], n: int, window: float, confirmed: Hull | None
-) -> list[Candidate]:
-    """The candidates whose reference energy would tell most about the hull, at most n, most telling first.
+@dataclass(frozen=True)
+class Judge:
+    """How far the energies of a network are believed, and what it costs to have them checked."""
 
-    Those that may lie within `window` (eV/atom) of the `confirmed` hull of the reference, by the network's energy plus
-    what it was found to be wrong by at similar compositions, lower confidence bound first, a few of each composition.
+    calibration: Calibration | None  # by crystals of the campaign that were held out; None: there are too few
+    seconds: Callable[[Atoms], float]  # predicted CPU s of a call of the reference
+
+    def deviations(self, candidates: Sequence[Candidate], method: str) -> Floats:
+        """(n,) eV/atom, standard deviation of the reference's energy about the network's."""
+        spreads = np.array([c.energies[method].sigma / c.n_atoms for c in candidates])
+        grades = np.array([c.grade for c in candidates])
+        bands = GUESSED * spreads if self.calibration is None else self.calibration.bands(spreads, grades) / NORMAL
+        return np.clip(bands, LEAST_DOUBT, MOST_DOUBT)
+
+
+def calibrated(potential: Potential, held_out: Dataset, known: Hull | None) -> Calibration | None:
+    """By the held-out crystals up to LOW_LYING above the `known` hull, of all strata together; None from too few."""
+    low = _low_lying(held_out, known)
+    if not len(low):
+        return None
+    judged, sizes = held_out.structures.select(low), held_out.structures.sizes[low]
+    predicted = potential.evaluate(judged)
+    errors = np.abs(predicted.energies - held_out.labels.energies[low]) / sizes
+    return Calibration.of(errors, predicted.spreads / sizes, potential.grades(judged))
+
+
+def choose(
+    archive: Archive,
+    reference: str,
+    taken: Collection[str],
+    n: int,
+    window: float,
+    confirmed: Hull | None,
+    judge: Judge,
+) -> list[Candidate]:
+    """The candidates whose reference energy is expected to change the hull most per second, as a batch of at most n.
+
+    Of those that may lie within `window` (eV/atom) of the `confirmed` hull of the reference, by the network's energy plus
+    what it was found to be wrong by at similar compositions (evo/prospects.py has the measure).
     """
     hull = archive.hull() if confirmed is None else confirmed
     open_ = [
@@ -45,20 +84,28 @@ def choose(
     ]
     if hull is None or n <= 0 or not open_:
         return []
+    open_.sort(key=lambda c: c.id)
     expected = np.array([c.per_atom(archive.method) for c in open_]) + _corrections(archive, reference, open_)
+    deviations = judge.deviations(open_, archive.method)
     above = hull.above_many([c.reduced_counts for c in open_], expected)
-    ranked = []
-    for a, c in zip(above, open_, strict=True):
-        lowest = float(a) - min(c.energies[archive.method].sigma / c.n_atoms, MOST_DOUBT)
-        if lowest <= window:
-            ranked.append((lowest, c.id, c))
-    chosen: list[Candidate] = []
-    per_formula: Counter[str] = Counter()
-    for _, _, candidate in sorted(ranked, key=lambda r: r[:2]):
-        if len(chosen) < n and per_formula[candidate.formula] < SAME_FORMULA:
-            per_formula[candidate.formula] += 1
-            chosen.append(candidate)
-    return chosen
+    near = np.flatnonzero(above - np.minimum(deviations, IN_FAVOUR) <= window).tolist()
+    some = [open_[i] for i in near]
+    seconds = np.array([judge.seconds(c.atoms) for c in some])
+    nothing = np.zeros((len(some), 0))
+    prospects = Prospects([c.reduced_counts for c in some], expected[near], deviations[near], nothing, seconds)
+    best = promising(hull, prospects)
+    seen = replace(prospects.select(best), vectors=_looks([some[i].atoms for i in best]))
+    return [some[best[i]] for i in batch(hull, seen, n)]
+
+
+def _looks(crystals: list[Atoms]) -> Floats:
+    """(n, D) features of mean square length 1; (n, 0) where crystals are not to be told apart by them."""
+    if not crystals:
+        return np.zeros((0, 0))
+    elements = Stratum.of(sorted({z for atoms in crystals for z in atoms.numbers.tolist()}))
+    table = np.nan_to_num(vectors(crystals, elements))
+    length = np.sqrt((table**2).sum(axis=1).mean())
+    return np.asarray(table / length) if length > 0 else np.zeros((len(crystals), 0))
 
 
 def on_network_hull(archive: Archive, reference: str, taken: Collection[str], n: int) -> list[Candidate]:
@@ -90,16 +137,17 @@ def _fractions(candidates: list[Candidate], elements: list[int]) -> Floats:
 
 
 def probes(archive: Archive, reference: str, taken: Collection[str]) -> list[Candidate]:
-    """Extrapolating candidates that would lie on the hull if the network were right: asked once, not believed before."""
+    """Extrapolating candidates that would lie on the hull if the network were right: asked once, not believed before.
+
+    Those that the gate kept out for their grade, and members beyond the edge of the training data.
+    """
     hull = archive.hull()
+    gated = [c for c in archive.failed.values() if c.failure is not None and c.failure.reason == "extrapolation"]
+    beyond = [c for c in archive.members.values() if c.grade > EDGE and c.id not in archive.refuted]
     doubtful = [
         c
-        for c in archive.failed.values()
-        if c.failure is not None
-        and c.failure.reason == "extrapolation"
-        and archive.method in c.energies
-        and reference not in c.energies
-        and c.id not in taken
+        for c in [*gated, *beyond]
+        if archive.method in c.energies and reference not in c.energies and c.id not in taken
     ]
     if hull is None or not doubtful:
         return []
@@ -187,16 +235,21 @@ def no_worse(new: Potential, old: Potential, held_out: Dataset, known: Hull | No
     Of these the ones up to LOW_LYING above the `known` hull of the reference: there the search is decided, and a single
     violent crystal would outweigh them all.
     """
-    if known is None or not len(held_out):
-        return True
-    sizes = held_out.structures.sizes
-    per_atom = held_out.labels.energies / sizes
-    counts = [dict(zip(*np.unique(a.numbers, return_counts=True), strict=True)) for a in held_out.structures.to_ase()]
-    low = np.flatnonzero(known.above_many(counts, per_atom) <= LOW_LYING)
+    low = _low_lying(held_out, known)
     if not len(low):
         return True
+    sizes, per_atom = held_out.structures.sizes, held_out.labels.energies / held_out.structures.sizes
     judged = held_out.structures.select(low)
     errors = [
         float(np.sqrt(np.mean((p.evaluate(judged).energies / sizes[low] - per_atom[low]) ** 2))) for p in (new, old)
     ]
     return errors[0] <= errors[1]
+
+
+def _low_lying(data: Dataset, known: Hull | None) -> Ints:
+    """Indices of the crystals up to LOW_LYING above this hull; none without one."""
+    if known is None or not len(data):
+        return np.zeros(0, dtype=np.int64)
+    counts = [dict(zip(*np.unique(a.numbers, return_counts=True), strict=True)) for a in data.structures.to_ase()]
+    above = known.above_many(counts, data.labels.energies / data.structures.sizes)
+    return np.flatnonzero(above <= LOW_LYING)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from evo import bootstrap, labels, learn
+from evo import bootstrap, first_set, labels, learn
 from evo.candidate import formula_counts
 from evo.cell import Space
 from evo.chunk import Breeding
 from evo.create.seed_file import read_seeds
 from evo.desk import Desk
-from evo.labels import ReferenceSpec
+from evo.labels import MethodDiffers, ReferenceSpec
 from evo.progress import Progress
-from evo.reference import ReferenceUnavailable, open_reference
+from evo.reference import ReferenceUnavailable, check_options, open_reference
 from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
 from evo.settings import ReferenceSection, Settings
 from potentials.library import Library
@@ -51,7 +51,13 @@ class Ground:
 def lay(settings: Settings, directory: Path, desk: Desk, accept_library: bool = False) -> Iterator[Progress | Ground]:
     """Yields Progress while the library is made, and at last the Ground."""
     space = space_of(settings)
-    spec, method = open_reference_spec(settings, directory, space)
+    spec: ReferenceSpec | None = None
+    method = ""
+    for step in _reference(settings, directory, desk, space):
+        if isinstance(step, Progress):
+            yield step
+        else:
+            spec, method = step
     ground = Ground(
         space=space,
         breeding=breeding(settings, space),
@@ -98,19 +104,48 @@ def breeding(settings: Settings, space: Space) -> Breeding:
     )
 
 
-def open_reference_spec(settings: Settings, directory: Path, space: Space) -> tuple[ReferenceSpec | None, str]:
-    """The reference and its method; ReferenceError when it cannot do one of the elements."""
-    if settings.reference.engine == "none":
-        return None, ""
-    spec = ReferenceSpec(settings.reference.model_dump_json(), str(directory))
-    reference = labels.opened(spec)
-    if unable := reference.can(space.elements):
-        names = ", ".join(chemical_symbols[z] for z in sorted(unable))
+def reference_spec(settings: Settings, directory: Path) -> ReferenceSpec | None:
+    """What opens the reference; None when there is none."""
+    return (
+        None if settings.reference.engine == "none" else labels.spec_of(settings.reference, str(directory.absolute()))
+    )
+
+
+def checked_method(settings: Settings, about: dict[str, Any]) -> str:
+    """The method of the reference that tells this of itself; ReferenceUnavailable when it cannot do one of the elements."""
+    if about["cannot"]:
+        names = ", ".join(chemical_symbols[z] for z in about["cannot"])
         raise ReferenceUnavailable(
             f"the reference `{settings.reference.engine}` cannot do {names}; "
             'leave it out of system.elements, or name another: reference.engine = "ase" with calculator = "package.module:Class"'
         )
-    return spec, reference.method
+    return str(about["method"])
+
+
+def _reference(
+    settings: Settings, directory: Path, desk: Desk, space: Space
+) -> Iterator[Progress | tuple[ReferenceSpec | None, str]]:
+    """The reference and its method, which stays what it was when the campaign began."""
+    spec = reference_spec(settings, directory)
+    if spec is None:
+        yield None, ""
+        return
+    if settings.reference.queue:
+        check_options(settings.reference)
+        # the program need not be here: a worker says what it is
+        desk.ask("reference/about", labels.about, spec, list(space.elements))
+        yield Progress("ask a worker about the reference", 0, 1)
+        about = desk.result("reference/about")
+    else:
+        about = labels.about(spec, space.elements)
+    method = checked_method(settings, about)
+    before = desk.remember("reference/method", method)
+    if before != method:
+        raise MethodDiffers(
+            f"the reference is {method} now, but this campaign began with {before}: a program, its files or the settings "
+            "are others; put the old ones back, or start in another directory"
+        )
+    yield replace(spec, method=method), method
 
 
 def network_relaxer(settings: Settings, library: Library, versions: dict[str, int], space: Space) -> NetworkRelaxer:
@@ -198,7 +233,10 @@ def _open_library(settings: Settings, directory: Path) -> Library:
 
 def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any]) -> Iterator[Progress]:
     assert ground.reference is not None
-    tasks = bootstrap.plan(ground.space.elements, settings.bootstrap.max_calls, settings.campaign.seed, ground.space)
+    section, seed, calls = settings.bootstrap, settings.campaign.seed, settings.bootstrap.max_calls
+    if section.max_hours:
+        calls = min(calls, first_set.calls_within(section.max_hours, settings.reference, ground.space, seed))
+    tasks = bootstrap.plan(ground.space.elements, calls, seed, ground.space)
     names = {s.name for s in missing}
     tasks = [t for t in tasks if t.stratum.name in names]
     for n, task in enumerate(tasks):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -148,17 +149,27 @@ class ReferenceSection(Section):
         default_factory=dict, description="keywords of the calculator, settings of the program"
     )
     max_calls: int = Field(300, ge=0, description="calls after the bootstrap, every relaxation step counted")
+    max_hours: float = Field(
+        0.0, ge=0, description="CPU hours after the bootstrap, as predicted from the crystals; 0: only the calls count"
+    )
+    call_seconds: Positive = Field(0.01, description='CPU seconds that a call of "emt" or "ase" counts as')
     every: Count = Field(16, description="chunks between two rounds of re-checks")
     per_round: Count = Field(25, description="candidates per round")
     window: Positive = Field(0.03, description="eV/atom above the hull within which a candidate matters")
     lag: Count = Field(2, description="chunks after which results and retrained strata take effect")
     final_steps: int = Field(6, ge=0, description="relaxation steps by the reference for each hull phase at the end")
+    queue: str = Field(
+        "",
+        description="directory of tasks for `evo reference work`, relative to campaign.toml; empty: done by the ranks",
+    )
+    lease: Positive = Field(300.0, description="seconds without a sign of life after which a worker is taken for lost")
 
 
 class BootstrapSection(Section):
     """The first training set of a library that lacks strata for the system."""
 
     max_calls: Count = Field(800, description="reference calls, every relaxation step counted")
+    max_hours: float = Field(0.0, ge=0, description="CPU hours as predicted, fewer calls if need be; 0: no limit")
 
 
 class NetworkSection(Section):
@@ -208,6 +219,15 @@ class Settings(Section):
         """16 hex digits that change when any setting changes."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def duration(text: str, option: str) -> float:
+    """Seconds of HH:MM:SS or MM:SS, given as this option of a command."""
+    match = re.fullmatch(r"(?:(\d+):)?(\d+):(\d+)", text)
+    if match is None:
+        raise SettingsError(f"{option} must be HH:MM:SS or MM:SS, got {text!r}")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return 3600.0 * hours + 60.0 * minutes + seconds
 
 
 def load(path: Path) -> Settings:

@@ -82,9 +82,7 @@ class End:
     index: int
     outcome: str
     calls: int
-    row: int
-    crystals: Crystals
-    geometry: Geometry
+    geometry: Geometry  # one row
 
 
 @dataclass
@@ -129,6 +127,15 @@ class Batch:
     def n_atoms(self) -> int:
         return int(self.crystals.sizes.sum())
 
+    @property
+    def padding(self) -> int:
+        return int(self.crystals.numbers.shape[1])
+
+    @property
+    def footprint(self) -> int:
+        """Bytes."""
+        return len(self) * footprint(self.padding)
+
     def structures(self) -> Structures:
         """The crystals under trial."""
         fixed = self.crystals
@@ -161,6 +168,18 @@ class Batch:
         ends += self._ends("step limit", rows := self.calls >= limits.max_calls, self.now)
         self._keep(~rows)
         return ends
+
+    def join(self, other: Batch) -> Batch:
+        """Both batches as one; their crystals have been absorbed at least once and have the same padding."""
+        return replace(
+            self,
+            crystals=_both(self.crystals, other.crystals),
+            calls=np.concatenate([self.calls, other.calls]),
+            positions=np.concatenate([self.positions, other.positions]),
+            cells=np.concatenate([self.cells, other.cells]),
+            now=_both(self.now, other.now),
+            descent=_both(self.descent, other.descent),
+        )
 
     def propose(self) -> None:
         """Put the next geometry under trial."""
@@ -247,8 +266,8 @@ class Batch:
         return np.asarray((forces < limits.fmax) & (stresses < limits.smax))
 
     def _ends(self, outcome: str, rows: Bools, at: Geometry) -> list[End]:
-        fixed = self.crystals
-        return [End(int(fixed.index[c]), outcome, int(self.calls[c]), int(c), fixed, at) for c in np.flatnonzero(rows)]
+        index = self.crystals.index
+        return [End(int(index[c]), outcome, int(self.calls[c]), _rows(at, np.array([c]))) for c in np.flatnonzero(rows)]
 
     def _keep(self, rows: Bools) -> None:
         """Drop the other rows from the batch."""
@@ -260,9 +279,20 @@ class Batch:
         self.descent = None if self.descent is None else _rows(self.descent, rows)
 
 
-def _rows(record: Any, rows: Bools) -> Any:
-    """The same record with these rows of every array."""
+def footprint(padding: int) -> int:
+    """Bytes that a crystal padded to so many atoms needs while it is relaxed: state, and what one step takes besides."""
+    variables = 3 * padding + 6
+    return 8 * (5 * variables**2 + 16 * padding**2 + 150 * padding + 400)
+
+
+def _rows(record: Any, rows: Bools | Ints) -> Any:
+    """A copy of the record with these rows of every array."""
     return replace(record, **{f.name: getattr(record, f.name)[rows] for f in fields(record)})
+
+
+def _both(a: Any, b: Any) -> Any:
+    """One record with the rows of both."""
+    return replace(a, **{f.name: np.concatenate([getattr(a, f.name), getattr(b, f.name)]) for f in fields(a)})
 
 
 def _periodic_subspace(cells: Floats, periodic: Bools) -> Floats:

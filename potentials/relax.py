@@ -6,7 +6,7 @@ general optimisers take 100. Strain acts within the periodic subspace: all of it
 layer, none for a cluster.
 
 A crystal's result does not depend on the others in the batch, to the bit, when that holds for `evaluate`: crystals are
-padded to a multiple of eight atoms, which depends on the crystal alone.
+padded to a multiple of eight atoms, which depends on the crystal alone. So those that wait may join at any time (`stream`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potentials.batch import Batch, End, Limits
+from potentials import memory
+from potentials.batch import End, Limits
+from potentials.memory import halving, join_predictions
+from potentials.stream import Stream
 from potentials.structures import Ints, Prediction, Structures
 from potentials.units import EV_PER_A3_PER_GPA
 
 Evaluate = Callable[[Structures], Prediction]
 OnCall = Callable[[Ints, Structures, Prediction], None]
-
-PADDING = 8  # atoms
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +47,29 @@ def relax(
     max_calls: int = 300,
     fixed_cell: bool = False,
     on_call: OnCall | None = None,
+    room: int | None = None,
 ) -> Relaxed:
     """Crystals at a minimum of the enthalpy E + pV, each with its outcome.
 
     pressure in eV/Å³; converged when every force is below fmax (eV/Å) and every component of stress + p below
     smax (eV/Å³). `on_call(indices, structures, prediction)` sees every evaluation, trial steps included.
+    As many crystals are under way as fit into `room` bytes (a share of the memory that is free when left out), the others
+    wait; the room is halved when memory runs out all the same. MemoryError when a single crystal is too large.
     """
     if pressure and (fixed_cell or not structures.periodic.all()):
         raise ValueError("`pressure` needs crystals periodic along three axes, and `fixed_cell=False`")
     if max_calls < 1 or fmax <= 0 or smax <= 0:
         raise ValueError(f"`max_calls`, `fmax`, `smax` must be positive, got {max_calls}, {fmax}, {smax}")
     limits = Limits(pressure, fmax, smax, max_calls)
-    classes = -(-structures.sizes // PADDING)
-    batches = [
-        Batch.of(structures, np.flatnonzero(classes == k), PADDING * int(k), fixed_cell) for k in np.unique(classes)
-    ]
+    stream = Stream(structures, fixed_cell, memory.room() if room is None else room)
     ends: list[End] = []
-    while batches:
+    while stream.busy:
+        batches = stream.next()
         trial = _join([b.structures() for b in batches])
-        prediction = evaluate(trial)
+        prediction = halving(evaluate, join_predictions, trial)
         if on_call is not None:
             on_call(np.concatenate([b.crystals.index for b in batches]), trial, prediction)
-        crystal = atom = 0
-        for batch in batches:
-            crystals, atoms = slice(crystal, crystal + len(batch)), slice(atom, atom + batch.n_atoms)
-            crystal, atom = crystals.stop, atoms.stop
-            ends += batch.absorb(_part(prediction, crystals, atoms), limits)
-        batches = [b for b in batches if len(b)]
-        for batch in batches:
-            batch.propose()
+        ends += stream.absorb(prediction, limits)
     return _collect(structures, ends)
 
 
@@ -89,16 +84,6 @@ def _join(parts: list[Structures]) -> Structures:
     )
 
 
-def _part(prediction: Prediction, crystals: slice, atoms: slice) -> Prediction:
-    return Prediction(
-        prediction.energies[crystals],
-        prediction.forces[atoms],
-        prediction.stresses[crystals],
-        prediction.member_energies[crystals],
-        prediction.atomic_energies[atoms],
-    )
-
-
 def _collect(structures: Structures, ends: list[End]) -> Relaxed:
     """The ends in the order of `structures`."""
     n, n_atoms = len(structures), len(structures.numbers)
@@ -108,15 +93,15 @@ def _collect(structures: Structures, ends: list[End]) -> Relaxed:
         np.zeros(n), np.zeros((n_atoms, 3)), np.zeros((n, 3, 3)), np.zeros((n, n_members)), np.zeros(n_atoms)
     )
     for end in ends:
-        c, row, at = end.index, end.row, end.geometry
+        c, at = end.index, end.geometry
         atoms, size = slice(structures.offsets[c], structures.offsets[c + 1]), int(structures.sizes[c])
-        positions[atoms] = at.positions[row, :size]
-        cells[c] = np.where(structures.periodic[c][:, None], at.cells[row], structures.cells[c])
-        prediction.energies[c] = at.energies[row]
-        prediction.forces[atoms] = at.forces[row, :size]
-        prediction.stresses[c] = at.stresses[row]
-        prediction.member_energies[c] = at.member_energies[row]
-        prediction.atomic_energies[atoms] = at.atomic_energies[row, :size]
+        positions[atoms] = at.positions[0, :size]
+        cells[c] = np.where(structures.periodic[c][:, None], at.cells[0], structures.cells[c])
+        prediction.energies[c] = at.energies[0]
+        prediction.forces[atoms] = at.forces[0, :size]
+        prediction.stresses[c] = at.stresses[0]
+        prediction.member_energies[c] = at.member_energies[0]
+        prediction.atomic_energies[atoms] = at.atomic_energies[0, :size]
     final = Structures(structures.numbers, positions, cells, structures.periodic, structures.offsets)
     by_index = sorted(ends, key=lambda end: end.index)
     return Relaxed(final, prediction, [e.outcome for e in by_index], np.array([e.calls for e in by_index], np.int64))

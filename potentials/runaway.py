@@ -17,7 +17,8 @@ SHORTEST = 0.4  # of the sum of covalent radii
 LARGEST_VOLUME, SMALLEST_VOLUME = 4.0, 0.25  # of the volume at the start
 VOLUME_PER_ATOM = 500.0  # Å³, three times the largest elemental solid (caesium) at ambient pressure
 LONGEST = 4.0  # of the longest lattice vector at the start: shear runs away at constant volume
-IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=float)  # (27, 3)
+IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=float)[:14]  # one of each with its opposite, and none
+MOST_DISTANCES = 500_000  # looked at together, bounds the memory
 
 
 def shortest_allowed(numbers: Ints, real: NDArray[np.bool_]) -> Floats:
@@ -42,18 +43,24 @@ def overlapping(positions: Floats, cells: Floats, periodic: NDArray[np.bool_], a
     apart[:, diagonal, diagonal] = np.inf
     close = np.asarray((apart < allowed**2).any(axis=(1, 2)))
     widths = np.where(periodic, 1.0 / np.sqrt((reciprocal**2).sum(axis=1)), np.inf).min(axis=1)
-    for c in np.flatnonzero(widths < 2.0 * allowed.max(axis=(1, 2))):
-        close[c] |= _overlapping_narrow(between[c], cells[c], periodic[c], allowed[c])
+    narrow = np.flatnonzero(~close & (widths < 2.0 * allowed.max(axis=(1, 2))))
+    portion = max(1, MOST_DISTANCES // (len(IMAGES) * len(diagonal) ** 2))
+    for first in range(0, len(narrow), portion):
+        rows = narrow[first : first + portion]
+        close[rows] = _overlapping_narrow(between[rows], cells[rows], periodic[rows], allowed[rows])
     return close
 
 
-def _overlapping_narrow(between: Floats, cell: Floats, periodic: NDArray[np.bool_], allowed: Floats) -> bool:
-    shifts = np.unique(IMAGES * periodic, axis=0)
-    apart = _squares((between[None] + shifts[:, None, None, :]), cell)  # (images, p, p)
-    own = np.flatnonzero(~shifts.any(axis=1))[0]
-    diagonal = np.arange(len(allowed))
-    apart[own, diagonal, diagonal] = np.inf
-    return bool((apart < allowed**2).any())
+def _overlapping_narrow(
+    between: Floats, cells: Floats, periodic: NDArray[np.bool_], allowed: Floats
+) -> NDArray[np.bool_]:
+    """(c,) the same over neighbouring images. An image and its opposite show the same pairs: one of them is looked at."""
+    shifts = IMAGES * periodic[:, None, :]  # (c, images, 3)
+    apart = _squares(between[:, None] + shifts[:, :, None, None, :], cells[:, None])  # (c, images, p, p)
+    crystal, image = np.nonzero(~shifts.any(axis=2))  # where an atom meets itself
+    diagonal = np.arange(allowed.shape[1])
+    apart[crystal[:, None], image[:, None], diagonal, diagonal] = np.inf
+    return np.asarray((apart < (allowed**2)[:, None]).any(axis=(1, 2, 3)))
 
 
 def _squares(fractions: Floats, cells: Floats) -> Floats:

@@ -5,7 +5,8 @@ depends on nothing but its record, so tasks run on any rank in any order. Only s
 parameters of their own, so only they are labelled.
 
 What a task does: it relaxes a decorated lattice for a few calls, which tells what volume this reference gives to the
-elements; it follows random crystals through their first steps downhill; and it labels single crystals of several kinds.
+elements; it labels single crystals of several kinds, chosen from a larger pool so that their features lie far apart; and it
+follows random crystals, and children of the lowest ones so far, through their first steps downhill, at pressures of 0 to 50 GPa.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ import numpy as np
 from ase import Atoms
 
 from evo.bootstrap import crystals
-from evo.bootstrap.ledger import Labelled, Ledger
+from evo.bootstrap.distort import scaled
+from evo.bootstrap.diverse import far_apart
+from evo.bootstrap.ledger import Asked, Labelled, Ledger
 from evo.bootstrap.task import BootstrapTask
 from evo.cell import Space
-from evo.reference import Reference
+from evo.operators.heredity import heredity
+from evo.operators.permutation import permutation
+from evo.operators.rattle import rattle
+from evo.operators.strain import strain
 from potentials.stratum import Stratum
+from potentials.units import EV_PER_A3_PER_GPA
 
 __all__ = ["BootstrapTask", "Labelled", "Made", "plan", "run_task"]
 
@@ -29,18 +36,27 @@ TASK_CALLS = 18  # about; a task must be worth the calls that find its volume
 STEPS = 4  # calls of each relaxation: later steps are too much alike
 # calls by number of elements: what an element gets wrong, every compound of it inherits
 WEIGHTS = {1: 1.6, 2: 1.6, 3: 2.0}
-# of the calls of a task, the part that follows random crystals downhill
-SEARCHED = 0.1
+# of the calls of a task, the part that goes downhill: from random crystals and from children of the lowest ones
+SEARCHED = 0.16
+HIGHEST_PRESSURE = 50.0  # GPa; every other relaxation is at none
+POOL = 3  # crystals to choose from for each that is labelled
 # the rest, by kind: an element has no orderings, so it spends more on other volumes and coordinations
 Kind = Callable[[np.random.Generator, Space], Atoms]
-KINDS: tuple[tuple[Kind, bool], ...] = (
+KINDS: dict[str, tuple[Kind, bool]] = {
     # the kind, and whether it takes its volume from the lattice that was relaxed
-    (crystals.near_lattice, True),
-    (crystals.squeezed, True),
-    (crystals.porous, True),
-    (crystals.unrelaxed, False),
-)
-SHARES = {1: (0.27, 0.14, 0.38, 0.21), 2: (0.50, 0.06, 0.30, 0.14), 3: (0.50, 0.06, 0.30, 0.14)}
+    "near lattice": (crystals.near_lattice, True),
+    "squeezed": (crystals.squeezed, True),
+    "vacancies": (crystals.porous, True),
+    "random": (crystals.unrelaxed, False),
+    "slab": (crystals.slab, True),
+    "cluster": (crystals.cluster, True),
+}
+SHARES = {
+    1: (0.27, 0.14, 0.32, 0.19, 0.05, 0.03),
+    2: (0.50, 0.06, 0.25, 0.12, 0.04, 0.03),
+    3: (0.50, 0.06, 0.25, 0.12, 0.04, 0.03),
+}
+CHILDREN = (heredity, permutation, strain, rattle)
 
 
 @dataclass(frozen=True)
@@ -69,27 +85,58 @@ def plan(elements: Sequence[int], budget: int, seed: int, space: Space) -> list[
     return tasks
 
 
-def run_task(task: BootstrapTask, reference: Reference) -> Made:
+def run_task(task: BootstrapTask, reference: Asked) -> Made:
     """The labels of one task; a function of the task and the reference alone."""
     rng = np.random.default_rng([task.seed, task.index])
     ledger = Ledger(reference, task.calls)
     # the steps of a relaxation are alike, so data are held out by whole relaxations
     name = f"bootstrap {task.stratum.name} {task.index}"
     start = crystals.decorated(rng, task.space)
-    found = ledger.relax(start, STEPS, f"{name} lattice")
+    found = ledger.relax(start, STEPS, f"{name} lattice", "lattice")
     measured = _resized(task.space, found.cell.volume / start.cell.volume)
-    for n in range(round(SEARCHED * task.calls / STEPS + rng.uniform(-0.5, 0.5))):
-        ledger.relax(crystals.searched(rng, task.space), STEPS, f"{name} search {n}")
-    for kind, follows in _deal(rng, ledger.left, SHARES[task.stratum.order]):
-        ledger.point(kind(rng, measured if follows else task.space))
+    n_searches = round(SEARCHED * task.calls / STEPS + rng.uniform(-0.5, 0.5))
+    for kind, atoms in _points(rng, ledger.left - STEPS * n_searches, task, measured):
+        ledger.point(atoms, kind)
+    for n in range(n_searches):
+        kind, atoms = _downhill(rng, ledger, measured, breeds=bool((task.index + n) % 2))
+        pressure = rng.uniform(0.0, HIGHEST_PRESSURE) * int(rng.integers(2))
+        ledger.relax(atoms, STEPS, f"{name} search {n}", kind, pressure * EV_PER_A3_PER_GPA)
+    while ledger.left:  # a relaxation that ended early leaves calls
+        ledger.point(crystals.near_lattice(rng, measured), "near lattice")
     return Made(ledger.kept(), ledger.calls)
 
 
-def _deal(rng: np.random.Generator, n: int, shares: Sequence[float]) -> list[tuple[Kind, bool]]:
+def _points(rng: np.random.Generator, n: int, task: BootstrapTask, measured: Space) -> list[tuple[str, Atoms]]:
+    """n crystals of all kinds, far apart; each kind as often as its share says, to within one."""
+    if n < 1:
+        return []
+    kinds = _deal(rng, n, SHARES[task.stratum.order])
+    pool = [
+        (kind, KINDS[kind][0](rng, measured if KINDS[kind][1] else task.space)) for kind in kinds for _ in range(POOL)
+    ]
+    chosen = far_apart([a for _, a in pool], n, task.stratum, kinds=[k for k, _ in pool])
+    return [pool[i] for i in chosen]
+
+
+def _downhill(rng: np.random.Generator, ledger: Ledger, space: Space, *, breeds: bool) -> tuple[str, Atoms]:
+    """A crystal to relax: a child of the lowest ones so far, or a random one."""
+    parents = ledger.lowest(4) if breeds else []
+    for _ in range(crystals.MOST_ATTEMPTS if len(parents) > 1 else 0):
+        make = CHILDREN[int(rng.integers(len(CHILDREN)))]
+        pair = [parents[int(i)] for i in rng.permutation(len(parents))[:2]]
+        child = make(rng, pair, space)
+        if child is not None and set(child.numbers) == set(space.elements):
+            return make.__name__, child
+    # under pressure it starts from a volume that is not far off
+    return "random crystal", scaled(crystals.searched(rng, space), float(np.exp(rng.normal(0.0, 0.1))))
+
+
+def _deal(rng: np.random.Generator, n: int, shares: Sequence[float]) -> list[str]:
     """n kinds, each as often as its share says, to within one."""
     places = (np.arange(n) + rng.uniform()) / max(n, 1)
     edges = np.cumsum(shares) / np.sum(shares)
-    return [KINDS[int(i)] for i in np.minimum(np.searchsorted(edges, places), len(KINDS) - 1)]
+    names = list(KINDS)
+    return [names[int(i)] for i in np.minimum(np.searchsorted(edges, places), len(names) - 1)]
 
 
 def _cut(calls: int, size: int) -> list[int]:

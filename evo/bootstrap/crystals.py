@@ -16,6 +16,9 @@ from evo.create import prototype, random, symmetric
 from evo.supercell import random_supercell
 
 LARGEST = 8  # atoms per cell: what a reference can afford hundreds of times
+LARGEST_CLUSTER = 4  # atoms
+GAP = (2.5, 6.0)  # Å of empty space between two slabs
+ALONE = 6.0  # Å between a cluster and its images: beyond the cut-off of networks
 MOST_ATTEMPTS = 100
 PROTOTYPES = 0.25  # of the near lattices are prototypes
 COMPRESSED, EXPANDED = 0.6, 1.7  # of the guessed volume
@@ -69,6 +72,34 @@ def porous(rng: np.random.Generator, space: Space) -> Atoms:
             break
     stretched = scaled(cell, rng.uniform(SHORTEST_BOND, LONGEST_BOND) ** 3)
     return shaken(rng, stretched, 0.05 * rng.uniform(), 0.2 * rng.uniform())
+
+
+def slab(rng: np.random.Generator, space: Space) -> Atoms:
+    """A decorated lattice cut open along its longest period: two surfaces that see more or less of each other."""
+    cell = decorated(rng, Space(space.elements, (len(space.elements) + 1, LARGEST), volumes=space.volumes))
+    rows = np.asarray(cell.cell)
+    heights = 1 / np.linalg.norm(np.linalg.inv(rows), axis=0)
+    axis = int(heights.argmax())
+    normal = np.cross(rows[axis - 2], rows[axis - 1])
+    opened = rows.copy()
+    opened[axis] += rng.uniform(*GAP) * normal / np.linalg.norm(normal)
+    cell.set_cell(opened, scale_atoms=False)
+    return shaken(rng, cell, 0.02 * rng.uniform(), 0.1 * rng.uniform())
+
+
+def cluster(rng: np.random.Generator, space: Space) -> Atoms:
+    """A few neighbouring atoms of a lattice in a box of their own, bonds from short to long."""
+    elements = space.elements
+    n = int(rng.integers(max(2, len(elements)), max(LARGEST_CLUSTER, len(elements)) + 1))
+    numbers = rng.permutation(np.concatenate([elements, rng.choice(elements, n - len(elements))]))
+    parent = PARENTS[int(rng.integers(len(PARENTS)))]
+    crystal = scaled(parent, len(parent) * space.volume(counts_of(numbers)) / n / parent.cell.volume).repeat(4)
+    middle = crystal.positions.mean(axis=0) + rng.uniform(-1.0, 1.0, 3)
+    points = crystal.positions[np.argsort(((crystal.positions - middle) ** 2).sum(axis=1))[:n]]
+    points = points * rng.uniform(SHORTEST_BOND, LONGEST_BOND) + rng.normal(0.0, 0.1, points.shape)
+    atoms = Atoms(numbers, positions=points - points.min(axis=0), pbc=True)
+    atoms.set_cell(np.diag(np.ptp(points, axis=0) + ALONE))
+    return atoms
 
 
 def unrelaxed(rng: np.random.Generator, space: Space) -> Atoms:

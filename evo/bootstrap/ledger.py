@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
 
 from evo.candidate import Failure
-from evo.reference import Label, Reference
+from evo.reference import Label
 from potentials.relax import relax
 from potentials.structures import Prediction, Structures
 from potentials.units import EV_PER_A3_PER_GPA
@@ -19,6 +20,13 @@ SAME_PART = 0.1  # a step is kept when it changed the energy by this part of the
 SAME_ENERGY = 0.001  # eV/atom, and by at least this
 
 
+class Asked(Protocol):
+    """What is asked for labels: a Reference, or one that remembers."""
+
+    def evaluate(self, atoms: Atoms) -> Label | Failure:
+        """One single point."""
+
+
 @dataclass(frozen=True)
 class Labelled:
     """A crystal with what the reference says of it."""
@@ -26,25 +34,38 @@ class Labelled:
     atoms: Atoms
     label: Label
     family: str  # labels of one family stay together when data are held out; "" for a family of its own
+    kind: str = ""  # how the crystal was made
 
 
 class Ledger:
     """Asks the reference, never more often than agreed, and keeps the labels."""
 
-    def __init__(self, reference: Reference, calls: int) -> None:
+    def __init__(self, reference: Asked, calls: int) -> None:
         self._reference = reference
         self._labelled: list[Labelled] = []
         self.calls = 0  # spent, failures included
         self.left = calls
 
-    def point(self, atoms: Atoms) -> None:
+    def point(self, atoms: Atoms, kind: str = "") -> None:
         """One label; nothing when the calls are spent or the reference fails."""
         label = self._ask(atoms)
         if label is not None:
-            self._labelled.append(Labelled(_bare(atoms), label, ""))
+            self._labelled.append(Labelled(_bare(atoms), label, "", kind))
 
-    def relax(self, atoms: Atoms, calls: int, family: str) -> Atoms:
-        """The lowest crystal of at most so many steps of relaxation; the steps that differ are kept as labels."""
+    def lowest(self, n: int) -> list[Atoms]:
+        """The n crystals of the lowest energy per atom so far, at most one of each family."""
+        best: dict[str, Labelled] = {}
+        for i, x in enumerate(self._labelled):
+            name = x.family or f"#{i}"
+            if name not in best or _per_atom(x) < _per_atom(best[name]):
+                best[name] = x
+        return [x.atoms for x in sorted(best.values(), key=_per_atom)[:n]]
+
+    def relax(self, atoms: Atoms, calls: int, family: str, kind: str = "", pressure: float = 0.0) -> Atoms:
+        """The lowest crystal of at most so many steps of relaxation; the steps that differ are kept as labels.
+
+        `pressure` in eV/Å³.
+        """
         calls = min(calls, self.left)
         if calls < 1:
             return atoms
@@ -54,12 +75,14 @@ class Ledger:
             crystal = structures.atoms(0)
             label = self._ask(crystal)
             if label is not None:
-                steps.append(Labelled(crystal, label, family))
-            return _prediction(label, len(crystal))
+                told = f"{kind} relaxed at {pressure / EV_PER_A3_PER_GPA:.0f} GPa, step {len(steps)}"
+                steps.append(Labelled(crystal, label, family, told))
+            return prediction(label, len(crystal), pressure)
 
         relax(
             evaluate,
             Structures.from_ase([atoms]),
+            pressure=pressure,
             fmax=0.02,
             smax=0.2 * EV_PER_A3_PER_GPA,
             max_calls=calls,
@@ -99,12 +122,16 @@ def distinct(steps: list[Labelled]) -> list[Labelled]:
     return [steps[i] for i in sorted({*kept, end})]
 
 
-def _prediction(label: Label | None, n_atoms: int) -> Prediction:
-    """A label as a potential would say it; not finite when there is none, and then the relaxation ends."""
-    energy = np.nan if label is None else label.energy
-    forces = np.full((n_atoms, 3), np.nan) if label is None else label.forces
-    # without stresses the cell feels none and stays, the atoms still relax
-    stress = np.zeros((3, 3)) if label is None else np.nan_to_num(label.stress)
+def prediction(label: Label | Failure | None, n_atoms: int, pressure: float = 0.0) -> Prediction:
+    """A label as a potential would say it; not finite when there is none, and then the relaxation ends.
+
+    Without a stress the cell is told that it balances the pressure (eV/Å³) and stays; the atoms still relax.
+    """
+    energy, forces, stress = np.nan, np.full((n_atoms, 3), np.nan), np.full((3, 3), np.nan)
+    if isinstance(label, Label):
+        energy, forces, stress = label.energy, label.forces, label.stress
+    if not np.isfinite(stress).all():
+        stress = -pressure * np.eye(3)
     return Prediction(
         energies=np.array([energy]),
         forces=forces,
@@ -112,6 +139,10 @@ def _prediction(label: Label | None, n_atoms: int) -> Prediction:
         member_energies=np.array([[energy]]),
         atomic_energies=np.full(n_atoms, energy / n_atoms),
     )
+
+
+def _per_atom(x: Labelled) -> float:
+    return x.label.energy / len(x.atoms)
 
 
 def _bare(atoms: Atoms) -> Atoms:

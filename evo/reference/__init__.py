@@ -21,8 +21,9 @@ from evo.candidate import Failure
 from evo.reference import ase_calculator, emt
 from evo.reference.ase_calculator import load_calculator
 from evo.reference.engine import CalculatorEngine, Engine
-from evo.reference.espresso import open_espresso
-from evo.reference.gpaw import open_gpaw
+from evo.reference.espresso import EspressoOptions, open_espresso
+from evo.reference.gpaw import GpawOptions, open_gpaw
+from evo.reference.job import JobOptions, checked_options
 from evo.reference.label import Label, label
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from evo.settings import ReferenceSection
@@ -33,6 +34,7 @@ __all__ = [
     "Reference",
     "ReferenceUnavailable",
     "calculator_method",
+    "check_options",
     "label",
     "load_calculator",
     "open_reference",
@@ -40,6 +42,7 @@ __all__ = [
 
 # Engines that are programs, and what opens them with reference.options: the engine, and all that its labels depend on
 PROGRAMS: dict[str, Callable[[dict[str, Any]], Any]] = {"gpaw": open_gpaw, "espresso": open_espresso}
+OPTIONS: dict[str, type[JobOptions]] = {"gpaw": GpawOptions, "espresso": EspressoOptions}
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,12 @@ def open_reference(settings: ReferenceSection, directory: str = "") -> Reference
     reference = Reference(settings.engine, path, options, directory, method)
     _shared(reference)
     return reference
+
+
+def check_options(settings: ReferenceSection) -> None:
+    """SettingsError when a program would refuse these options; the program need not be here."""
+    if settings.engine in OPTIONS:
+        checked_options(OPTIONS[settings.engine], settings.options)
 
 
 def calculator_method(path: str, options: Mapping[str, Any], directory: str = "") -> str:

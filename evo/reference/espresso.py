@@ -16,7 +16,7 @@ from typing import Any
 
 from ase import Atoms
 from ase.data import chemical_symbols
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evo.candidate import Failure
 from evo.reference import runner
@@ -25,6 +25,7 @@ from evo.reference.job import JobOptions, checked_options, climb, ended_badly, i
 from evo.reference.label import Label
 from evo.reference.mesh import RULE, mesh
 from evo.reference.pw_files import Garbage, pw_input, read_output
+from evo.reference.pw_hubbard import Hubbard, version_numbers
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from evo.settings import SettingsError
 
@@ -44,6 +45,13 @@ class EspressoOptions(JobOptions):
     density_cutoff: float = Field(5440.0, gt=0, description="eV, of the density; 8 to 12 times the cut-off")
     pseudopotentials: dict[str, str] = Field(description="UPF file by symbol")
     pseudo_dir: str = Field("", description=f"folder of the UPF files; empty: what {VARIABLE} names")
+
+    @model_validator(mode="after")
+    def _one_orbital(self) -> EspressoOptions:
+        for symbol, us in self.hubbard.items():
+            if len(us) != 1:
+                raise ValueError(f"pw.x takes U on one orbital of an element, got {us} for {symbol}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,10 @@ class Espresso:
             return Failure("crashed", "Quantum ESPRESSO is used for crystals only; periodic along all three axes")
         return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch)
 
+    def _hubbard(self) -> Hubbard:
+        energies = {s: next(iter(us.items())) for s, us in self.options.hubbard.items()}
+        return Hubbard(energies, version_numbers(self.version))
+
     def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[float, str, str]], folder: Path) -> Label | Failure:
         attempt, (beta, mode, diagonalization) = rung
         options = self.options
@@ -88,7 +100,9 @@ class Espresso:
             control={"pseudo_dir": str(self.folder), "max_seconds": DEAR * options.seconds},
             cutoffs=(options.cutoff, options.density_cutoff),
             smearing=(options.smearing, options.width),
-            valence=sum(self.files[s][1] for s in atoms.symbols),
+            valences={s: valence for s, (_, valence) in self.files.items()},
+            moments=options.first_moments(atoms),
+            hubbard=self._hubbard(),
             electrons={
                 "conv_thr": TOLERANCE * len(atoms),
                 "electron_maxstep": MOST_STEPS,
@@ -104,18 +118,23 @@ class Espresso:
         finished = runner.run(command, folder, seconds=options.seconds, threads=options.threads)
         try:
             output = (folder / "stdout").read_text(encoding="utf-8", errors="replace")
-            found = read_output(output, len(atoms), options.smearing)
+            found = read_output(output, len(atoms), options.smearing, stress_may_lack=bool(options.hubbard))
         except Garbage as error:
             bad = ended_badly(finished, options.seconds)
             return bad if bad.reason == "timeout" or finished.status else Failure("garbage", str(error))
         if isinstance(found, Failure):
             return found
+        misplaced = self._hubbard().misplaced(output)
+        if misplaced:
+            return Failure("crashed", misplaced)
         wrong = implausible(found.energy, found.forces, found.stress, len(atoms))
         if wrong is not None:
             return wrong
         stress = options.without_pulay(found.stress, atoms)
         details = {"attempt": attempt, "mesh": points.size, "centred": points.centred}
         details |= {"steps": found.steps, "k_points": found.k_points}
+        told = {"moments": found.moments, "occupations": found.occupations}
+        details |= {name: values for name, values in told.items() if values}
         return Label(found.energy, found.forces, stress, finished.seconds, found.energy_zero, details)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evo.candidate import Failure
 from evo.reference import gpaw_program, runner
@@ -49,10 +49,19 @@ class GpawOptions(JobOptions):
 
     cutoff: float = Field(400.0, gt=0, description="eV")
     xc: str = Field("PBE", description="exchange and correlation")
-    setups: dict[str, str] = Field({}, description='PAW sets by symbol, and Hubbard U: { Pd = "10", Ni = ":d,6.0" }')
-    moments: dict[str, float] = Field(
-        {}, description="Bohr magnetons by symbol, to begin with, where a crystal has none"
-    )
+    setups: dict[str, str] = Field({}, description='PAW sets by symbol, where not the default: { Pd = "10" }')
+
+    @model_validator(mode="after")
+    def _one_place_for_u(self) -> GpawOptions:
+        for symbol, name in self.setups.items():
+            if ":" in name:
+                raise ValueError(f'write U as hubbard = {{ {symbol} = {{ d = 6.0 }} }}, not in setups, got "{name}"')
+        return self
+
+    def setups_with_u(self) -> dict[str, str]:
+        """PAW sets as GPAW takes them, U behind a colon: "10:d,6.0", normalised projections."""
+        corrections = {s: ";".join(f"{orbital},{u}" for orbital, u in us.items()) for s, us in self.hubbard.items()}
+        return self.setups | {s: f"{self.setups.get(s, '')}:{text}" for s, text in corrections.items() if text}
 
 
 @dataclass(frozen=True)
@@ -84,12 +93,6 @@ class Gpaw:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
         return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch)
 
-    def _moments(self, atoms: Atoms) -> list[float]:
-        """Bohr magnetons to begin with, one per atom: those of the crystal, or of its elements; all zero: no spin."""
-        if atoms.has("initial_magmoms"):
-            return [float(m) for m in atoms.get_initial_magnetic_moments()]
-        return [self.options.moments.get(s, 0.0) for s in atoms.symbols]
-
     def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[dict[str, Any], float]], folder: Path) -> Label | Failure:
         attempt, (mixer, bands) = rung
         options = self.options
@@ -106,7 +109,8 @@ class Gpaw:
             "symprec": SYMPREC,
             "most_steps": MOST_STEPS,
             **options.physics(),
-            "moments": self._moments(atoms),
+            "setups": options.setups_with_u(),
+            "moments": options.first_moments(atoms),
         }
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         command = [*options.launcher, *self.python, gpaw_program.__file__, "run", "job.json", "result.json"]

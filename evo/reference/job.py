@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -48,6 +49,13 @@ class JobOptions(BaseModel):
     pulay: dict[str, float] = Field(
         {}, description="eV by symbol: what an atom adds to V trace(stress) / 3; empty: nothing"
     )
+    moments: dict[str, float | Annotated[list[float], Field(min_length=1)]] = Field(
+        {},
+        description="Bohr magnetons to begin with, by symbol, where a crystal has none; a list: its atoms take them in turn",
+    )
+    hubbard: dict[str, dict[Literal["s", "p", "d", "f"], float]] = Field(
+        {}, description="Hubbard U in eV by symbol and orbital: { Ni = { d = 6.0 } }"
+    )
 
     def physics(self) -> dict[str, Any]:
         """The options that labels depend on."""
@@ -56,6 +64,13 @@ class JobOptions(BaseModel):
     def method(self) -> dict[str, Any]:
         """The same for the hash: without what is empty, so that an option added later changes no method that lacks it."""
         return {name: value for name, value in self.physics().items() if value not in (False, "", None, {}, [])}
+
+    def first_moments(self, atoms: Atoms) -> list[float]:
+        """Bohr magnetons to begin with, one per atom: those of the crystal, or of its elements; all zero: no spin."""
+        if atoms.has("initial_magmoms"):
+            return [float(m) for m in atoms.get_initial_magnetic_moments()]
+        turns = {s: itertools.cycle(m if isinstance(m, list) else [m]) for s, m in self.moments.items()}
+        return [next(turns[s]) if s in turns else 0.0 for s in atoms.symbols]
 
     def without_pulay(self, stress: Floats, atoms: Atoms) -> Floats:
         """The stress less the Pulay term, (3, 3) eV/Å³: isotropic, a sum over the atoms divided by the volume."""

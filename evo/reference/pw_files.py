@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ase.units import Bohr, Rydberg
 
 from evo.candidate import Failure
 from evo.reference.mesh import Mesh
+from evo.reference.pw_hubbard import Hubbard
 from potentials.structures import Floats
 
 SMEARING = {"fermi-dirac": "fd", "marzari-vanderbilt": "mv"}
@@ -39,6 +40,30 @@ class Found:
     stress: Floats  # (3, 3) eV/Å³, sign as ASE
     steps: int
     k_points: int
+    moments: list[float] = field(
+        default_factory=list
+    )  # Bohr magnetons in a sphere around each atom; empty without spin
+    occupations: list[float] = field(default_factory=list)  # electrons in the orbitals with U, by atom that has them
+
+
+@dataclass(frozen=True)
+class Species:
+    """Atoms of one element that begin with one moment: pw.x knows no moment of a single atom."""
+
+    label: str
+    symbol: str
+    magnetization: float  # part of its valence electrons, -1 to 1
+
+
+def species(symbols: Sequence[str], moments: Sequence[float], valences: Mapping[str, float]) -> list[Species]:
+    """The species of each atom. A label is the symbol, and a number where atoms of the element differ."""
+    kinds = sorted(set(zip(symbols, moments, strict=True)))
+    found: dict[tuple[str, float], Species] = {}
+    for symbol, moment in kinds:
+        same = [k for k in kinds if k[0] == symbol]
+        label = symbol if len(same) == 1 else f"{symbol}{same.index((symbol, moment)) + 1}"
+        found[symbol, moment] = Species(label, symbol, max(-1.0, min(1.0, moment / valences[symbol])))
+    return [found[key] for key in zip(symbols, moments, strict=True)]
 
 
 def pw_input(
@@ -47,17 +72,21 @@ def pw_input(
     control: Mapping[str, Any],
     cutoffs: tuple[float, float],
     smearing: tuple[str, float],
-    valence: float,
+    valences: Mapping[str, float],
     electrons: Mapping[str, Any],
     files: Mapping[str, str],
     mesh: Mesh,
+    moments: Sequence[float] = (),
+    hubbard: Hubbard | None = None,
 ) -> str:
     """The input of a self-consistent calculation with forces and stress. Energies in eV; bands: 1.1 times occupied, and 4."""
-    symbols = sorted(set(atoms.symbols))
-    system = {
+    each = species(list(atoms.symbols), list(moments) or len(atoms) * [0.0], valences)
+    kinds = sorted(set(each), key=lambda s: s.label)
+    valence = sum(valences[s] for s in atoms.symbols)
+    system: dict[str, Any] = {
         "ibrav": 0,
         "nat": len(atoms),
-        "ntyp": len(symbols),
+        "ntyp": len(kinds),
         "ecutwfc": cutoffs[0] / Rydberg,
         "ecutrho": cutoffs[1] / Rydberg,
         "occupations": "smearing",
@@ -65,22 +94,34 @@ def pw_input(
         "degauss": smearing[1] / Rydberg,
         "nbnd": math.ceil(1.1 * valence / 2) + 4,
     }
+    if any(moments):
+        system["nspin"] = 2
+        system |= {f"starting_magnetization({n})": s.magnetization for n, s in enumerate(kinds, 1) if s.magnetization}
+    card: list[str] = []
+    if hubbard is not None:
+        values, card = hubbard.lines(kinds)
+        system |= values
     fixed = {"calculation": "scf", "tprnfor": True, "tstress": True, "outdir": "./scratch", "disk_io": "none"}
     lines = _namelist("CONTROL", {**fixed, **control}) + _namelist("SYSTEM", system) + _namelist("ELECTRONS", electrons)
-    lines += ["ATOMIC_SPECIES"] + [f"{s} {atomic_masses[atomic_numbers[s]]:.3f} {files[s]}" for s in symbols]
+    lines += ["ATOMIC_SPECIES"]
+    lines += [f"{s.label} {atomic_masses[atomic_numbers[s.symbol]]:.3f} {files[s.symbol]}" for s in kinds]
     lines += ["CELL_PARAMETERS angstrom"] + [_row(v) for v in np.asarray(atoms.cell)]
-    lines += ["ATOMIC_POSITIONS angstrom"] + [f"{a.symbol} {_row(a.position)}" for a in atoms]
+    lines += ["ATOMIC_POSITIONS angstrom"]
+    lines += [f"{s.label} {_row(p)}" for s, p in zip(each, atoms.positions, strict=True)]
     if mesh.centred:
         points, weights = mesh.halved()
         lines += ["K_POINTS crystal", str(len(points))]
         lines += [f"{_row(k)} {w:g}" for k, w in zip(points, weights, strict=True)] + [""]
     else:
         lines += ["K_POINTS automatic", " ".join(str(n) for n in (*mesh.size, *(3 * [int(mesh.shifted)]))), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines[:-1], *card, ""])
 
 
-def read_output(text: str, n_atoms: int, smearing: str) -> Found | Failure:
-    """Results, or the failure that the output tells; Garbage when it is cut short or is something else."""
+def read_output(text: str, n_atoms: int, smearing: str, *, stress_may_lack: bool = False) -> Found | Failure:
+    """Results, or the failure that the output tells; Garbage when it is cut short or is something else.
+
+    `stress_may_lack`: with U some versions give none; it is NaN then.
+    """
     if "convergence NOT achieved" in text:
         return Failure("unconverged", _line(text, "convergence NOT achieved"))
     if "Maximum CPU time exceeded" in text:
@@ -97,9 +138,15 @@ def read_output(text: str, n_atoms: int, smearing: str) -> Found | Failure:
     if len(forces) != n_atoms:
         raise Garbage(f"forces of {len(forces)} atoms, not {n_atoms}")
     rows = re.search(r"total\s+stress\s+\(Ry/bohr\*\*3\).*\n" + 3 * rf"\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}.*\n", text)
-    if rows is None:
+    if rows is not None:
+        stress = -np.array([float(x) for x in rows.groups()]).reshape(3, 3) * Rydberg / Bohr**3
+    elif stress_may_lack and "total   stress" not in text:
+        stress = np.full((3, 3), np.nan)
+    else:
         raise Garbage("no stress")
-    stress = -np.array([float(x) for x in rows.groups()]).reshape(3, 3) * Rydberg / Bohr**3
+    spheres = re.findall(rf"atom:?\s+\d+[^\n]*charge[:=]\s*{NUMBER}\s+magn[:=]\s*{NUMBER}", text)
+    traces = re.findall(rf"atom\s+\d+\s+Tr\[ns\(na\)\][^=\n]*=((?:[ ]+{NUMBER})+)", text)
+    with_u = len(set(re.findall(r"atom\s+(\d+)\s+Tr\[ns", text)))
     return Found(
         free * Rydberg,
         zero * Rydberg,
@@ -107,6 +154,8 @@ def read_output(text: str, n_atoms: int, smearing: str) -> Found | Failure:
         stress,
         int(_last(text, r"convergence has been achieved in\s+(\d+) iterations", "the number of iterations")),
         int(_last(text, r"number of k points=\s*(\d+)", "the number of k-points")),
+        [float(m) for _, m in spheres[-n_atoms:]],
+        [float(t[0].split()[-1]) for t in traces[len(traces) - with_u :]],
     )
 
 

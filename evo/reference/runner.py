@@ -25,6 +25,11 @@ RANK_VARIABLES = (
     "PMI_", "PMIX_", "OMPI_", "OPAL_", "PRTE_", "HYDI_", "HYDRA_", "MPIR_", "MPI_LOCAL", "I_MPI_", "SLURM_",
     "GFORTRAN_UNBUFFERED",
 )  # fmt: skip
+# of these, what Slurm says of the step and the process; the rest is about the allocation
+STEP_VARIABLES = (
+    "SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_GTIDS", "SLURM_TASK_PID", "SLURM_CPU_BIND",
+    "SLURM_MPI_TYPE", "SLURM_PMI", "SLURM_SRUN_COMM", "SLURM_LAUNCH_NODE",
+)  # fmt: skip
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LATE = 60.0  # s after its time limit at which even the guard is ended; it may wait that long for a busy machine
 TAIL = 300  # characters of the program's last words that are kept
@@ -53,7 +58,7 @@ def run(
 ) -> Finished:
     """Run a program in `folder`, at most so many seconds of wall time; its output is in stdout and stderr there."""
     start = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(seconds), *command]
-    environment = clean_environment(os.environ, threads) | dict(variables or {})
+    environment = clean_environment(os.environ, threads, command[0]) | dict(variables or {})
     with open(folder / "stdout", "wb") as out, open(folder / "stderr", "wb") as err:
         process = subprocess.Popen(
             start,
@@ -84,13 +89,22 @@ def absent(command: Sequence[str]) -> bool:
     return shutil.which(command[0]) is None
 
 
-def clean_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+def clean_environment(environment: Mapping[str, str], threads: int, program: str = "") -> dict[str, str]:
     """Without what makes a program take itself for a rank of our job, and with its number of threads.
 
-    LD_LIBRARY_PATH goes too where an MPI wheel has prepended its own libraries, which shadow those of the system; a
-    user's own value is what EVO_LD_LIBRARY_PATH says.
+    `srun` keeps what tells it of the allocation that it starts programs in, but not of the step that we may be. LD_LIBRARY_PATH
+    goes too where an MPI wheel has prepended its own libraries, which shadow those of the system; a user's own value is
+    what EVO_LD_LIBRARY_PATH says.
     """
-    kept = {k: v for k, v in environment.items() if not k.startswith(RANK_VARIABLES) and k != "LD_LIBRARY_PATH"}
+    within = Path(program).name == "srun"
+    kept = {
+        k: v
+        for k, v in environment.items()
+        if k != "LD_LIBRARY_PATH"
+        and (
+            not k.startswith(RANK_VARIABLES) or (within and k.startswith("SLURM_") and not k.startswith(STEP_VARIABLES))
+        )
+    }
     if "EVO_LD_LIBRARY_PATH" in environment:
         kept["LD_LIBRARY_PATH"] = environment["EVO_LD_LIBRARY_PATH"]
     return kept | {name: str(threads) for name in THREAD_VARIABLES}

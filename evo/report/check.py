@@ -14,7 +14,9 @@ from evo import labels
 from evo.candidate import Failure, formula_of
 from evo.cell import Space, counts_of, shortest_ratio
 from evo.create.seed_file import read_seeds
-from evo.prepare import open_reference_spec, space_of
+from evo.prepare import checked_method, reference_spec, space_of
+from evo.queue.directory import Queue
+from evo.reference import check_options
 from evo.relaxers import kernel_note, library_note
 from evo.settings import Settings, load
 from evo.store import StoreError
@@ -63,11 +65,22 @@ def _children(settings: Settings, space: Space) -> list[tuple[Atoms, str]]:
 def _reference(settings: Settings, directory: Path, space: Space, crystals: list[Atoms]) -> Iterator[str]:
     search = settings.search
     n_relaxed = search.chunks * search.chunk_size
-    spec, method = open_reference_spec(settings, directory, space)
+    spec = reference_spec(settings, directory)
     if spec is None:
         yield "reference  none: nothing will be called stable"
         yield f"cost       {n_relaxed} relaxations, about {MEAN_CALLS} calls each"
         return
+    section = settings.reference
+    if section.queue:
+        check_options(section)
+        queue = Queue(directory / section.queue, "check")
+        counts = queue.counts()
+        queue.leave()
+        there = f"{counts['workers']} workers there, {counts['waiting']} tasks waiting"
+        yield f"reference  {section.engine} through {section.queue}: {there}"
+        yield f"cost       at most {_calls(settings)} reference calls; {n_relaxed} relaxations"
+        return
+    method = checked_method(settings, labels.about(spec, space.elements))
     seconds = []
     for atoms in crystals[:3]:
         start = time.perf_counter()
@@ -77,10 +90,14 @@ def _reference(settings: Settings, directory: Path, space: Space, crystals: list
             yield f"reference  fails for {atoms.get_chemical_formula()}: {label.reason} {label.detail}"
     per_call = float(np.median(seconds))
     yield f"reference  {settings.reference.engine} {settings.reference.calculator} ({method}), {per_call:.3g} s a call"
-    calls = settings.reference.max_calls
-    if settings.relax.engine == "network" and not settings.network.library:
-        calls += settings.bootstrap.max_calls
+    calls = _calls(settings)
     if settings.relax.engine == "ase":
         hours = n_relaxed * MEAN_CALLS * per_call / 3600
         yield f"cost       {n_relaxed} relaxations by {settings.relax.calculator}, if as fast: about {hours:.2g} CPU hours"
     yield f"cost       at most {calls} reference calls, about {calls * per_call / 3600:.2g} CPU hours; {n_relaxed} relaxations"
+
+
+def _calls(settings: Settings) -> int:
+    """Reference calls of the whole campaign, at most."""
+    first = settings.relax.engine == "network" and not settings.network.library
+    return settings.reference.max_calls + (settings.bootstrap.max_calls if first else 0)

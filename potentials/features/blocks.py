@@ -57,3 +57,30 @@ class Sizes:
             blocks.append(Block(stratum, start, stop))
             start = stop
         return blocks
+
+    def places(self, centre: int, species: tuple[int, ...]) -> list[int]:
+        """Where the features of a centre are found in the list that suits any centre, in the order of `blocks`.
+
+        That list holds the sums of every element, then the products of every pair of elements y <= z, y slowest.
+        """
+        n, x = len(species), species.index(centre)
+
+        def of_sums(y: int) -> list[int]:
+            return list(range(y * self.n_pair, (y + 1) * self.n_pair))
+
+        def of_products(y: int, z: int) -> list[int]:
+            low, high = min(y, z), max(y, z)
+            pair = low * n - low * (low - 1) // 2 + high - low
+            start = n * self.n_pair + pair * self.n_products
+            return list(range(start, start + self.n_products))
+
+        found = []
+        for block in self.blocks(centre, species):
+            match [species.index(z) for z in block.stratum.numbers if z != centre]:
+                case []:
+                    found += of_sums(x) + of_products(x, x)
+                case [y]:
+                    found += of_sums(y) + of_products(x, y) + of_products(y, y)
+                case [y, z]:
+                    found += of_products(y, z)
+        return found

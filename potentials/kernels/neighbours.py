@@ -28,21 +28,34 @@ class Neighbours:
     failed: Tensor  # (n_crystals,) True where the crystal cannot be evaluated
 
 
-def neighbours(structures: Structures, cutoff: float, device: torch.device, most: int = MOST_NEIGHBOURS) -> Neighbours:
-    """All pairs closer than `cutoff` (Å), images included; absurd crystals are marked, not searched."""
-    positions = torch.as_tensor(structures.positions, device=device)
-    cells = torch.as_tensor(structures.cells, device=device)
-    sizes = torch.as_tensor(structures.sizes, device=device)
+@dataclass(frozen=True)
+class Candidates:
+    """Every ordered pair i, j of atoms of one crystal (i, i included), i ascending, then j; its images form a box."""
+
+    first: Tensor  # (n_pairs,) i
+    second: Tensor  # (n_pairs,) j
+    crystal: Tensor  # (n_pairs,)
+    low: Tensor  # (n_pairs, 3) float64, the first image along each vector
+    counts: Tensor  # (n_pairs, 3) images along each vector; none in crystals that failed
+    vectors: Tensor  # (n_crystals, 3, 3) Å, zero where the axis is not periodic
+    failed: Tensor  # (n_crystals,) True where the crystal cannot be evaluated
+
+
+def candidates(positions: Tensor, cells: Tensor, periodic: Tensor, sizes: Tensor, cutoff: float) -> Candidates:
+    """All pairs with every image that may be closer than `cutoff` (Å); absurd crystals are marked and have none.
+
+    positions (n_atoms, 3) Å, cells (n_crystals, 3, 3) Å, periodic (n_crystals, 3), sizes (n_crystals,) atoms of each.
+    """
+    device = positions.device
     crystal = torch.repeat_interleave(torch.arange(len(sizes), device=device), sizes)
-    vectors = torch.where(torch.as_tensor(structures.periodic, device=device)[:, :, None], cells, 0.0)
+    vectors = torch.where(periodic[:, :, None], cells, 0.0)
     failed = ~torch.isfinite(vectors).all(2).all(1)
     failed[crystal[~torch.isfinite(positions).all(1)]] = True
     vectors = torch.where(failed[:, None, None], 0.0, vectors)
-    duals, collapsed = _duals(vectors, torch.as_tensor(structures.periodic, device=device))
+    duals, collapsed = _duals(vectors, periodic)
     failed |= collapsed
 
-    first, second = _pairs(structures, failed, device)
-    which = crystal[first]
+    first, second, which = _pairs(sizes)
     fraction = torch.einsum("pa,pka->pk", positions[second] - positions[first], duals[which])
     reach = cutoff * duals.norm(dim=2)[which] + 1e-9
     low = torch.where(reach > 1e-9, torch.ceil(-fraction - reach), 0.0)
@@ -50,11 +63,26 @@ def neighbours(structures: Structures, cutoff: float, device: torch.device, most
     counts = (high - low + 1).clamp(min=0.0)
     images = counts.prod(1)
     failed[which[~(images <= MOST_IMAGES)]] = True
-    failed |= images.new_zeros(len(failed)).index_add_(0, which, images) > MOST_WORK
-    keep = (images > 0) & ~failed[which]
-    first, second, which, low, counts = (x[keep] for x in (first, second, which, low, counts))
+    # whole numbers: their sum is exact in any order
+    failed |= images.new_zeros(len(failed)).index_add_(0, which, images.nan_to_num(0.0)) > MOST_WORK
+    return Candidates(first, second, which, low, torch.where(failed[which][:, None], 0.0, counts), vectors, failed)
+
+
+def neighbours(structures: Structures, cutoff: float, device: torch.device, most: int = MOST_NEIGHBOURS) -> Neighbours:
+    """All pairs closer than `cutoff` (Å), images included; absurd crystals are marked, not searched."""
+    positions, cells, periodic, sizes = (
+        torch.as_tensor(a, device=device)
+        for a in (structures.positions, structures.cells, structures.periodic, structures.sizes)
+    )
+    boxes = candidates(positions, cells, periodic, sizes, cutoff)
+    failed, images = boxes.failed, boxes.counts.prod(1)
+    crystal = torch.repeat_interleave(torch.arange(len(sizes), device=device), sizes)
+    keep = images > 0
+    first, second, which, low, counts = (
+        x[keep] for x in (boxes.first, boxes.second, boxes.crystal, boxes.low, boxes.counts)
+    )
     found = [
-        _within(positions, vectors, cutoff, *(x[s] for x in (first, second, which, low, counts)))
+        _within(positions, boxes.vectors, cutoff, *(x[s] for x in (first, second, which, low, counts)))
         for s in _slices(counts.prod(1))
     ]
     first, second, shifts, touching = (torch.cat([f[k] for f in found]) for k in range(4))
@@ -77,13 +105,12 @@ def _duals(vectors: Tensor, periodic: Tensor) -> tuple[Tensor, Tensor]:
     return torch.linalg.solve(safe, vectors) * regular[:, None, None], ~regular
 
 
-def _pairs(structures: Structures, failed: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Every ordered pair of atoms (an atom with itself included) of the crystals that have not failed."""
-    sizes = torch.as_tensor(structures.sizes, device=device) * ~failed
-    starts = torch.as_tensor(structures.offsets[:-1], device=device)
-    which = torch.repeat_interleave(torch.arange(len(sizes), device=device), sizes**2)
-    place = torch.arange(len(which), device=device) - (torch.cumsum(sizes**2, 0) - sizes**2)[which]
-    return starts[which] + place // sizes[which], starts[which] + place % sizes[which]
+def _pairs(sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Every ordered pair of atoms (an atom with itself included) of every crystal, and its crystal."""
+    starts = torch.cumsum(sizes, 0) - sizes
+    which = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes**2)
+    place = torch.arange(len(which), device=sizes.device) - (torch.cumsum(sizes**2, 0) - sizes**2)[which]
+    return starts[which] + place // sizes[which], starts[which] + place % sizes[which], which
 
 
 def _slices(images: Tensor) -> list[slice]:

@@ -9,6 +9,9 @@ Hard cores, as MAISE adds them to published models (its setting UREP, an energy 
 ordered pair closer than R, the sum of its two cores, U (1 + cos(pi r/R))/2 R/r.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
@@ -38,7 +41,27 @@ CORES = {
     79: 1.0,
 }
 
-__all__ = ["AMPLITUDES", "CORES", "COULOMB", "INNER", "LENGTH", "OUTER", "POWER", "RATES", "cores", "radii", "reach"]
+__all__ = [
+    "AMPLITUDES",
+    "CORES",
+    "COULOMB",
+    "INNER",
+    "LENGTH",
+    "OUTER",
+    "POWER",
+    "RATES",
+    "cores",
+    "radii",
+    "reach",
+    "screened",
+]
+
+
+def screened(distance: Any, rate: Any, strength: Any, u: Any, exp: Callable[[Any], Any]) -> Any:
+    """V(r), for torch tensors or symbols: rate 1/a (1/Å), strength Zi Zj e²/(4 pi eps0) (eV Å), u between 0 and 1."""
+    x = distance * rate
+    screening = sum(amplitude * exp(x * -decay) for amplitude, decay in zip(AMPLITUDES, RATES, strict=True))
+    return strength / distance * screening * (1 - u * u * u * (10 - u * (15 - 6 * u)))
 
 
 def radii(species: tuple[int, ...]) -> Floats:

@@ -21,15 +21,11 @@ def screened(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int,
     charge = torch.tensor(species, dtype=bonds.dtype, device=bonds.device)[kinds]
     radius = torch.as_tensor(repulsion.radii(species), device=bonds.device)[kinds]
     theirs = charge[near.others]
-    x = distance * (charge[:, None] ** repulsion.POWER + theirs**repulsion.POWER) / repulsion.LENGTH
-    screening = torch.zeros_like(x)
-    for amplitude, rate in zip(repulsion.AMPLITUDES, repulsion.RATES, strict=True):
-        screening = screening + amplitude * torch.exp(-rate * x)
+    rate = (charge[:, None] ** repulsion.POWER + theirs**repulsion.POWER) / repulsion.LENGTH
     reach = radius[:, None] + radius[near.others]
     inner, outer = repulsion.INNER * reach, repulsion.OUTER * reach
     u = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
-    switch = 1 - u**3 * (10 - 15 * u + 6 * u * u)
-    energy = repulsion.COULOMB * charge[:, None] * theirs / distance * screening * switch
+    energy = repulsion.screened(distance, rate, repulsion.COULOMB * charge[:, None] * theirs, u, torch.exp)
     return 0.5 * (energy * near.real).sum(1)
 
 

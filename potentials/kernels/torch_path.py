@@ -18,7 +18,6 @@ from potentials.kernels import torch_density, torch_pairs, torch_symmetry
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_IN_PAIRS, MOST_NEIGHBOURS, Neighbours, neighbours
 from potentials.kernels.signature import ModelLike, species_indices
-from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
 
 # Atoms at a time: some 100 kB each; where there are pairs of neighbours some 2 MB.
@@ -154,31 +153,11 @@ def _features(bonds: Tensor, near: Neighbours, kinds: Tensor, shape: Descriptor,
         sums, products = torch_density.sums_and_products(bonds, chosen, shape)
     else:
         sums, products = torch_symmetry.sums_and_products(bonds, chosen, shape)
-    result = torch.zeros(len(kinds), shape.n_features(len(species)), dtype=bonds.dtype, device=bonds.device)
+    every = torch.cat([sums.flatten(1), *(products[pair] for pair in sorted(products))], 1)
+    result = torch.zeros_like(every)
     for x, centre in enumerate(species):
-        pieces = []
-        for block in shape.blocks(centre, species):
-            pieces += _pieces(block.stratum, centre, species, sums, products)
-        result = torch.where((kinds == x)[:, None], torch.cat(pieces, 1), result)
+        result = torch.where((kinds == x)[:, None], every[:, shape.sizes.places(centre, species)], result)
     return result
-
-
-def _pieces(
-    stratum: Stratum,
-    centre: int,
-    species: tuple[int, ...],
-    sums: Tensor,
-    products: dict[tuple[int, int], Tensor],
-) -> list[Tensor]:
-    """The parts of one block, in order."""
-    x = species.index(centre)
-    others = [species.index(z) for z in stratum.numbers if z != centre]
-    if not others:
-        return [sums[:, x], products[x, x]]
-    if len(others) == 1:
-        (y,) = others
-        return [sums[:, y], products[min(x, y), max(x, y)], products[y, y]]
-    return [products[others[0], others[1]]]
 
 
 def _network(found: Tensor, kinds: Tensor, model: ModelLike) -> Tensor:

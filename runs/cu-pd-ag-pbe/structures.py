@@ -28,7 +28,7 @@ from evo.cell import Space, reduce_cell, shortest_ratio
 from evo.create.prototype import PROTOTYPES, crystal
 from potentials import kernels
 from potentials.calculator import from_calculator
-from potentials.environments import deviations, farthest_points
+from potentials.environments import deviations
 from potentials.network import Shape
 from potentials.relax import relax
 from potentials.stratum import Stratum
@@ -211,7 +211,7 @@ def diverse(pool: list[Atoms], quota: int, stratum: Stratum, taken: list[Atoms])
         return pool
     vectors = _vectors([*taken, *pool], stratum)
     mine, others = vectors[len(taken) :], vectors[: len(taken)]
-    chosen: list[int] = [] if len(others) else [int(farthest_points(mine, 1)[0])]
+    chosen: list[int] = [] if len(others) else [int(np.argmin(((mine - mine.mean(axis=0)) ** 2).sum(axis=1)))]
     apart = np.full(len(mine), np.inf)
     for vector in [*others, *(mine[i] for i in chosen)]:
         apart = np.minimum(apart, ((mine - vector) ** 2).sum(axis=1))

@@ -86,7 +86,7 @@ def written(points: Mesh) -> str:
         control={"pseudo_dir": "/pseudo", "max_seconds": 95.0},
         cutoffs=(Rydberg * 35, Rydberg * 280),
         smearing=("marzari-vanderbilt", Rydberg * 0.01),
-        valence=21,
+        valences={"Cu": 11.0, "Pd": 10.0},
         electrons={"mixing_mode": "plain"},
         files={"Cu": "Cu.UPF", "Pd": "Pd.UPF"},
         mesh=points,

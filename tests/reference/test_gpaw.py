@@ -73,7 +73,7 @@ def test_nickel_oxide():
     )
     nio.set_initial_magnetic_moments([2.0, -2.0, 0.0, 0.0])
     try:
-        engine = open_gpaw({"kspacing": 0.2, "cutoff": 600.0, "setups": {"Ni": ":d,6.0"}})
+        engine = open_gpaw({"kspacing": 0.2, "cutoff": 600.0, "hubbard": {"Ni": {"d": 6.0}}})
     except EngineAbsent as error:
         pytest.skip(f"GPAW is not installed: {error}")
     found = evaluated(engine, nio)
@@ -82,7 +82,7 @@ def test_nickel_oxide():
     np.testing.assert_allclose(moments, [moments[0], -moments[0], 0.0, 0.0], atol=0.02)
     assert 2.0 < found.details["gap"] < 5.0
     assert found.energy == pytest.approx(found.energy_zero, abs=1e-3)  # an insulator has no entropy of smearing
-    plain = engine.options.model_copy(update={"setups": {}})
+    plain = engine.options.model_copy(update={"hubbard": {}})
     assert plain.method() != engine.options.method()
 
 

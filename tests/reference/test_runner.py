@@ -109,3 +109,16 @@ def test_a_program_is_no_rank_of_our_job(tmp_path, monkeypatch):
 def test_a_users_own_library_path_can_be_kept():
     kept = clean_environment({"LD_LIBRARY_PATH": "/mpi", "EVO_LD_LIBRARY_PATH": "/own"}, 1)
     assert kept["LD_LIBRARY_PATH"] == "/own"
+
+
+def test_srun_knows_its_allocation_and_nothing_of_our_step():
+    ours = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "n[1-2]",
+        "SLURM_PROCID": "3",
+        "SLURM_STEP_ID": "0",
+        "PMI_RANK": "3",
+    }
+    kept = clean_environment(ours, 1, "/usr/bin/srun")
+    assert {k for k in kept if not k.endswith("_THREADS")} == {"SLURM_JOB_ID", "SLURM_JOB_NODELIST"}
+    assert {k for k in clean_environment(ours, 1, "pw.x") if not k.endswith("_THREADS")} == set()

@@ -1,0 +1,28 @@
+"""Cost: CPU seconds that a call will take, predicted from the crystal alone, so that choices do not depend on the machine.
+
+A plane-wave calculation takes about 0.09 s n² for each k-point that symmetry leaves, n atoms; within 20 % for random Cu-Pd-Ag
+cells of 2, 4 and 8 atoms with GPAW at 400 eV on one core of 2.4 GHz. Ratios between crystals are what matters here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from evo.reference.job import JobOptions
+from evo.reference.mesh import SYMPREC, mesh
+from evo.settings import ReferenceSection
+from evo.symmetry import laue_order
+
+PER_POINT = {"gpaw": 0.09, "espresso": 0.18}  # s, of one atom and one k-point
+
+
+def predicted_seconds(section: ReferenceSection, atoms: Atoms) -> float:
+    """CPU s of one single point; `call_seconds`, whatever the crystal, where the engine is a calculator in this process."""
+    if section.engine not in PER_POINT:
+        return section.call_seconds
+    spacing = float(section.options.get("kspacing", JobOptions.model_fields["kspacing"].default))
+    points = mesh(atoms, spacing, simple=bool(section.options.get("simple")))
+    number = int(np.prod(points.size)) * (2 if points.centred else 1)
+    left = max(1.0, number / laue_order(atoms, SYMPREC))
+    return PER_POINT[section.engine] * len(atoms) ** 2 * left

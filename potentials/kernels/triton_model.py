@@ -1,0 +1,111 @@
+"""A model as the GPU kernels take it, and how many crystals at a time fit into the device's memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from potentials import memory
+from potentials.features import Shape
+from potentials.kernels import repulsion
+from potentials.kernels.signature import ModelLike
+from potentials.kernels.triton_source import n_moments
+from potentials.structures import Floats, Structures
+
+CROWD = 100  # neighbours, for the estimate of memory
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights: features in the list that suits any centre, lanes padded to a power of two."""
+
+    shape: Shape
+    weights: Tensor  # (n_species, n_features, lanes)
+    biases: Tensor  # (n_species, lanes)
+    outputs: Tensor  # (n_species, lanes) eV
+    rests: Tensor  # (n_species, lanes)
+    owners: Tensor  # (lanes,) the member of each lane
+    shifts: Tensor  # (n_species, members) float64 eV
+    screening: Tensor  # (n_species, n_species, 4) 1/a, half of Zi Zj e²/(4 pi eps0), r1, 1/(r2 - r1)
+    pairs: Tensor  # (n_pairs, 2) of elements
+    repulsion: bool
+
+    @property
+    def device(self) -> torch.device:
+        return self.weights.device
+
+    @property
+    def bytes_per_atom(self) -> int:
+        n, moments = len(self.weights), n_moments(self.shape)
+        rows = 2 * n * moments + 2 * self.weights.shape[1] + 4 * CROWD
+        return rows * self.weights.element_size() + 8 * (CROWD + 8 * n + 4 * self.shifts.shape[1] + 50)
+
+    @property
+    def bytes_per_pair(self) -> int:
+        return 8 * 40  # indices, boxes, counts, forces, and what stands beside them for a moment
+
+
+_packed: WeakKeyDictionary[ModelLike, dict[Any, Packed]] = WeakKeyDictionary()
+
+
+def pack(model: ModelLike, device: str, precision: torch.dtype) -> Packed:
+    """The same record at every call with the same model."""
+    known = _packed.setdefault(model, {})
+    key = (device, precision)
+    if key not in known:
+        known[key] = _anew(model, torch.device(device), precision)
+    return known[key]
+
+
+def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Packed:
+    assert isinstance(model.shape, Shape)  # others are refused at the door of the package
+    n, lanes = model.biases.shape
+    padded = max(16, 1 << (lanes - 1).bit_length())
+    weights = np.zeros((n, model.weights.shape[1], padded))
+    for x, centre in enumerate(model.species):
+        weights[x, model.shape.sizes.places(centre, model.species), :lanes] = model.weights[x]
+
+    def widened(array: Floats) -> Tensor:
+        return on_device(np.pad(array, ((0, 0), (0, padded - lanes))), where, precision)
+
+    charges = np.array(model.species, dtype=float)
+    reach = repulsion.radii(model.species)[:, None] + repulsion.radii(model.species)
+    inner, outer = repulsion.INNER * reach, repulsion.OUTER * reach
+    rates = (charges[:, None] ** repulsion.POWER + charges**repulsion.POWER) / repulsion.LENGTH
+    strengths = 0.5 * repulsion.COULOMB * charges[:, None] * charges
+    return Packed(
+        shape=model.shape,
+        weights=on_device(weights, where, precision),
+        biases=widened(model.biases),
+        outputs=widened(model.outputs),
+        rests=widened(np.zeros_like(model.biases)),
+        owners=on_device(np.minimum(np.arange(padded) // model.hidden, model.members - 1), where),
+        shifts=on_device(model.shifts, where, torch.float64),
+        screening=on_device(np.stack([rates, strengths, inner, 1 / (outer - inner)], -1), where, precision),
+        pairs=on_device(np.array([(y, z) for y in range(n) for z in range(y, n)]), where),
+        repulsion=model.repulsion,
+    )
+
+
+def on_device(array: Any, where: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    return torch.as_tensor(np.ascontiguousarray(array), dtype=dtype, device=where)
+
+
+def portions(structures: Structures, packed: Packed) -> list[Structures]:
+    """The structures cut into runs that fit into the memory to be planned for; at least one run."""
+    if not len(structures):
+        return [structures]
+    room = memory.room(str(packed.device))
+    sizes = structures.sizes
+    needed = np.cumsum(sizes * packed.bytes_per_atom + sizes**2 * packed.bytes_per_pair)
+    # row times column of the largest array stays below 2^31
+    atoms = np.cumsum(sizes) * max(packed.weights.shape[1], len(packed.weights) * n_moments(packed.shape))
+    run = np.maximum((needed - 1) // room, (atoms - 1) // 2**31)
+    cuts = [0, *(np.flatnonzero(np.diff(run)) + 1).tolist(), len(structures)]
+    return [structures.select(range(a, b)) for a, b in pairwise(cuts)] if len(cuts) > 2 else [structures]

@@ -1,0 +1,128 @@
+"""Which candidates go to the reference: by what they promise, what they cost, and before anyone believes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from evo import learn
+from evo.archive import Archive
+from evo.budget import Budget
+from evo.candidate import Candidate, Energy, Failure, Origin
+from evo.hull import Hull
+from evo.settings import GateSection, ReferenceSection
+from potentials.calibration import Calibration
+
+NN, REF = "nn", "ref"
+
+
+def crystal(symbols: str, a: float = 3.8) -> Atoms:
+    """These atoms in a row of fcc cells."""
+    atoms = bulk("Cu", a=a).repeat((len(Atoms(symbols)), 1, 1))
+    atoms.symbols = Atoms(symbols).symbols
+    return atoms
+
+
+def candidate(name, symbols, per_atom, sigma=0.003, reference=None, grade=0.5, failure=None, a=3.8):
+    atoms = crystal(symbols, a)
+    n = len(atoms)
+    energies = {NN: Energy(NN, per_atom * n, sigma * n)}
+    if reference is not None:
+        energies[REF] = Energy(REF, reference * n)
+    return Candidate(name, atoms, Origin("test"), energies, failure=failure, grade=grade)
+
+
+def archive(*candidates):
+    made = Archive(NN, REF, GateSection(), 4, 0.01)
+    for c in candidates:
+        (made.members if c.failure is None else made.failed)[c.id] = c
+    return made
+
+
+def confirmed(made):
+    told = [c for c in made.members.values() if REF in c.energies]
+    return Hull.of([(c.reduced_counts, c.per_atom(REF), REF, c.id) for c in told])
+
+
+def chosen(made, n, judge=None, window=0.03):
+    judge = judge or learn.Judge(None, lambda _: 1.0)
+    return [c.id for c in learn.choose(made, REF, (), n, window, confirmed(made), judge)]
+
+
+ENDS = (candidate("cu", "Cu", 0.0, reference=0.0), candidate("pd", "Pd", 0.0, reference=0.0))
+
+
+def test_the_lowest_comes_first_and_what_is_far_above_never():
+    made = archive(
+        *ENDS,
+        candidate("low", "CuPd", -0.10),
+        candidate("high", "Cu2Pd", 0.2),
+        candidate("near", "CuPd2", -0.02),
+    )
+    assert chosen(made, 5) == ["low", "near"]
+
+
+def test_another_composition_before_the_second_of_one():
+    made = archive(
+        *ENDS,
+        candidate("a", "CuPd", -0.100),
+        candidate("b", "CuPd", -0.099, a=4.1),
+        candidate("c", "Cu3Pd", -0.055),
+    )
+    assert chosen(made, 2) == ["a", "c"]
+
+
+def test_a_cheap_call_before_a_dear_one():
+    made = archive(*ENDS, candidate("large", "Cu3Pd3", -0.05), candidate("small", "CuPd2", -0.05))
+    by_atoms = learn.Judge(None, lambda atoms: float(len(atoms) ** 3))
+    assert chosen(made, 1, by_atoms) == ["small"]
+
+
+def test_what_is_refuted_taken_or_known_is_not_asked_again():
+    made = archive(*ENDS, candidate("a", "CuPd", -0.1), candidate("b", "CuPd2", -0.1))
+    made.refuted.add("a")
+    assert chosen(made, 5) == ["b"]
+    judge = learn.Judge(None, lambda _: 1.0)
+    assert learn.choose(made, REF, {"b"}, 5, 0.03, confirmed(made), judge) == []
+
+
+def test_deviations_are_those_of_the_calibrated_band():
+    found = [candidate("a", "Cu", 0.0, sigma=0.01, grade=0.0), candidate("b", "Cu", 0.0, sigma=1.0)]
+    calibration = Calibration(factor=3.29, per_grade=0.0, number=20)
+    judge = learn.Judge(calibration, lambda _: 1.0)
+    assert judge.deviations(found, NN) == pytest.approx([0.02, learn.MOST_DOUBT])
+    assert learn.Judge(None, lambda _: 1.0).deviations(found, NN)[0] == pytest.approx(0.02)
+
+
+def test_extrapolating_candidates_on_the_hull_are_probed_once():
+    gated = candidate("gated", "CuPd", -0.3, grade=3.0, failure=Failure("extrapolation"))
+    beyond = candidate("beyond", "Cu2Pd", -0.1, grade=1.5)
+    known = candidate("known", "CuPd2", -0.1, grade=0.5)
+    harmless = candidate("harmless", "Cu3Pd", 0.5, grade=1.9)
+    made = archive(*ENDS, gated, beyond, known, harmless)
+    assert [c.id for c in learn.probes(made, REF, ())] == ["gated", "beyond"]
+    assert [c.id for c in learn.probes(made, REF, {"gated"})] == ["beyond"]
+    made.refuted.add("beyond")
+    assert [c.id for c in learn.probes(made, REF, {"gated"})] == []
+
+
+def test_hours_pay_for_so_many_calls():
+    crystals = [bulk("Cu")] * 10
+    budget = Budget(ReferenceSection(max_hours=0.01, call_seconds=6.0))  # 36 s
+    assert budget.pays_for(crystals, 0.0) == 6
+    assert budget.pays_for(crystals, 0.5) == 3
+    assert budget.pays_for(crystals, 0.0, calls=3) == 2
+    budget.spend(crystals[:4])
+    assert budget.pays_for(crystals, 0.0) == 2
+    assert budget.pays_for(crystals, 1 / 3) == 0
+    assert Budget(ReferenceSection()).pays_for(crystals, 0.5) == 10
+
+
+def test_a_calibration_needs_held_out_crystals():
+    from potentials.dataset import Dataset
+
+    empty = Dataset.of([], energies=[], forces=[], stresses=[], method=REF)
+    assert learn.calibrated(None, empty, confirmed(archive(*ENDS))) is None
+    assert np.isfinite(learn.Judge(None, lambda _: 1.0).deviations([candidate("a", "Cu", 0.0)], NN)).all()
