@@ -65,7 +65,9 @@ def grades(relaxer: Relaxer, structures: Structures) -> Floats | None:
 def kernel_note(device: str) -> str:
     """Which kernel networks will run on, in words; and what it costs when it is not the one for this machine."""
     if resolve_device(device) == "cuda":
-        return "torch on CUDA"
+        if (reason := kernels.missing_triton("cuda")) is not None:
+            return f"torch on CUDA, slower than triton: {reason}"
+        return "triton on CUDA where it has kernels for the model, else torch"
     if "compiled" in kernels.available():
         return "compiled"
     return f"torch on the CPU, some fifty times slower than the compiled one: {kernels.missing()}"

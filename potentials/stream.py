@@ -76,6 +76,8 @@ class Stream:
 
     def _admit(self) -> None:
         self._joining = []
+        if not self._waiting:
+            return
         free = self._room - sum(b.footprint for b in self._under_way)
         if self._under_way and free < REFILL * self._room:
             return

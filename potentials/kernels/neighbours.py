@@ -56,7 +56,7 @@ def candidates(positions: Tensor, cells: Tensor, periodic: Tensor, sizes: Tensor
     failed |= collapsed
 
     first, second, which = _pairs(sizes)
-    fraction = torch.einsum("pa,pka->pk", positions[second] - positions[first], duals[which])
+    fraction = ((positions[second] - positions[first])[:, None, :] * duals[which]).sum(2)
     reach = cutoff * duals.norm(dim=2)[which] + 1e-9
     low = torch.where(reach > 1e-9, torch.ceil(-fraction - reach), 0.0)
     high = torch.where(reach > 1e-9, torch.floor(-fraction + reach), 0.0)

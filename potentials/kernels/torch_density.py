@@ -22,8 +22,9 @@ def sums_and_products(bonds: Tensor, chosen: Tensor, shape: Shape) -> tuple[Tens
     functions = formulas.radial(distance, torch.sin(angle), torch.cos(angle), shape.cutoff, most)
     radial = torch.stack(functions, -1)  # (atom, neighbour, k)
     sums = torch.einsum("ajk,ajy->ayk", radial[:, :, : shape.n_pair], chosen)
-    bare = formulas.harmonics(*(bonds / distance[:, :, None]).unbind(-1), shape.l_max)
-    harmonics = torch.stack([norm * y for norm, y in zip(formulas.norms(shape.l_max), bare, strict=True)], -1)
+    unit = bonds / distance[:, :, None]
+    bare = formulas.harmonics(unit[..., 0], unit[..., 1], unit[..., 2], shape.l_max)
+    harmonics = torch.stack([norm * h for norm, h in zip(formulas.norms(shape.l_max), bare, strict=True)], -1)
     weights = chosen[:, :, :, None] * radial[:, :, None, : shape.n_max]
     moments = torch.einsum("ajyn,ajm->aynm", weights, harmonics)  # (atom, element, n, lm)
 

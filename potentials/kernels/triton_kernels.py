@@ -49,7 +49,7 @@ def images(
     second,
     which,
     low,  # (size, 3) float64, the first image of each pair along each vector
-    counts,  # (size, 3) images along each vector
+    counts,  # (size, 3) float64, images along each vector
     starts,  # (size,) where the bonds of a pair begin; not read unless FILL
     found,  # (size,) number of bonds; not written when FILL
     nearest,  # (size,) float64 Å², the shortest of them; not written when FILL
@@ -77,20 +77,18 @@ def images(
     low_a = tl.load(low + 3 * lane, mask=here, other=0.0)
     low_b = tl.load(low + 3 * lane + 1, mask=here, other=0.0)
     low_c = tl.load(low + 3 * lane + 2, mask=here, other=0.0)
-    n_a = tl.load(counts + 3 * lane, mask=here, other=0)
-    n_b = tl.load(counts + 3 * lane + 1, mask=here, other=1)
-    n_c = tl.load(counts + 3 * lane + 2, mask=here, other=1)
-    total = n_a * n_b * n_c
-    n_b, n_c = tl.maximum(n_b, 1), tl.maximum(n_c, 1)
+    n_a = tl.load(counts + 3 * lane, mask=here, other=0.0)
+    n_b = tl.load(counts + 3 * lane + 1, mask=here, other=0.0)
+    n_c = tl.load(counts + 3 * lane + 2, mask=here, other=0.0)
+    last_b, last_c = low_b + (n_b - 1.0), low_c + (n_c - 1.0)
+    total = (n_a * n_b * n_c).to(tl.int32)
+    a, b, c = low_a, low_b, low_c
     hits = tl.zeros([BLOCK], tl.int64)
     shortest = tl.zeros([BLOCK], tl.float64) + CUTOFF * CUTOFF
     if FILL:
         begin = tl.load(starts + lane, mask=here, other=0)
         total = tl.where(tl.load(found + lane, mask=here, other=0) > 0, total, 0)
     for k in range(0, tl.max(total)):
-        a = low_a + (k // (n_b * n_c)).to(tl.float64)
-        b = low_b + (k // n_c % n_b).to(tl.float64)
-        c = low_c + (k % n_c).to(tl.float64)
         x = dx + (a * ax + b * bx + c * cx)
         y = dy + (a * ay + b * by + c * cy)
         z = dz + (a * az + b * bz + c * cz)
@@ -106,6 +104,11 @@ def images(
         else:
             shortest = tl.where(hit, tl.minimum(shortest, square), shortest)
         hits += hit.to(tl.int64)
+        line_ends = c == last_c  # the next image: c runs fastest, then b
+        plane_ends = line_ends & (b == last_b)
+        c = tl.where(line_ends, low_c, c + 1.0)
+        b = tl.where(plane_ends, low_b, tl.where(line_ends, b + 1.0, b))
+        a = tl.where(plane_ends, a + 1.0, a)
     if not FILL:
         tl.store(found + lane, hits, mask=here)
         tl.store(nearest + lane, shortest, mask=here)

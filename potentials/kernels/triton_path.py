@@ -40,7 +40,9 @@ def _over(size: int, block: int, second: int = 1) -> tuple[int, int]:
 
 def _evaluate(structures: Structures, model: ModelLike, packed: Packed) -> Prediction:
     where, (n, members) = packed.device, packed.shifts.shape
-    kinds = on_device(species_indices(structures, model.species), where)
+    kinds = packed.places[on_device(structures.numbers, where)]
+    if bool((kinds < 0).any()):
+        species_indices(structures, model.species)  # names the element
     sizes, offsets = on_device(structures.sizes, where), on_device(structures.offsets, where)
     crystal = torch.repeat_interleave(torch.arange(len(sizes), device=where), sizes)
     # atoms of a crystal by element: the bonds of a centre to one element lie together
@@ -101,7 +103,7 @@ def _bonds(
     found = torch.empty(n_pairs, dtype=torch.int64, device=where)
     nearest = torch.empty(n_pairs, dtype=torch.float64, device=where)
     nothing = torch.empty(0, 3, dtype=precision, device=where)
-    boxed = (positions, boxes.vectors, boxes.first, boxes.second, boxes.crystal, boxes.low, boxes.counts.long())
+    boxed = (positions, boxes.vectors, boxes.first, boxes.second, boxes.crystal, boxes.low, boxes.counts)
     options: dict[str, Any] = {"CUTOFF": packed.shape.cutoff, "FLOAT": _float(precision), **PLAIN}
     grid = _over(n_pairs, PLAIN["BLOCK"])
     triton_kernels.images[grid](*boxed, found, found, nearest, nothing, found, n_pairs, FILL=False, **options)
@@ -209,7 +211,5 @@ def _prediction(
     energies = sums[:, :members].clone()
     lost = torch.repeat_interleave(failed, sizes)
     energies[failed], stresses[failed], forces[lost], atomic[lost] = torch.nan, torch.nan, torch.nan, torch.nan
-    by_member = energies.cpu().numpy()
-    return Prediction(
-        by_member.mean(axis=1), *(x.cpu().numpy() for x in (forces, stresses)), by_member, atomic.cpu().numpy()
-    )
+    by_member, felt, stress, by_atom = (x.cpu().numpy() for x in (energies, forces, stresses, atomic))
+    return Prediction(by_member.mean(axis=1), felt, stress, by_member, by_atom)

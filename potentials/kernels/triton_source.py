@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from textwrap import indent
+from typing import Any
 
 from potentials.features import Shape
 from potentials.kernels import formulas, repulsion
-from potentials.kernels.tape import Symbol, Tape
+from potentials.kernels.tape import Tape
 
 HEADER = '''"""Kernels for {shape}."""
 import triton
@@ -47,7 +48,7 @@ def n_moments(shape: Shape) -> int:
     return shape.n_max * ((shape.l_max + 1) ** 2 - 1)
 
 
-def _bond(tape: Tape, shape: Shape) -> tuple[Symbol, list[Symbol], list[Symbol]]:
+def _bond(tape: Tape, shape: Shape) -> tuple[Any, list[Any], list[Any]]:
     """Distance, radial functions and bare harmonics of a bond x, y, z (Å)."""
     x, y, z = tape.inputs(["x", "y", "z"])
     distance = tape.step("sqrt", x * x + y * y + z * z)
@@ -107,20 +108,37 @@ def _moments(shape: Shape) -> str:
     )
 
 
+def _orders(names: Sequence[str], shape: Shape) -> list[list[str]]:
+    """The same names by l: moments (n, lm), or products (n n', l). Orders do not mix, and one at a time spares registers."""
+    if len(names) == shape.n_products:
+        return [list(names[l :: shape.l_max]) for l in range(shape.l_max)]
+    return [
+        [name for row in _grid(names, shape) for name in row[l * l - 1 : (l + 1) ** 2 - 1]]
+        for l in range(1, shape.l_max + 1)
+    ]
+
+
 def _products(shape: Shape) -> str:
     """One program per pair of elements, which `pairs` (n, 2) lists."""
     tape = Tape()
     names = [[f"{side}{q}" for q in range(n_moments(shape))] for side in "ab"]
     a, b = ([tape.inputs(row) for row in _grid(side, shape)] for side in names)
     found = formulas.products(a, b, shape.l_max)
+    loads = dict(zip(names[0], _loads(names[0], "moments", f"left * {len(names[0])}"), strict=True))
+    loads |= dict(zip(names[1], _loads(names[1], "moments", f"right * {len(names[1])}"), strict=True))
+    results = {f.name: f for f in found}
+    stores = _stores(list(results), "features", f"n_sums + species * {len(found)}")
+    body: list[str] = []
+    by_order = (_orders(side, shape) for side in (*names, list(results)))
+    for left, right, chosen in zip(*by_order, strict=True):
+        body += [loads[name] for name in (*left, *right)]
+        body += tape.lines([results[name] for name in chosen])
+        body += [stores[list(results).index(name)] for name in chosen]
     return (
         "\n@triton.jit\ndef products(moments, pairs, features, size, n_sums, BLOCK: tl.constexpr):"
         + LANES
         + _block(["left = tl.load(pairs + 2 * species)", "right = tl.load(pairs + 2 * species + 1)"])
-        + _block(_loads(names[0], "moments", f"left * {len(names[0])}"))
-        + _block(_loads(names[1], "moments", f"right * {len(names[1])}"))
-        + _block(tape.lines(found))
-        + _block(_stores([f.name for f in found], "features", f"n_sums + species * {len(found)}"))
+        + _block(body)
     )
 
 
@@ -129,24 +147,25 @@ def _moment_slopes(shape: Shape) -> str:
     tape = Tape()
     names = [[f"{side}{q}" for q in range(n_moments(shape))] for side in "ab"]
     a, b = ([tape.inputs(row) for row in _grid(side, shape)] for side in names)
-    weights = tape.inputs([f"w{q}" for q in range(shape.n_products)])
-    energy = sum(w * p for w, p in zip(weights, formulas.products(a, b, shape.l_max), strict=True))
-    slopes = tape.gradient(energy, [symbol for row in a for symbol in row])
+    weights = [f"w{q}" for q in range(shape.n_products)]
+    found = formulas.products(a, b, shape.l_max)
+    energy: Any = sum(w * p for w, p in zip(tape.inputs(weights), found, strict=True))
+    slopes: list[Any] = tape.gradient(energy, [symbol for row in a for symbol in row])
     totals = [f"m{q}" for q in range(n_moments(shape))]
-    norms = formulas.norms(shape.l_max) * shape.n_max
+    by_total = dict(zip(totals, slopes, strict=True))
+    loads = dict(zip(names[1], _loads(names[1], "moments", f"other * {len(names[1])}"), strict=True))
+    loads |= dict(zip(weights, _loads(weights, "slopes", f"n_sums + pair * {len(weights)}"), strict=True))
     body = [
         "low = tl.minimum(species, other)",
         "pair = low * n_species - low * (low - 1) // 2 + tl.maximum(species, other) - low",
         # a square holds the moments twice
         "factor = tl.where(species == other, 2.0, 1.0).to(FLOAT)",
-        *(
-            f"{line} * factor"
-            for line in _loads([w.name for w in weights], "slopes", f"n_sums + pair * {len(weights)}")
-        ),
-        *_loads(names[1], "moments", f"other * {len(names[1])}"),
-        *tape.lines(slopes),
-        *(f"{m} += {s.name}" for m, s in zip(totals, slopes, strict=True) if isinstance(s, Symbol)),
     ]
+    for own, right, chosen in zip(*(_orders(x, shape) for x in (weights, names[1], totals)), strict=True):
+        body += [f"{loads[name]} * factor" for name in own] + [loads[name] for name in right]
+        body += tape.lines([by_total[m] for m in chosen])
+        body += [f"{m} += {by_total[m].name}" for m in chosen]
+    norms = formulas.norms(shape.l_max) * shape.n_max
     normed = [f"{m} * {c!r}" for m, c in zip(totals, norms, strict=True)]
     return (
         "\n@triton.jit\ndef moment_slopes(moments, slopes, out, size, n_sums, n_species, BLOCK: tl.constexpr, "
@@ -166,17 +185,18 @@ def _bond_slopes(shape: Shape) -> str:
     back = [f"b{q}" for q in range(n_moments(shape))]
     sums = [f"s{k}" for k in range(shape.n_pair)]
     weights = [tape.inputs(row) for row in _grid(back, shape)]
-    energy = sum(s * f for s, f in zip(tape.inputs(sums), functions, strict=False))
+    energy: Any = sum(s * f for s, f in zip(tape.inputs(sums), functions, strict=False))
     for lm, harmonic in enumerate(angular):
         energy += harmonic * sum(weights[n][lm] * functions[n] for n in range(shape.n_max))
     rate, strength, inner, width = tape.inputs(["rate", "strength", "inner", "width"])
     within = tape.step("clamp", (distance - inner) * width)
     close = repulsion.screened(distance, rate, strength, within, lambda x: tape.step("exp", x))
     bond = tape.inputs(["x", "y", "z"])
-    alone, both = tape.gradient(energy, bond), tape.gradient(energy + close, bond)
+    alone: list[Any] = tape.gradient(energy, bond)
+    both: list[Any] = tape.gradient(energy + close, bond)
     voigt = [("x", "x"), ("y", "y"), ("z", "z"), ("y", "z"), ("x", "z"), ("x", "y")]
 
-    def results(slopes: Sequence[Symbol], repelled: str) -> list[str]:
+    def results(slopes: Sequence[Any], repelled: str) -> list[str]:
         return [
             *tape.lines([*slopes, close] if repelled else slopes),
             *(f"f{d} = tl.where(real, {s.name}, 0.0)" for d, s in zip("xyz", slopes, strict=True)),
