@@ -115,12 +115,18 @@ def images(
 
 
 @triton.jit
+def hyperbolic_tangent(x):
+    e = tl.exp(-2.0 * tl.abs(x))
+    t = (1.0 - e) / (1.0 + e)
+    return tl.where(x < 0.0, -t, t)
+
+
+@triton.jit
 def network(
     features,  # (n_features, size)
     weights,  # (n_species, n_features, LANES)
     biases,  # (n_species, LANES)
     outputs,  # (n_species, LANES) eV
-    rests,  # (n_species, LANES) what is subtracted from the tanh of a lane
     owners,  # (LANES,) the member that a lane belongs to
     shifts,  # (n_species, members) float64 eV
     slopes,  # (n_features, size) dE/d(feature) of the mean over the members
@@ -132,31 +138,42 @@ def network(
     n_features,
     members,
     LANES: tl.constexpr,
+    ADDED: tl.constexpr,
     BLOCK: tl.constexpr,
     FLOAT: tl.constexpr,
 ):
-    """One hidden layer of any lanes, of all members at once: shift + sum over lanes of output (tanh(a) - rest)."""
+    """One hidden layer of any lanes, of all members at once: shift + sum over lanes of output tanh(a).
+
+    ADDED: units of a widened block, the sum over lanes of output (tanh(a) - tanh(bias)), come on top of what is there.
+    """
     slot = first + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = slot < last
     lane = tl.arange(0, LANES)
-    inputs = tl.load(biases + kind * LANES + lane)[None, :] + tl.zeros([BLOCK, LANES], FLOAT)
+    bias = tl.load(biases + kind * LANES + lane)
+    inputs = bias[None, :] + tl.zeros([BLOCK, LANES], FLOAT)
     own = weights + kind * n_features * LANES + lane
     for d in range(0, n_features):
         f = tl.load(features + d * size + slot, mask=here, other=0.0)
         inputs += f[:, None] * tl.load(own + d * LANES)[None, :]
-    e = tl.exp(-2.0 * tl.abs(inputs))
-    t = (1.0 - e) / (1.0 + e)
-    t = tl.where(inputs < 0.0, -t, t)
+    t = hyperbolic_tangent(inputs)
     output = tl.load(outputs + kind * LANES + lane)
-    terms = output[None, :] * (t - tl.load(rests + kind * LANES + lane)[None, :])
+    if ADDED:
+        terms = output[None, :] * (t - hyperbolic_tangent(bias)[None, :])
+    else:
+        terms = output[None, :] * t
     owner = tl.load(owners + lane)
     for m in range(0, members):
         mine = tl.where((owner == m)[None, :], terms, 0.0).to(tl.float64)
-        energy = tl.sum(mine, axis=1) + tl.load(shifts + kind * members + m)
+        if ADDED:
+            energy = tl.load(energies + m * size + slot, mask=here, other=0.0) + tl.sum(mine, axis=1)
+        else:
+            energy = tl.sum(mine, axis=1) + tl.load(shifts + kind * members + m)
         tl.store(energies + m * size + slot, energy, mask=here)
     back = (output / members)[None, :] * (1.0 - t * t)
     for d in range(0, n_features):
         slope = tl.sum(back * tl.load(own + d * LANES)[None, :], axis=1)
+        if ADDED:
+            slope += tl.load(slopes + d * size + slot, mask=here, other=0.0)
         tl.store(slopes + d * size + slot, slope.to(FLOAT), mask=here)
 
 

@@ -22,15 +22,22 @@ CROWD = 100  # neighbours, for the estimate of memory
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Weights: features in the list that suits any centre, lanes padded to a power of two."""
+class Lanes:
+    """Hidden units: features in the list that suits any centre, lanes padded to a power of two."""
 
-    shape: Shape
     weights: Tensor  # (n_species, n_features, lanes)
     biases: Tensor  # (n_species, lanes)
     outputs: Tensor  # (n_species, lanes) eV
-    rests: Tensor  # (n_species, lanes)
     owners: Tensor  # (lanes,) the member of each lane
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A model on a device."""
+
+    shape: Shape
+    lanes: Lanes
+    added: tuple[Lanes, ...]  # the own units of each block, apart: their sums must not depend on what else there is
     shifts: Tensor  # (n_species, members) float64 eV
     screening: Tensor  # (n_species, n_species, 4) 1/a, half of Zi Zj e²/(4 pi eps0), r1, 1/(r2 - r1)
     pairs: Tensor  # (n_pairs, 2) of elements
@@ -39,13 +46,25 @@ class Packed:
 
     @property
     def device(self) -> torch.device:
-        return self.weights.device
+        return self.lanes.weights.device
+
+    @property
+    def precision(self) -> torch.dtype:
+        return self.lanes.weights.dtype
+
+    @property
+    def n_species(self) -> int:
+        return len(self.lanes.weights)
+
+    @property
+    def n_features(self) -> int:
+        return self.lanes.weights.shape[1]
 
     @property
     def bytes_per_atom(self) -> int:
-        n, moments = len(self.weights), n_moments(self.shape)
-        rows = 2 * n * moments + 2 * self.weights.shape[1] + 4 * CROWD
-        return rows * self.weights.element_size() + 8 * (CROWD + 8 * n + 4 * self.shifts.shape[1] + 50)
+        n, moments = self.n_species, n_moments(self.shape)
+        rows = 2 * n * moments + 2 * self.n_features + 4 * CROWD
+        return rows * self.lanes.weights.element_size() + 8 * (CROWD + 8 * n + 4 * self.shifts.shape[1] + 50)
 
     @property
     def bytes_per_pair(self) -> int:
@@ -66,15 +85,30 @@ def pack(model: ModelLike, device: str, precision: torch.dtype) -> Packed:
 
 def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Packed:
     assert isinstance(model.shape, Shape)  # others are refused at the door of the package
-    n, lanes = model.biases.shape
-    padded = max(16, 1 << (lanes - 1).bit_length())
-    weights = np.zeros((n, model.weights.shape[1], padded))
-    for x, centre in enumerate(model.species):
-        weights[x, model.shape.sizes.places(centre, model.species), :lanes] = model.weights[x]
+    n = len(model.species)
 
-    def widened(array: Floats) -> Tensor:
-        return on_device(np.pad(array, ((0, 0), (0, padded - lanes))), where, precision)
+    def lanes(weights: Floats, biases: Floats, outputs: Floats, units: int) -> Lanes:
+        used = biases.shape[1]
+        padded = max(16, 1 << (used - 1).bit_length())
+        wide = np.zeros((n, weights.shape[1], padded))
+        for x, centre in enumerate(model.species):
+            wide[x, model.shape.sizes.places(centre, model.species), :used] = weights[x]
+        more = ((0, 0), (0, padded - used))
+        return Lanes(
+            on_device(wide, where, precision),
+            on_device(np.pad(biases, more), where, precision),
+            on_device(np.pad(outputs, more), where, precision),
+            on_device(np.minimum(np.arange(padded) // units, model.members - 1), where),
+        )
 
+    added = []
+    if (own := model.added) is not None:
+        for place in range(1, own.biases.shape[1]):  # an element adds none to itself
+            weights = np.zeros_like(own.weights)
+            for x, centre in enumerate(model.species):
+                block = model.shape.blocks(centre, model.species)[place]
+                weights[x, block.start : block.stop] = own.weights[x, block.start : block.stop]
+            added.append(lanes(weights, own.biases[:, place], own.outputs[:, place], own.units))
     places = np.full(119, -1)
     places[list(model.species)] = np.arange(n)
     charges = np.array(model.species, dtype=float)
@@ -84,11 +118,8 @@ def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Pack
     strengths = 0.5 * repulsion.COULOMB * charges[:, None] * charges
     return Packed(
         shape=model.shape,
-        weights=on_device(weights, where, precision),
-        biases=widened(model.biases),
-        outputs=widened(model.outputs),
-        rests=widened(np.zeros_like(model.biases)),
-        owners=on_device(np.minimum(np.arange(padded) // model.hidden, model.members - 1), where),
+        lanes=lanes(model.weights, model.biases, model.outputs, model.hidden),
+        added=tuple(added),
         shifts=on_device(model.shifts, where, torch.float64),
         screening=on_device(np.stack([rates, strengths, inner, 1 / (outer - inner)], -1), where, precision),
         pairs=on_device(np.array([(y, z) for y in range(n) for z in range(y, n)]), where),
@@ -109,7 +140,7 @@ def portions(structures: Structures, packed: Packed) -> list[Structures]:
     sizes = structures.sizes
     needed = np.cumsum(sizes * packed.bytes_per_atom + sizes**2 * packed.bytes_per_pair)
     # row times column of the largest array stays below 2^31
-    atoms = np.cumsum(sizes) * max(packed.weights.shape[1], len(packed.weights) * n_moments(packed.shape))
+    atoms = np.cumsum(sizes) * max(packed.n_features, packed.n_species * n_moments(packed.shape))
     run = np.maximum((needed - 1) // room, (atoms - 1) // 2**31)
     cuts = [0, *(np.flatnonzero(np.diff(run)) + 1).tolist(), len(structures)]
     return [_run(structures, a, b) for a, b in pairwise(cuts)]

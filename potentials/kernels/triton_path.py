@@ -99,7 +99,7 @@ def _bonds(
     Marks crystals with too many neighbours, or two atoms in one place, as failed; they have no bonds.
     """
     n_pairs, where = len(boxes.first), positions.device
-    precision = packed.weights.dtype
+    precision = packed.precision
     found = torch.empty(n_pairs, dtype=torch.int64, device=where)
     nearest = torch.empty(n_pairs, dtype=torch.float64, device=where)
     nothing = torch.empty(0, 3, dtype=precision, device=where)
@@ -126,10 +126,10 @@ def _float(precision: torch.dtype) -> Any:
 
 def _describe(packed: Packed, bonds: Tensor, bounds: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Features (n_features, size) and moments (n_species * n_moments, size) of every centre."""
-    n, shape = len(packed.weights), packed.shape
-    precision, where = packed.weights.dtype, packed.device
+    n, shape = packed.n_species, packed.shape
+    precision, where = packed.precision, packed.device
     kernels = triton_kernels.of_shape(shape)
-    features = torch.empty(packed.weights.shape[1], size, dtype=precision, device=where)
+    features = torch.empty(packed.n_features, size, dtype=precision, device=where)
     moments = torch.empty(n * n_moments(shape), size, dtype=precision, device=where)
     grid = _over(size, WIDE["BLOCK"], n)
     kernels.moments[grid](bonds, bounds, features, moments, size, FLOAT=_float(precision), **WIDE)
@@ -141,20 +141,19 @@ def _describe(packed: Packed, bonds: Tensor, bounds: Tensor, size: int) -> tuple
 def _network(packed: Packed, features: Tensor, counts: list[int], members: int) -> tuple[Tensor, Tensor]:
     """Energies (members, size) eV and slopes (n_features, size) of centres that are sorted by element."""
     n_features, size = features.shape
-    lanes = packed.biases.shape[1]
     slopes = torch.empty_like(features)
     energies = torch.empty(members, size, dtype=torch.float64, device=features.device)
-    model = (packed.weights, packed.biases, packed.outputs, packed.rests, packed.owners, packed.shifts)
-    options: dict[str, Any] = {**PLAIN, "enable_fp_fusion": True, "BLOCK": max(1, NETWORK_TILE // lanes)}
-    first = 0
-    for kind, count in enumerate(counts):
-        if count:
-            grid = _over(count, options["BLOCK"])
-            where = (size, first, first + count, kind, n_features, members)
-            triton_kernels.network[grid](
-                features, *model, slopes, energies, *where, LANES=lanes, FLOAT=_float(features.dtype), **options
-            )
-        first += count
+    for layer, own in ((packed.lanes, False), *((more, True) for more in packed.added)):
+        lanes, first = layer.biases.shape[1], 0
+        model = (layer.weights, layer.biases, layer.outputs, layer.owners, packed.shifts)
+        options: dict[str, Any] = {**PLAIN, "enable_fp_fusion": True, "BLOCK": max(1, NETWORK_TILE // lanes)}
+        options |= {"LANES": lanes, "ADDED": own, "FLOAT": _float(features.dtype)}
+        for kind, count in enumerate(counts):
+            if count:
+                grid = _over(count, options["BLOCK"])
+                where = (size, first, first + count, kind, n_features, members)
+                triton_kernels.network[grid](features, *model, slopes, energies, *where, **options)
+            first += count
     return energies, slopes
 
 
@@ -169,7 +168,7 @@ def _pull(
     n_pairs: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dE_i/d(bond) of every pair (n_pairs, 3), virials (6, size) and repulsion (size,) of every centre; eV, eV/Å."""
-    n, size = len(packed.weights), len(kinds)
+    n, size = packed.n_species, len(kinds)
     where, precision = moments.device, moments.dtype
     kernels, grid = triton_kernels.of_shape(packed.shape), _over(size, WIDE["BLOCK"], n)
     options: dict[str, Any] = {"FLOAT": _float(precision), **WIDE}

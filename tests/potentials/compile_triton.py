@@ -12,7 +12,7 @@ from potentials.network import Shape
 
 SHAPE = Shape(6.0, n_max=5, l_max=4, n_pair=8)
 LANES = 64
-FLOAT = ["bonds", "weights", "biases", "outputs", "rests", "features", "slopes", "moments", "back", "screening", "out"]
+FLOAT = ["bonds", "weights", "biases", "outputs", "features", "slopes", "moments", "back", "screening", "out"]
 DOUBLE = ["positions", "vectors", "low", "nearest", "forces", "virials", "repelled", "energies", "shifts", "values"]
 WHOLE = [
     "bounds",
@@ -58,7 +58,9 @@ def main():
         size = build("images", own.images, own.PLAIN, BLOCK=plain, FILL=fill, CUTOFF=SHAPE.cutoff)
         print(f"images {size}", flush=True)
     fused = {**own.PLAIN, "enable_fp_fusion": True}
-    print(f"network {build('network', own.network, fused, BLOCK=own.NETWORK_TILE // LANES, LANES=LANES)}", flush=True)
+    for added in (False, True):
+        size = build("network", own.network, fused, BLOCK=own.NETWORK_TILE // LANES, LANES=LANES, ADDED=added)
+        print(f"network {size}", flush=True)
     for name in ("reactions", "crystal_sums"):
         print(f"{name} {build(name, getattr(own, name), own.PLAIN, BLOCK=plain)}", flush=True)
 

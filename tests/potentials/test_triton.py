@@ -70,10 +70,10 @@ def same_bits(found, expected, crystals, atoms):
 
 @triton
 @pytest.mark.parametrize("shape", [SMALL, Shape(3.6, 3, 4, 5), Shape(3.6, 1, 5, 2)], ids=str)
-@pytest.mark.parametrize(("members", "hidden"), [(3, 5)])
-def test_in_double_precision_it_is_the_processors_result(shape, members, hidden):
+@pytest.mark.parametrize("own", [0, 2])
+def test_in_double_precision_it_is_the_processors_result(shape, own):
     structures = Structures.from_ase(few(np.random.default_rng(3)))
-    model = library(SPECIES, shape, members, hidden)
+    model = library(SPECIES, shape, members=3, hidden=5, own=own)
     found, expected = said(structures, model, "triton-double"), expected_of(structures, model)
     for field in FIELDS:
         np.testing.assert_allclose(
@@ -113,12 +113,13 @@ def test_a_result_is_the_crystals_own():
 
 
 @triton
-def test_a_crystal_has_the_same_bits_in_a_larger_library():
+@pytest.mark.parametrize("own", [0, 2])
+def test_a_crystal_has_the_same_bits_in_a_larger_library(own):
     rng = np.random.default_rng(6)
     atoms = cell(rng, (2, 1, 1))
     atoms.numbers = [AG, CU]
     structures = Structures.from_ase([atoms, Atoms("CuAg2", 1.5 * rng.random((3, 3)) + np.diag([2, 4, 6]))])
-    small, large = (said(structures, library(s, SMALL), "triton") for s in ((CU, AG), SPECIES))
+    small, large = (said(structures, library(s, SMALL, own=own), "triton") for s in ((CU, AG), SPECIES))
     same_bits(large, small, slice(None), slice(None))
 
 
