@@ -219,6 +219,8 @@ class Campaign:
                 if label["failure"] is None:
                     crystal = atoms_from_json(label["crystal"])
                     c = Candidate(str(n), crystal, Origin("label"))
+                    if not self.ground.space.spans(c.reduced_counts):
+                        continue  # the bootstrap also asked about the elements of the end members
                     points.append(
                         (c.reduced_counts, self._enthalpy(label) / len(crystal), self.ground.reference_method, c.id)
                     )
@@ -358,7 +360,7 @@ class Campaign:
             (c.reduced_counts, c.per_atom(self.ground.reference_method), self.ground.reference_method, c.id)
             for c in self._confirmed()
         ]
-        return Hull.of(points) if points else None
+        return Hull.of(points, self.ground.space.end_members) if points else None
 
     def reference_phases(self) -> list[Candidate]:
         """The candidates on the reference's hull, by composition."""

@@ -12,6 +12,7 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from evo.elements import atomic_volume, compound_volume, covalent_radius
+from evo.mixtures import EndMembers
 from evo.niggli import niggli
 
 Floats = NDArray[np.float64]
@@ -30,6 +31,7 @@ class Space:
     formula: Mapping[int, int] | None = None  # fixed composition: atomic number -> atoms in the cell
     min_distance: float = 0.65  # shortest distance allowed, in sums of covalent radii
     volumes: Mapping[int, float] = field(default_factory=dict)  # Å³ per atom; the defaults where left out
+    end_members: EndMembers | None = None  # every composition is a mixture of these; None: of the elements
 
     def __post_init__(self) -> None:
         if not self.elements:
@@ -38,6 +40,8 @@ class Space:
             raise ValueError(f"`n_atoms` must be (fewest, most) with 1 <= fewest <= most, got {self.n_atoms}")
         if self.formula is not None and not set(self.formula) <= set(self.elements):
             raise ValueError(f"`formula` {dict(self.formula)} has elements outside `elements` {self.elements}")
+        if self.end_members is not None and not self.end_members.within(*self.n_atoms):
+            raise ValueError(f"`n_atoms` {self.n_atoms} must hold a mixture of whole end members, and does not")
         object.__setattr__(self, "elements", tuple(sorted(int(z) for z in set(self.elements))))
         object.__setattr__(self, "volumes", {z: atomic_volume(z) for z in self.elements} | dict(self.volumes))
 
@@ -67,7 +71,19 @@ class Space:
         counts = {z: n for z, n in counts.items() if n}
         if self.formula is not None:
             return counts == dict(self.formula)
-        return set(counts) <= set(self.elements) and self.n_atoms[0] <= sum(counts.values()) <= self.n_atoms[1]
+        return self.spans(counts) and self.n_atoms[0] <= sum(counts.values()) <= self.n_atoms[1]
+
+    def spans(self, counts: Mapping[int, int]) -> bool:
+        """Whether these counts are a mixture of the elements, or of the end members, in whatever number of atoms."""
+        if self.end_members is not None:
+            return self.end_members.parts(counts) is not None
+        return {z for z, n in counts.items() if n} <= set(self.elements)
+
+    def corners(self) -> list[dict[int, int]]:
+        """Counts of the smallest cell of each end member."""
+        if self.end_members is not None:
+            return [dict(member) for member in self.end_members.members]
+        return [{z: 1} for z in self.elements]
 
     def sample_counts(self, rng: np.random.Generator) -> dict[int, int]:
         """A composition that is looked for: number of atoms, number of elements, which ones, how many of each.
@@ -77,6 +93,8 @@ class Space:
         """
         if self.formula is not None:
             return dict(self.formula)
+        if self.end_members is not None:
+            return self._sample_mixture(rng, self.end_members)
         total = int(rng.integers(self.n_atoms[0], self.n_atoms[1] + 1))
         orders = np.arange(1, min(total, len(self.elements)) + 1)
         order = int(rng.choice(orders, p=orders / orders.sum()))
@@ -84,6 +102,15 @@ class Space:
         cuts = np.sort(rng.choice(np.arange(1, total), size=order - 1, replace=False))
         parts = np.diff(np.concatenate([[0], cuts, [total]]))
         return dict(sorted((int(z), int(n)) for z, n in zip(chosen, parts, strict=True)))
+
+    def _sample_mixture(self, rng: np.random.Generator, ends: EndMembers) -> dict[int, int]:
+        """The same for mixtures of end members: those of k are drawn in proportion to k."""
+        by_order: dict[int, list[dict[int, int]]] = {}
+        for counts in ends.within(*self.n_atoms):
+            by_order.setdefault(ends.order(counts), []).append(counts)
+        orders = np.array(sorted(by_order))
+        chosen = by_order[int(rng.choice(orders, p=orders / orders.sum()))]
+        return dict(chosen[int(rng.integers(len(chosen)))])
 
 
 def counts_of(numbers: Iterable[int]) -> dict[int, int]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
+from evo.mixtures import EndMembers
 from potentials.structures import Floats, Ints
 
 SAME = 1e-9  # eV/atom and fractions of composition: smaller differences are rounding
@@ -43,19 +44,25 @@ class Hull:
     fractions: Floats  # (n_vertices, n_elements) compositions of the corners
     vertex_energies: Floats  # (n_vertices,) eV/atom
     end_members: dict[int, float]  # eV/atom of the lowest phase of each pure element that has one
+    mixtures: EndMembers | None  # what formation energies are relative to; None: the elements
     _axes: Floats  # (n_elements, k) orthonormal: composition -> coordinates in the space spanned
     _facets: Ints  # (n_facets, k + 1) vertices of each facet
     _planes: Floats  # (n_facets, k + 1) energy = coordinates . plane[:k] + plane[k]
     _borders: Floats  # (n_borders, k + 1) inside when coordinates . border[:k] + border[k] <= 0
 
     @classmethod
-    def of(cls, points: Sequence[tuple[Mapping[int, float], float, str, str]]) -> Hull:
+    def of(
+        cls, points: Sequence[tuple[Mapping[int, float], float, str, str]], mixtures: EndMembers | None = None
+    ) -> Hull:
         """The hull of (counts, eV/atom, method, id); the order of the points does not matter.
 
+        With `mixtures` it is that of these end members (a pseudo-binary such as NiO-MgO): others are left out.
         A phase within 1e-9 eV/atom of a mixture of others lies on the hull (above = 0) but is no corner.
         Of phases that share composition and energy the one with the smallest id counts.
         ValueError: no points, energies that are not finite, more than one method.
         """
+        if mixtures is not None:
+            points = [p for p in points if mixtures.parts(p[0]) is not None]
         if not points:
             raise ValueError("a hull needs at least one phase, got none")
         methods = sorted({p[2] for p in points})
@@ -83,6 +90,7 @@ class Hull:
             fractions=fractions[chosen[corners]],
             vertex_energies=e[corners],
             end_members=ends,
+            mixtures=mixtures,
             _axes=axes,
             _facets=facets,
             _planes=planes,
@@ -142,7 +150,16 @@ class Hull:
         return {self.vertices[m]: p for m, p in order}
 
     def formation(self, counts: Mapping[int, float], energy_per_atom: float) -> float | None:
-        """eV/atom relative to the end members; None when one of them is not known."""
+        """eV/atom relative to the end members; None when one of them is not known, or it is no mixture of them."""
+        if self.mixtures is not None:
+            parts = self.mixtures.parts(counts)
+            if parts is None:
+                return None
+            # nothing else has the composition of an end member, so the hull there is its lowest phase
+            units = [dict(member) for member in self.mixtures.members]
+            ends = [self.energy(unit) * sum(unit.values()) for unit in units]
+            mixture = sum(p * e for p, e in zip(parts, ends, strict=True) if p > SAME) / sum(counts.values())
+            return energy_per_atom - mixture if np.isfinite(mixture) else None
         used = {z: n for z, n in counts.items() if n > 0}
         if not used or any(z not in self.end_members for z in used):
             return None

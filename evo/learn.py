@@ -14,7 +14,7 @@ from evo.bootstrap.diverse import vectors
 from evo.candidate import Candidate
 from evo.desk import Desk
 from evo.hull import Hull
-from evo.prospects import Prospects, batch, promising
+from evo.prospects import Prospects, batch, chances, promising
 from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.library import Library
@@ -32,7 +32,7 @@ EDGE = 1.0  # grade at the edge of the training data
 NORMAL = 1.645  # half-width of a normal distribution's central 90 %, in deviations
 GUESSED = 2.0  # deviation over spread where nothing was held out to tell
 LEAST_DOUBT, MOST_DOUBT = 0.003, 0.05  # eV/atom, of a deviation: no network is surer, and beyond it knows nothing
-IN_FAVOUR = 0.01  # eV/atom of the spread that count in a candidate's favour when it must lie within the window
+LEAST_CHANCE = 0.25  # that a candidate lies within the window
 ERRED = 0.004  # eV/atom: a stratum whose new labels are missed by less (RMSE) is left alone
 
 
@@ -73,8 +73,8 @@ def choose(
 ) -> list[Candidate]:
     """The candidates whose reference energy is expected to change the hull most per second, as a batch of at most n.
 
-    Of those that may lie within `window` (eV/atom) of the `confirmed` hull of the reference, by the network's energy plus
-    what it was found to be wrong by at similar compositions (evo/prospects.py has the measure).
+    Of those with a chance of LEAST_CHANCE to lie within `window` (eV/atom) of the `confirmed` hull of the reference; the mean
+    is the network's energy plus what it was found to be wrong by at similar compositions (evo/prospects.py has the measure).
     """
     hull = archive.hull() if confirmed is None else confirmed
     open_ = [
@@ -86,13 +86,16 @@ def choose(
         return []
     open_.sort(key=lambda c: c.id)
     expected = np.array([c.per_atom(archive.method) for c in open_]) + _corrections(archive, reference, open_)
-    deviations = judge.deviations(open_, archive.method)
-    above = hull.above_many([c.reduced_counts for c in open_], expected)
-    near = np.flatnonzero(above - np.minimum(deviations, IN_FAVOUR) <= window).tolist()
-    some = [open_[i] for i in near]
-    seconds = np.array([judge.seconds(c.atoms) for c in some])
-    nothing = np.zeros((len(some), 0))
-    prospects = Prospects([c.reduced_counts for c in some], expected[near], deviations[near], nothing, seconds)
+    everyone = Prospects(
+        [c.reduced_counts for c in open_],
+        expected,
+        judge.deviations(open_, archive.method),
+        np.zeros((len(open_), 0)),
+        np.array([judge.seconds(c.atoms) for c in open_]),
+    )
+    levels = hull.energies(everyone.compositions)
+    near = np.flatnonzero(chances(everyone, levels + window) >= LEAST_CHANCE).tolist()
+    some, prospects = [open_[i] for i in near], everyone.select(near)
     best = promising(hull, prospects)
     seen = replace(prospects.select(best), vectors=_looks([some[i].atoms for i in best]))
     return [some[best[i]] for i in batch(hull, seen, n)]

@@ -17,10 +17,11 @@ from evo.chunk import Breeding
 from evo.create.seed_file import read_seeds
 from evo.desk import Desk
 from evo.labels import MethodDiffers, ReferenceSpec
+from evo.mixtures import EndMembers
 from evo.progress import Progress
 from evo.reference import ReferenceUnavailable, check_options, open_reference
 from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
-from evo.settings import ReferenceSection, Settings
+from evo.settings import ReferenceSection, Settings, SettingsError
 from potentials.library import Library
 from potentials.network import Shape
 from potentials.recipe import Recipe
@@ -86,7 +87,20 @@ def space_of(settings: Settings) -> Space:
         n_atoms=n_atoms,
         formula=formula,
         min_distance=system.min_distance,
+        end_members=_end_members(system.end_members, n_atoms),
     )
+
+
+def _end_members(texts: list[str], n_atoms: tuple[int, int]) -> EndMembers | None:
+    if not texts:
+        return None
+    try:
+        found = EndMembers.of([formula_counts(text) for text in texts])
+    except ValueError as error:
+        raise SettingsError(f"system.end_members: {error}, got {', '.join(texts)}") from None
+    if not found.within(*n_atoms):
+        raise SettingsError(f"system.atoms {list(n_atoms)} holds no mixture of {', '.join(texts)}; allow more atoms")
+    return found
 
 
 def breeding(settings: Settings, space: Space) -> Breeding:

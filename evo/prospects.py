@@ -49,7 +49,7 @@ class Prospects:
 
 
 def chances(prospects: Prospects, levels: Floats) -> Floats:
-    """(n,) probability that each lies below the hull; `levels`: its energies there, eV/atom."""
+    """(n,) probability that each lies below these energies, eV/atom: those of the hull for that of being on it."""
     return np.asarray(ndtr((levels - prospects.means) / prospects.deviations))
 
 

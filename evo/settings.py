@@ -42,6 +42,9 @@ class SystemSection(Section):
 
     elements: list[str] = Field(description="symbols; leave it out with a formula")
     formula: str = Field("", description='fixed composition such as "Cu4Pd4"; empty: variable composition')
+    end_members: list[str] = Field(
+        [], description='compositions that every crystal is a mixture of: ["NiO", "MgO"]; empty: the elements'
+    )
     atoms: tuple[int, int] = Field((1, 8), description="fewest and most atoms per cell (variable composition)")
     pressure_GPa: float = Field(0.0, description="external pressure; energies become enthalpies")
     min_distance: float = Field(0.65, gt=0, lt=1.5, description="shortest distance allowed, in sums of covalent radii")
@@ -54,6 +57,8 @@ class SystemSection(Section):
                 data = {**data, "elements": list(Formula(str(data["formula"])).count())}
             except Exception as error:
                 raise ValueError(f"formula `{data['formula']}` cannot be read; write for instance Cu4Pd4") from error
+        if isinstance(data, dict) and data.get("end_members") and "elements" not in data:
+            data = {**data, "elements": sorted({s for text in data["end_members"] for s in _composition(text)})}
         return data
 
     @field_validator("elements")
@@ -78,7 +83,19 @@ class SystemSection(Section):
     def _formula_fits(self) -> SystemSection:
         if self.formula and set(Formula(self.formula).count()) != set(self.elements):
             raise ValueError(f"formula {self.formula} and elements {self.elements} differ; leave elements out")
+        if self.formula and self.end_members:
+            raise ValueError("a formula has no end members; leave one of them out")
+        there = {s for text in self.end_members for s in _composition(text)}
+        if self.end_members and there != set(self.elements):
+            raise ValueError(f"end_members {self.end_members} and elements {self.elements} differ; leave elements out")
         return self
+
+
+def _composition(text: Any) -> dict[str, int]:
+    try:
+        return dict(Formula(str(text)).count())
+    except Exception as error:
+        raise ValueError(f"end member `{text}` cannot be read; write for instance NiO") from error
 
 
 class SeedsSection(Section):

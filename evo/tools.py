@@ -44,7 +44,7 @@ MOST_ATTEMPTS = 10  # operators drawn for one child before it is made at random
 NEAR = 0.5  # chance that a mate is sought among the nearest compositions
 N_NEAR = 5  # how many of the pool count as nearest
 SMALLER = 0.5  # chance that a crystal of a divisible composition is made small and multiplied
-FIRST_SIZES = (1, 2, 4)  # atoms of each element's first crystals, so that the hull has its corners at once
+FIRST_SIZES = (1, 2, 4)  # atoms, or formula units, of each element's first crystals: the hull has its corners at once
 
 
 @dataclass(frozen=True)
@@ -190,5 +190,6 @@ def _fallback(rng: np.random.Generator, space: Space) -> tuple[Atoms, str]:
 
 
 def _corners(space: Space) -> list[dict[int, int]]:
-    """Counts of every element alone in every one of the FIRST_SIZES that the search allows."""
-    return [{z: n} for n in FIRST_SIZES for z in space.elements if space.allows({z: n})]
+    """Every element, or end member, alone in every one of the FIRST_SIZES that the search allows."""
+    multiples = [{z: n * m for z, m in corner.items()} for n in FIRST_SIZES for corner in space.corners()]
+    return [counts for counts in multiples if space.allows(counts)]

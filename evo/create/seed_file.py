@@ -60,6 +60,9 @@ def _checked(name: str, atoms: Atoms, space: Space) -> Atoms:
     counts = counts_of(atoms.numbers)
     if space.formula is not None and _reduced(counts) != _reduced(space.formula):
         raise SeedError(f"{name}: expected the composition {_text(space.formula)}, got {_text(counts)}")
+    if not space.spans(counts):
+        ends = ", ".join(_text(corner) for corner in space.corners())
+        raise SeedError(f"{name}: expected a mixture of {ends}, got {_text(counts)}")
     if np.asarray(atoms.pbc).any() and abs(np.linalg.det(np.asarray(atoms.cell.complete()))) < 1e-6:
         raise SeedError(f"{name}: expected a cell with a volume, got {cell.tolist()}")
     return Atoms(atoms.numbers, positions=atoms.positions, cell=cell, pbc=atoms.pbc)

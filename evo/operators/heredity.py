@@ -95,7 +95,10 @@ def _repaired(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers and points that the search allows, with as few changes as possible."""
     fewest, most = space.sizes
-    if space.formula is None:
+    formula = space.formula
+    if space.end_members is not None:
+        formula = space.end_members.nearest(counts_of(numbers), fewest, most)
+    if formula is None:
         if len(numbers) > most:
             keep = np.sort(rng.choice(len(numbers), most, replace=False))
             return numbers[keep], points[keep]
@@ -103,13 +106,13 @@ def _repaired(
         extra = rng.choice(len(spare), missing, replace=False)
         return np.concatenate([numbers, spare[extra]]), np.concatenate([points, spare_points[extra]])
     there = counts_of(numbers)
-    wanted = [z for z, n in space.formula.items() for _ in range(n - there.get(z, 0))]
+    wanted = [z for z, n in formula.items() for _ in range(n - there.get(z, 0))]
     wanted = [int(z) for z in rng.permutation(wanted)]
     excess = [
         int(i)
         for z, n in there.items()
-        if n > space.formula.get(z, 0)
-        for i in rng.permutation(np.flatnonzero(numbers == z))[: n - space.formula.get(z, 0)]
+        if n > formula.get(z, 0)
+        for i in rng.permutation(np.flatnonzero(numbers == z))[: n - formula.get(z, 0)]
     ]
     numbers = numbers.copy()
     while wanted and excess:

@@ -15,7 +15,7 @@ from potentials import memory
 from potentials.features import Shape
 from potentials.kernels import repulsion
 from potentials.kernels.signature import ModelLike
-from potentials.kernels.triton_source import n_moments
+from potentials.kernels.triton_text import n_moments
 from potentials.structures import Floats, Structures
 
 CROWD = 100  # neighbours, for the estimate of memory

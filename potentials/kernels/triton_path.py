@@ -20,7 +20,8 @@ from potentials.kernels.neighbours import MOST_NEIGHBOURS, Candidates, candidate
 from potentials.kernels.signature import ModelLike, species_indices
 from potentials.kernels.triton_kernels import NETWORK_TILE, PLAIN, WIDE
 from potentials.kernels.triton_model import Packed, on_device, pack, portions
-from potentials.kernels.triton_source import n_moments
+from potentials.kernels.triton_products import parts
+from potentials.kernels.triton_text import n_moments
 from potentials.structures import Prediction, Structures
 
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]  # of the components of a 3 x 3 tensor
@@ -173,7 +174,8 @@ def _pull(
     kernels, grid = triton_kernels.of_shape(packed.shape), _over(size, WIDE["BLOCK"], n)
     options: dict[str, Any] = {"FLOAT": _float(precision), **WIDE}
     back = torch.empty_like(moments)
-    kernels.moment_slopes[grid](moments, slopes, back, size, n * packed.shape.n_pair, n, **options)
+    for part in range(len(parts(packed.shape))):
+        kernels.moment_slopes[grid](moments, slopes, back, size, n * packed.shape.n_pair, n, PART=part, **options)
     forces = torch.zeros(n_pairs, 3, dtype=torch.float64, device=where)
     virials = torch.empty(n, 6, size, dtype=torch.float64, device=where)
     repelled = torch.empty(n, size, dtype=torch.float64, device=where)

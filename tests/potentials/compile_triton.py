@@ -8,6 +8,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from potentials.kernels import triton_kernels as own
+from potentials.kernels.triton_products import parts
 from potentials.network import Shape
 
 SHAPE = Shape(6.0, n_max=5, l_max=4, n_pair=8)
@@ -51,7 +52,10 @@ def build(name, kernel, options, **constants):
 def main():
     shaped = own.of_shape(SHAPE)
     wide, plain = own.WIDE["BLOCK"], own.PLAIN["BLOCK"]
-    for name in ("moments", "products", "moment_slopes", "bond_slopes"):
+    for part in range(len(parts(SHAPE))):
+        size = build("moment_slopes", shaped.moment_slopes, own.WIDE, BLOCK=wide, PART=part)
+        print(f"moment_slopes {size}", flush=True)
+    for name in ("moments", "products", "bond_slopes"):
         size = build(name, getattr(shaped, name), own.WIDE, BLOCK=wide, REPULSION=True)
         print(f"{name} {size}", flush=True)
     for fill in (False, True):

@@ -69,7 +69,7 @@ def same_bits(found, expected, crystals, atoms):
 
 
 @triton
-@pytest.mark.parametrize("shape", [SMALL, Shape(3.6, 3, 4, 5), Shape(3.6, 1, 5, 2)], ids=str)
+@pytest.mark.parametrize("shape", [SMALL, Shape(3.6, 2, 4, 5), Shape(3.6, 1, 5, 2)], ids=str)
 @pytest.mark.parametrize("own", [0, 2])
 def test_in_double_precision_it_is_the_processors_result(shape, own):
     structures = Structures.from_ase(few(np.random.default_rng(3)))
@@ -221,7 +221,7 @@ def test_they_compile_for_a_gpu_that_is_not_here(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     spilled = re.findall(r"(\d+) bytes spill stores", done.stdout)
-    assert len(spilled) >= 9 and set(spilled) == {"0"}, done.stdout
+    assert len(spilled) >= 10 and set(spilled) == {"0"}, done.stdout
 
 
 def test_a_tape_writes_a_formula_and_its_gradient():
