@@ -102,7 +102,7 @@ def main() -> int:
     ours = speed_relax.rates(report, potentials, crystals)
     speed_relax.as_campaigns_do(report, potentials, crystals)
     speed_relax.one_after_the_other(report, potentials, crystals, ours)
-    n = 4 if asked.quick else 64
+    n = 4 if asked.quick else 32
     name = "campaign, committee of 4"
     job = {"library": str(HERE / "cache" / f"unep-campaign-{asked.train}"), "system": SYSTEM, "single": False}
     limits = {"fmax": FMAX, "smax": SMAX, "most": MOST}
@@ -119,7 +119,7 @@ def main() -> int:
 
 def static_peers(report: Report, others: Peers, polynomials: Peers) -> None:
     """Line 1: pypolymlp and MACE on the same cells."""
-    crystals, repeats = speed_evaluate.mixed_cells(), 2 if report.quick else 7
+    crystals, repeats = speed_evaluate.mixed_cells(), 2 if report.quick else 5
     make("CuPdAg", LABELLED, TEST, LARGEST, 0, HERE / "cache" / "unep")
     train = HERE / "cache" / "unep" / f"CuPdAg.train.{LABELLED}.{LARGEST}.0.extxyz"
     symbols = list(Stratum.parse(SYSTEM).symbols)

@@ -66,7 +66,7 @@ def batches(report: Report, quoted: Mapping[str, Potential]) -> None:
     works["EMT of ASE"] = embedded_atom(crystals)
     slow = next(m for name, m in ours.items() if name.startswith("density, campaign, committee"))
     works["our torch kernel"] = partial(kernels.evaluate, structures, slow, kernel="torch")
-    seconds = in_turn(works, 5 if report.quick else 15)
+    seconds = in_turn(works, 5 if report.quick else 9)
     cost = {name: 1e6 * s / n_atoms / rounds.get(name, 1) for name, s in seconds.items()}
     for name in ours:
         most = 150.0 if "vp2017" in name else 25.0 if "single" in name else 35.0
@@ -110,7 +110,7 @@ def two_cores(report: Report, quoted: Mapping[str, Potential]) -> None:
     busy = os.getloadavg()[0]
     structures = Structures.from_ase(mixed_cells() * 4)
     for name in ("library, single", "campaign, committee of 4"):
-        one, two = (_shortest(quoted[name], structures, n, 10 if report.quick else 60) for n in (1, 2))
+        one, two = (_shortest(quoted[name], structures, n, 10 if report.quick else 40) for n in (1, 2))
         note = f"load {busy:.1f} on {os.cpu_count()} cores" + ("" if busy < IDLE else ": too busy to judge")
         report.add("1", f"two threads / one, {name}", one / two, "times", least=1.8 if busy < IDLE else None, note=note)
 
@@ -130,7 +130,7 @@ def one_cell(report: Report, quoted: Mapping[str, Potential]) -> None:
     structures = Structures.from_ase([crystal])
     rounds = 50
     works = {name: per_round(partial(p.evaluate, structures), rounds) for name, p in quoted.items()}
-    for name, s in in_turn(works, 9 if report.quick else 31).items():
+    for name, s in in_turn(works, 9 if report.quick else 21).items():
         report.add("2", f"one cell of 4 atoms, {name}", 1e6 * s / rounds / 4, "µs/atom", most=60.0)
 
 

@@ -24,7 +24,7 @@ def rates(report: Report, quoted: Mapping[str, Potential], crystals: list[Atoms]
     """Line 3: crystals per second and core, calls, outcomes, minima against L-BFGS; what the peers are compared with."""
     starts, found = Structures.from_ase(crystals), {}
     for name, potential in quoted.items():
-        runs = [timed(potential, starts) for _ in range(1 if report.quick else 5)]
+        runs = [timed(potential, starts) for _ in range(1 if report.quick else 3)]
         relaxed = runs[0][0]
         seconds, inside = (float(np.median([r[k] for r in runs])) for k in (1, 2))
         least = 100.0 if "single" in name else 75.0
@@ -69,7 +69,7 @@ def one_after_the_other(
     report: Report, quoted: Mapping[str, Potential], crystals: list[Atoms], ours: Mapping[str, dict[str, Any]]
 ) -> None:
     """Line 3: ASE's best on our calculator, and what makes the difference."""
-    n = 3 if report.quick else 24
+    n = 3 if report.quick else 10
     for name in ("library, single", "campaign, committee of 4"):
         potential, mine = quoted[name], ours[name]
         calls, energies, seconds = one_by_one(potential, crystals[:n], PEER)
