@@ -97,6 +97,8 @@ def recipe_from_json(data: dict[str, Any]) -> Recipe | GuptaRecipe:
 # vp2017: the architecture of Hajinazar, Shao, Kolmogorov, Phys. Rev. B 95, 014114 (2017): 30-10-10-1 for an element
 RECIPES = {
     "default": Recipe(Shape(6.0, n_max=5, l_max=4, n_pair=8), hidden=10),
-    "fine": Recipe(Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10),  # a sixth to a half less error for a fifth more cost
+    "fine": Recipe(
+        Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10
+    ),  # a sixth to a half less error for a fifth more cost
     "vp2017": Recipe(VP2017, hidden=10, second=10, repulsion=False, scaling="range"),
 }

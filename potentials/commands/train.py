@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from potentials.commands import unfinished
 from potentials.commands.command import Commands, Misused, Unusable, add_command
 from potentials.commands.data import FILES, add_all, add_labels, parse_shift, read_all
 from potentials.commands.make import add_recipe, open_or_make
@@ -87,8 +88,9 @@ def _train(library: Library, stratum: Stratum, iterations: int | None, widened: 
 
     data = library.data(stratum)
     tasks = plan(library, library.versions(), data, stratum, iterations=iterations, widened=widened)
-    trained = finish(tasks, _fit(tasks, stratum.name))
+    trained = finish(tasks, _fit(library, tasks, stratum.name))
     _say(trained, f"version {library.add(trained)}")
+    unfinished.forget(library.path, tasks)
 
 
 def train_jointly(library: Library, elements: Stratum, iterations: int | None, *, warm: bool) -> None:
@@ -99,23 +101,29 @@ def train_jointly(library: Library, elements: Stratum, iterations: int | None, *
     there = [s.name for s in elements.subsets() if s in library.strata()]
     source = library if warm else None
     tasks = plan_jointly(library.recipe, library.data(), elements, iterations=iterations, library=source)
-    results = _fit(tasks, "refit" if warm else "from scratch")
+    results = _fit(library, tasks, "refit" if warm else "from scratch")
     made = finish_all(tasks, results)
     kept = library.add_all(made) if warm or not there else [0] * len(made)
     for trained, number in zip(made, kept, strict=True):
         _say(trained, f"version {number}" if number else "from scratch, not kept")
     if not warm and there and elements in library.strata():
         library.note_from_scratch(elements, sum(r.seconds for r in results))
+    unfinished.forget(library.path, tasks)
 
 
-def _fit(tasks: Sequence[FitTask], name: str) -> list[FitResult]:
+def _fit(library: Library, tasks: Sequence[FitTask], name: str) -> list[FitResult]:
+    """One member after another; those that an earlier run finished are not fitted again."""
     from potentials.train import fit_member
 
     results = []
     for task in tasks:
-        results.append(fit_member(task))
-        done = results[-1]
+        known = unfinished.find(library.path, task)
+        done = known or fit_member(task)
+        results.append(done)
+        if known is None:
+            unfinished.keep(library.path, task, done)
         print(f"{name}: member {done.member + 1} of {len(tasks)}, ", end="", file=sys.stderr)
+        print("fitted before, " if known else "", end="", file=sys.stderr)
         print(f"{done.iterations} iterations, {done.seconds:.1f} CPU s", file=sys.stderr, flush=True)
     return results
 

@@ -17,6 +17,7 @@ from ase.spacegroup.symmetrize import check_symmetry
 from potentials.__main__ import main
 from potentials.dataset import write_dataset
 from potentials.library import Library
+from potentials.stratum import Stratum
 from tests.crystals import CU, PD
 from tests.labelled import dataset
 from tests.potentials.test_reading import OUTPUTS, steps
@@ -59,6 +60,32 @@ def test_what_stands_on_an_older_version_is_trained_again(library, capsys):
     out = said(capsys, "train", library, "CuPd", "--iterations", "1").out
     assert out.startswith("CuPd version 2") and out.count("\n") == 1
     assert Library.open(library).describe()[2].parents == {"Cu": 2, "Pd": 1}
+
+
+def test_a_training_that_was_killed_goes_on_with_the_next_member(library, capsys, tmp_path):
+    """kill -9 after the second member; the same command fits the other two, to the same bytes as one that was not cut."""
+    Library.open(library).copy(tmp_path / "whole")
+    command = ["train", "CuPd", "--iterations", "4"]
+    whole = said(capsys, "train", tmp_path / "whole", *command[1:])
+    program = [sys.executable, "-m", "potentials", "train", library, *command[1:]]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as training:
+        for line in training.stderr:
+            if "member 2 of 4" in line:
+                break
+        training.kill()
+    again = said(capsys, *program[3:])
+    assert [("fitted before" in line) for line in again.err.splitlines()[:2]] == [True, True]
+    assert "member 4 of 4, 4 iterations" in again.err and "CuPd version 2" in again.out
+    hashes = [Library.open(p).stratum(Stratum((CU, PD))).content_hash() for p in (library, tmp_path / "whole")]
+    assert hashes[0] == hashes[1]
+    assert not os.path.exists(os.path.join(library, "unfinished"))
+    assert "fitted before" not in whole.err
+
+
+def test_a_pair_is_widened_and_described(library, capsys):
+    said(capsys, "train", library, "CuPd", "--widened", "2", code=65)  # it is there already, narrower
+    said(capsys, "train", library, "Cu", "--widened", "2", code=64)
+    said(capsys, "train", library, "CuPd", "--widened", "-1", code=64)
 
 
 def test_the_ledger_says_what_reuse_saved(library, capsys):
@@ -245,7 +272,7 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (
             64,
             ["train", tmp_path / "new", "Cu", "--data", data, "--recipe", "best"],
-            "--recipe must be one of default, vp2017",
+            "--recipe must be one of default, fine, vp2017",
         ),
         (64, ["train", tmp_path / "new", "Cu", "--data", data, "--cutoff", "0"], "--cutoff must be positive"),
         (65, ["data", "add", library, data, "--cutoff", "4.2"], "was made with another recipe"),
