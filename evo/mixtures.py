@@ -56,12 +56,12 @@ class EndMembers:
 
     def nearest(self, counts: Mapping[int, float], fewest: int, most: int) -> dict[int, int]:
         """Of these mixtures the one that differs by the fewest atoms, the first of equals."""
-        return dict(
-            min(
-                self.within(fewest, most),
-                key=lambda m: sum(abs(m.get(z, 0) - counts.get(z, 0)) for z in {*m, *counts}),
-            )
-        )
+
+        def difference(mixture: dict[int, int]) -> float:
+            return sum(abs(mixture.get(z, 0) - counts.get(z, 0)) for z in {*mixture, *counts})
+
+        closest = min(self.within(fewest, most), key=difference)
+        return dict(closest)
 
     def order(self, counts: Mapping[int, float]) -> int:
         """How many of the end members are part of this mixture."""

@@ -158,8 +158,8 @@ class GateSection(Section):
 class ReferenceSection(Section):
     """The reference: DFT or its stand-in."""
 
-    engine: Literal["emt", "ase", "gpaw", "espresso", "none"] = Field(
-        "emt", description='"emt", "ase", "gpaw", "espresso" (docs/dft.md) or "none"'
+    engine: Literal["emt", "ase", "gpaw", "espresso", "vasp", "none"] = Field(
+        "emt", description='"emt", "ase", "gpaw", "espresso", "vasp" (docs/dft.md) or "none"'
     )
     calculator: str = Field("", description='for "ase": import path such as "package.module:Class"')
     options: dict[str, Any] = Field(

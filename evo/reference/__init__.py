@@ -26,6 +26,7 @@ from evo.reference.gpaw import GpawOptions, open_gpaw
 from evo.reference.job import JobOptions, checked_options
 from evo.reference.label import Label, label
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
+from evo.reference.vasp import VaspOptions, open_vasp
 from evo.settings import ReferenceSection
 
 __all__ = [
@@ -41,8 +42,8 @@ __all__ = [
 ]
 
 # Engines that are programs, and what opens them with reference.options: the engine, and all that its labels depend on
-PROGRAMS: dict[str, Callable[[dict[str, Any]], Any]] = {"gpaw": open_gpaw, "espresso": open_espresso}
-OPTIONS: dict[str, type[JobOptions]] = {"gpaw": GpawOptions, "espresso": EspressoOptions}
+PROGRAMS: dict[str, Callable[[dict[str, Any]], Any]] = {"gpaw": open_gpaw, "espresso": open_espresso, "vasp": open_vasp}
+OPTIONS: dict[str, type[JobOptions]] = {"gpaw": GpawOptions, "espresso": EspressoOptions, "vasp": VaspOptions}
 
 
 @dataclass(frozen=True)

@@ -70,17 +70,19 @@ def results(directory):
 
 def killed_at(directory, prefix, n):
     """Run until so many results with this prefix are there, kill -9 while DFT runs; nothing may be left. What was there."""
-    run = subprocess.Popen([sys.executable, "-m", "evo", "run", str(directory), "--quiet"], stderr=subprocess.PIPE)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "evo", "run", str(directory), "--quiet"], stderr=subprocess.PIPE, text=True
+    )
     try:
         while sum(key.startswith(prefix) for key in results(directory)) < n:
-            assert run.poll() is None, run.stderr.read()
+            assert run.poll() is None, run.communicate()[1]
             time.sleep(0.5)
         while not (processes := below(run.pid)):
-            assert run.poll() is None, run.stderr.read()
+            assert run.poll() is None, run.communicate()[1]
             time.sleep(0.05)
     finally:
         run.kill()
-        run.wait()
+        run.communicate()
     assert gone(processes, 30.0)
     return results(directory)
 
