@@ -116,7 +116,7 @@ def rates(model: Model, until: float) -> dict[str, float]:
     """Evaluations per second by number of crystals; larger batches while time is left."""
     found: dict[str, float] = {}
     for n in (2**k for k in range(8, 20)):
-        if time.perf_counter() > until:
+        if found and time.perf_counter() > until:
             break
         found[str(n)] = n / seconds(partial(kernels.evaluate, cells(n), model, kernel="triton", device="cuda"), 5)
         print(f"  {n:>7} crystals {found[str(n)]:>10,.0f} evaluations/s", flush=True)
