@@ -38,7 +38,7 @@ CLOCKED = {
     "reference": ["evo.labels:single_point", "evo.labels:relaxed", "evo.labels:run_bootstrap"],
     "breeding": ["evo.chunk:breed"],
     "fingerprints": ["evo.chunk:fingerprint"],
-    "symmetry": ["evo.chunk:space_group"],
+    "symmetry": ["evo.report.phases:space_group"],
     "reduced cells and gate": ["evo.chunk:reduce_cell", "evo.gate:geometry"],
     "archive": [
         "evo.archive:Archive.absorb",
@@ -49,6 +49,9 @@ CLOCKED = {
     ],
     "choice for the reference": ["evo.learn:choose", "evo.learn:probes", "evo.learn:erred", "evo.learn:no_worse"],
     "store": ["evo.store.sqlite:Store.put", "evo.store.sqlite:Store.get"],
+    "hulls of the reference": ["evo.campaign:Campaign.reference_hull", "evo.campaign:Campaign._known_hull"],
+    "table of phases, at every step": ["evo.report.phases:phases"],
+    "libraries from disk": ["evo.relaxers:load_potential", "evo.campaign:load_potential"],
     "records to and from JSON": [
         "evo.candidate:to_json",
         "evo.campaign:to_json",

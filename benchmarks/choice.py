@@ -39,7 +39,8 @@ from evo.archive import Archive
 from evo.candidate import Candidate, Energy, Origin
 from evo.cell import counts_of
 from evo.hull import Hull
-from evo.settings import GateSection, SearchSection
+from evo.reference.cost import predicted_seconds
+from evo.settings import GateSection, ReferenceSection, SearchSection
 from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.library import Library
@@ -61,6 +62,7 @@ RECIPE = Recipe(Shape(6.0, n_max=3, l_max=2, n_pair=6), hidden=6, members=4)
 RETRAINING = 6  # iterations
 WINDOW = 0.1  # eV/atom: wide, as the first networks err by half of that
 REFERENCE = "ref:pool"
+SECTION = ReferenceSection()  # a calculator: its calls cost in proportion to the atoms
 
 
 class Pool:
@@ -129,7 +131,7 @@ def ours(state: State, n: int) -> list[int]:
             energies[REFERENCE] = Energy(REFERENCE, float(state.pool.energies[i]) * size)
         name = f"{i:05d}"
         archive.members[name] = Candidate(name, atoms, Origin("pool"), energies, grade=float(state.grades[i]))
-    judge = learn.Judge(state.calibration, lambda _: 1.0)
+    judge = learn.Judge(state.calibration, lambda atoms: predicted_seconds(SECTION, atoms))
     return [int(c.id) for c in learn.choose(archive, REFERENCE, (), n, WINDOW, hull, judge)]
 
 

@@ -22,6 +22,7 @@ import platform
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -32,12 +33,11 @@ import numpy as np
 import torch
 
 from potentials import kernels
-from potentials.network import Model, Shape
+from potentials.network import AddedUnits, Model, Shape
+from potentials.recipe import RECIPES, Recipe
 from potentials.structures import Structures
 
 SPECIES = (29, 46, 47)
-SHAPE = Shape(6.0, 5, 4, 8)
-HIDDEN = 16
 TARGET = 500_000  # evaluations per second at full batches
 OUT = Path(__file__).resolve().parent / "gpu.json"
 FRACTIONS = np.array([(i, j, k) for i in range(2) for j in range(2) for k in range(2)]) / 2
@@ -53,19 +53,41 @@ def cells(n: int, rattle: float = 0.15, scale: float = 1.0, seed: int = 0) -> St
     return Structures(numbers, positions.reshape(-1, 3), vectors, np.ones((n, 3), bool), 8 * np.arange(n + 1))
 
 
-def random_model(members: int) -> Model:
+def recipes() -> dict[str, Recipe]:
+    """What a library and what a campaign trains by default."""
+    found = {"library": RECIPES["default"]}
+    with suppress(ImportError):  # a machine with a GPU may lack what the search needs
+        from evo.settings import NetworkSection
+
+        s = NetworkSection()
+        shape = Shape(s.cutoff, n_max=s.radial, l_max=s.angular, n_pair=s.pair)
+        found["campaign"] = Recipe(shape=shape, hidden=s.hidden, members=s.members)
+    return found
+
+
+def random_model(recipe: Recipe, members: int) -> Model:
     """Weights at random: they play no part in the speed."""
-    rng, n, lanes = np.random.default_rng(1), len(SPECIES), HIDDEN * members
+    rng, n, shape = np.random.default_rng(1), len(SPECIES), recipe.shape
+    lanes, added = recipe.hidden * members, recipe.widened * members
+    n_features, blocks = shape.n_features(n), len(shape.blocks(SPECIES[0], SPECIES))
     return Model(
-        shape=SHAPE,
+        shape=shape,
         species=SPECIES,
         members=members,
-        hidden=HIDDEN,
-        weights=0.01 * rng.normal(size=(n, SHAPE.n_features(n), lanes)),
+        hidden=recipe.hidden,
+        weights=0.01 * rng.normal(size=(n, n_features, lanes)),
         biases=rng.normal(size=(n, lanes)),
         outputs=rng.normal(size=(n, lanes)),
         shifts=rng.normal(size=(n, members)),
         repulsion=True,
+        added=AddedUnits(
+            recipe.widened,
+            0.01 * rng.normal(size=(n, n_features, added)),
+            rng.normal(size=(n, blocks, added)),
+            rng.normal(size=(n, blocks, added)),
+        )
+        if recipe.widened
+        else None,
     )
 
 
@@ -94,7 +116,7 @@ def rates(model: Model, until: float) -> dict[str, float]:
     """Evaluations per second by number of crystals; larger batches while time is left."""
     found: dict[str, float] = {}
     for n in (2**k for k in range(8, 20)):
-        if time.perf_counter() > until:
+        if found and time.perf_counter() > until:
             break
         found[str(n)] = n / seconds(partial(kernels.evaluate, cells(n), model, kernel="triton", device="cuda"), 5)
         print(f"  {n:>7} crystals {found[str(n)]:>10,.0f} evaluations/s", flush=True)
@@ -130,12 +152,12 @@ def profile(model: Model, n: int) -> dict[str, float]:
     return found
 
 
-def operations() -> dict[str, float]:
+def operations(shape: Shape) -> dict[str, float]:
     """Additions and multiplications in the source: of moments and bond slopes per bond, of the others per centre."""
     from potentials.kernels.triton_source import source
 
     found = {}
-    for text in source(SHAPE).split("@triton.jit")[1:]:
+    for text in source(shape).split("@triton.jit")[1:]:
         name = re.match(r"\s*def (\w+)", text).group(1)  # type: ignore[union-attr]
         text = re.sub(r"        else:\n( {12}.*\n)+", "", text)  # the branch that does not repel
         lines = [x for x in text.splitlines() if re.match(r"\s+(t\d+ = \S+ [-+*/] |[ms]\d+ \+= |v\d \+= )", x)]
@@ -143,25 +165,30 @@ def operations() -> dict[str, float]:
     return found
 
 
-def floors(members: int, bonds: float, work: float, copying: float) -> dict[str, Any]:
-    """Microseconds per atom below which no kernel of this design can be, from operations per second and bytes per second."""
-    n, count = len(SPECIES), operations()
-    moments, features = n * 120, SHAPE.n_features(n)
-    lanes = 1 << (members * HIDDEN - 1).bit_length()
+def floors(model: Model, bonds: float, work: float, copying: float) -> dict[str, Any]:
+    """Microseconds per atom below which no kernel of this design can be, from operations per second and bytes per second.
+
+    Arrays are read once and written once, in single precision; operations are those that change a result.
+    """
+    shape, n = model.shape, len(SPECIES)
+    assert isinstance(shape, Shape)
+    count, pairs = operations(shape), n * (n + 1) / 2
+    moments, features, sums = n * shape.n_max * ((shape.l_max + 1) ** 2 - 1), shape.n_features(n), n * shape.n_pair
+    units = model.members * (model.hidden + (0 if model.added is None else model.added.units))
     flops = {
         "moments": bonds * count["moments"],
-        "products": n * (n + 1) / 2 * count["products"],
-        "network": 4 * features * lanes,
+        "products": pairs * count["products"],
+        "network": 4 * features * units,
         "moment_slopes": n * n * count["moment_slopes"],
         "bond_slopes": bonds * count["bond_slopes"],
     }
     read_or_written = {
-        "moments": 12 * bonds + 4 * (moments + n * SHAPE.n_pair),
-        "products": 4 * (moments + n * (n + 1) / 2 * SHAPE.n_products),
-        "network": 4 * 2 * features + 8 * members,
-        "moment_slopes": 4 * (2 * moments + n * (n + 1) / 2 * SHAPE.n_products),
-        "bond_slopes": (12 + 8) * bonds + 4 * (moments + n * SHAPE.n_pair) + 8 * (7 * n + 3 * 8),
         "images": (12 + 8) * bonds + 8 * (8 * 14),
+        "moments": 12 * bonds + 4 * (moments + sums),
+        "products": 4 * (moments + pairs * shape.n_products),
+        "network": 4 * 2 * features + 8 * model.members,
+        "moment_slopes": 4 * (2 * moments + pairs * shape.n_products),
+        "bond_slopes": (12 + 8) * bonds + 4 * (moments + sums) + 8 * (7 * n + 3 * 8),
     }
     return {
         "operations per atom": flops,
@@ -222,18 +249,45 @@ def relaxations(library: Path, until: float) -> dict[str, dict[str, float]]:
     return found
 
 
-def n_bonds(structures: Structures) -> float:
-    """Neighbours of an atom inside the cut-off, on average."""
+def n_bonds(structures: Structures, cutoff: float) -> float:
+    """Neighbours of an atom, on average."""
     from potentials.kernels.neighbours import neighbours
 
-    near = neighbours(structures, SHAPE.cutoff, torch.device("cuda"))
+    near = neighbours(structures, cutoff, torch.device("cuda"))
     return float(near.real.sum()) / len(structures.numbers)
+
+
+def measure(model: Model, until: float, work: float, copying: float) -> dict[str, Any]:
+    """One model: agreement, rates, peers, where the time goes, and the share of the floor."""
+    off = agreement(model)
+    print("  off by " + ", ".join(f"{v:.1e} ({k})" for k, v in off.items()))
+    found = rates(model, until)
+    largest = max(map(int, found))
+    floor = floors(model, n_bonds(cells(256), model.shape.cutoff), work, copying)
+    where, beside = profile(model, largest), peers(model)
+    limits = [floor[f"{what}, µs per atom"] for what in ("arithmetic", "memory")]
+    per_atom, on_device = 1e6 / (8 * found[str(largest)]), sum(where.values()) * 1e3 / (8 * largest)
+    for name, ms in where.items():
+        print(f"    {name:<32} {ms:8.2f} ms")
+    print(f"  {per_atom:.3f} µs per atom, {on_device:.3f} of it on the device", end="; ")
+    print("floors: arithmetic {:.4f}, memory {:.4f}".format(*limits))
+    print("  peers, evaluations/s: " + ", ".join(f"{k} {v:,.0f}" for k, v in beside.items()))
+    print(f"  best {max(found.values()):,.0f} evaluations/s, asked for {TARGET:,}")
+    return {
+        "agreement": off,
+        "evaluations per second": found,
+        "peers": beside,
+        "milliseconds on the device": where,
+        "floors": floor,
+        "µs per atom": per_atom,
+        "µs per atom on the device": on_device,
+        "share of the floor reached": max(limits) / on_device if on_device else None,  # where the profiler says nothing
+    }
 
 
 def measured(minutes: float, library: Path | None) -> dict[str, Any]:
     begun = time.perf_counter()
     work, copying = reach_of_the_device()
-    bonds = n_bonds(cells(256))
     result: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name(),
@@ -241,36 +295,15 @@ def measured(minutes: float, library: Path | None) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("torch", "triton", "numpy")},
         "operations per second": work,
         "bytes per second": copying,
-        "neighbours per atom": bonds,
+        "models": {},
     }
-    print(f"{result['device']}: {work / 1e12:.1f} Tflop/s, {copying / 1e12:.2f} TB/s; {bonds:.0f} neighbours per atom")
-    shares = {1: 0.35, 4: 0.65}  # of the minutes, gone when the larger batches of this committee are no longer begun
-    for members, share in shares.items():
-        model = random_model(members)
-        print(f"\nn5 L4 h16 x{members}: off by {agreement(model)}")
-        found = rates(model, begun + 60 * minutes * share)
-        largest = max(map(int, found))
-        floor = floors(members, bonds, work, copying)
-        per_atom = 1e6 / (8 * found[str(largest)])
-        where = profile(model, largest)
-        limits = [floor[f"{what}, µs per atom"] for what in ("arithmetic", "memory")]
-        on_device = sum(where.values()) * 1e3 / (8 * largest)
-        result[f"x{members}"] = {
-            "agreement": agreement(model),
-            "evaluations per second": found,
-            "peers": peers(model),
-            "milliseconds on the device": where,
-            "floors": floor,
-            "µs per atom": per_atom,
-            "µs per atom on the device": on_device,
-            "share of the floor reached": max(limits) / on_device,
-        }
-        for name, ms in where.items():
-            print(f"    {name:<32} {ms:8.2f} ms")
-        print(f"  {per_atom:.3f} µs per atom, {on_device:.3f} of it on the device", end="; ")
-        print("floors: arithmetic {:.3f}, memory {:.3f}".format(*limits))
-        print(f"  peers, evaluations/s: {result[f'x{members}']['peers']}")
-        print(f"  best {max(found.values()):,.0f} evaluations/s, asked for {TARGET:,}")
+    print(f"{result['device']}: {work / 1e12:.1f} Tflop/s, {copying / 1e12:.2f} TB/s")
+    models = [(name, recipe, m) for name, recipe in recipes().items() for m in (1, recipe.members)]
+    for k, (name, recipe, members) in enumerate(models):
+        title = f"{name}, " + (f"committee of {members}" if members > 1 else "single")
+        print(f"\n{title}: {recipe.shape}, hidden {recipe.hidden}, widened by {recipe.widened}")
+        until = begun + 60 * minutes * 0.6 * (k + 1) / len(models)  # no larger batch is begun later
+        result["models"][title] = measure(random_model(recipe, members), until, work, copying)
     if library is not None and (library / "library.json").exists():
         print(f"\nrelaxations with {library.name}")
         result["relaxations"] = relaxations(library, begun + 60 * minutes * 0.9)

@@ -49,11 +49,26 @@ class Clock:
     def __init__(self, elements: Stratum) -> None:
         self.elements, self.spent, self.last = elements.numbers, 0.0, time.process_time()
         self.trace: list[tuple[float, float]] = []
+        self.file: Path | None = None
 
     def __call__(self, problem: Problem, p: Floats) -> None:
         self.spent += time.process_time() - self.last
         self.trace.append((self.spent, self._error(problem, p)))
+        if self.file is not None:
+            self.file.write_text(json.dumps(self.trace))
         self.last = time.process_time()  # what the look costs is nobody's
+
+    def beside(self, checkpoint: Path) -> Path:
+        """The checkpoint of the fit; the trace lies beside it, so that a fit which was cut has one too."""
+        self.file = checkpoint.with_suffix(".trace")
+        if checkpoint.exists() and self.file.exists():
+            self.trace = [(t, e) for t, e in json.loads(self.file.read_text())]
+            self.spent = self.trace[-1][0] if self.trace else 0.0
+        return checkpoint
+
+    def forget(self) -> None:
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
 
     def _error(self, problem: Problem, p: Floats) -> float:
         energies, forces = [], []
@@ -96,9 +111,14 @@ def fit(library: Library, stratum: Stratum, data: Dataset, test: Dataset, joint:
         tasks = plan_jointly(library.recipe, data, stratum)
     else:
         tasks = plan(library, library.versions(), data, stratum)
-    clocks = [Clock(stratum) for _ in tasks]
-    results = [fit_member(task, clock) for task, clock in zip(tasks, clocks, strict=True)]
-    spent = (time.process_time() - cpu, time.perf_counter() - wall)
+    planned, clocks = time.process_time() - cpu, [Clock(stratum) for _ in tasks]
+    results = [
+        fit_member(task, clock, clock.beside(library.path / f"{stratum.name}.{joint:d}.npz"))
+        for task, clock in zip(tasks, clocks, strict=True)
+    ]
+    for clock in clocks:
+        clock.forget()
+    spent = (planned + sum(r.seconds for r in results), time.perf_counter() - wall)
     before = {s.name: library.stratum(s).content_hash() for s in library.strata()}
     for trained in finish_all(tasks, results):
         library.add(trained)

@@ -31,7 +31,7 @@ LOW_LYING = 0.15  # eV/atom above the hull up to which held-out crystals judge a
 EDGE = 1.0  # grade at the edge of the training data
 NORMAL = 1.645  # half-width of a normal distribution's central 90 %, in deviations
 GUESSED = 2.0  # deviation over spread where nothing was held out to tell
-LEAST_DOUBT, MOST_DOUBT = 0.003, 0.05  # eV/atom, of a deviation: no network is surer, and beyond it knows nothing
+LEAST_DOUBT, MOST_DOUBT = 0.003, 0.03  # eV/atom, of a deviation: no network is surer, and beyond it knows nothing
 LEAST_CHANCE = 0.25  # that a candidate lies within the window
 ERRED = 0.004  # eV/atom: a stratum whose new labels are missed by less (RMSE) is left alone
 

@@ -169,7 +169,9 @@ class ReferenceSection(Section):
     max_hours: float = Field(
         0.0, ge=0, description="CPU hours after the bootstrap, as predicted from the crystals; 0: only the calls count"
     )
-    call_seconds: Positive = Field(0.01, description='CPU seconds that a call of "emt" or "ase" counts as')
+    atom_seconds: Positive = Field(
+        0.001, description='CPU seconds for each atom that a call of "emt" or "ase" counts as'
+    )
     every: Count = Field(16, description="chunks between two rounds of re-checks")
     per_round: Count = Field(25, description="candidates per round")
     window: Positive = Field(0.03, description="eV/atom above the hull within which a candidate matters")

@@ -39,6 +39,19 @@ class Minimum:
     iterations: int
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a minimisation stands after some iterations: all that the next one depends on."""
+
+    parameters: Floats
+    best: Floats  # parameters with the best validation so far
+    best_validated: float
+    since: int  # iterations without a better validation
+    damping: float
+    growth: float
+    iteration: int  # of those that are done
+
+
 def minimise(
     problem: Problem,
     start: Floats,
@@ -46,15 +59,21 @@ def minimise(
     decay: Floats,
     iterations: int,
     watch: Callable[[Floats], None] | None = None,
+    progress: Progress | None = None,
+    keep: Callable[[Progress], None] | None = None,
 ) -> Minimum:
     """Parameters with a lower |r|² + sum decay (p - prior)², after this many normal matrices at most.
 
     Damping is Marquardt's, on half the diagonal plus half its mean, and follows the ratio of gain to promise
     (Madsen, Nielsen, Tingleff, Methods for non-linear least squares problems, 2004, algorithm 3.16). Where the problem
     validates, the parameters with the best validation are returned, and PATIENCE matrices without a better one end it.
-    `watch` sees the parameters after every step.
+    `watch` sees the parameters after every step, `keep` where the minimisation stands after every iteration; from such a
+    `progress` it goes on to the same bits as if it had not been cut.
     """
-    p, damping, growth = start.copy(), FIRST_DAMPING, 2.0
+    p, damping, growth, first = start.copy(), FIRST_DAMPING, 2.0, 0
+    if progress is not None:
+        p, damping, growth = progress.parameters, progress.damping, progress.growth
+        first = progress.iteration
 
     def costs(p: Floats) -> tuple[float, float]:
         fitted, validated = problem.costs(p)
@@ -62,7 +81,11 @@ def minimise(
 
     cost, validated = costs(p)
     best, best_validated, since = p, validated, 0
-    for iteration in range(iterations):
+    if progress is not None:
+        best, best_validated, since = progress.best, progress.best_validated, progress.since
+        if problem.validates and since >= PATIENCE:
+            return Minimum(best, first)
+    for iteration in range(first, iterations):
         matrix, gradient = problem.normal(p)
         matrix[np.diag_indices_from(matrix)] += decay
         gradient = gradient + decay * (p - prior)
@@ -84,6 +107,8 @@ def minimise(
         since = 0 if validated < (1 - WORTH) * best_validated else since + 1
         if validated < best_validated:
             best, best_validated = p, validated
+        if keep is not None:
+            keep(Progress(p, best, best_validated, since, damping, growth, iteration + 1))
         if problem.validates and since >= PATIENCE:
             return Minimum(best, iteration + 1)
     return Minimum(best if problem.validates else p, iterations)

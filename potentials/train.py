@@ -15,12 +15,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from potentials.batches import Bases, Batch, batches
+from potentials.checkpoint import Checkpoint
 from potentials.dataset import Dataset
 from potentials.finish import finish, finish_all
 from potentials.fit import Layout, Problem
@@ -118,12 +120,14 @@ def check(data: Dataset, name: str) -> None:
         raise TrainingError(f"{unlabelled} crystals of {name} have no finite energy; leave them out")
 
 
-def fit_member(task: FitTask, watch: Watch | None = None) -> FitResult:
-    """The parameters of one member; the same on any number of cores.
+def fit_member(task: FitTask, watch: Watch | None = None, checkpoint: Path | None = None) -> FitResult:
+    """The parameters of one member; the same on any number of cores, and when it was cut.
 
-    watch: called after every improvement with the problem and its parameters.
+    watch: called after every improvement with the problem and its parameters. checkpoint: a file that keeps where the fit
+    stands, from which it goes on when it is there; it must belong to this task, and is removed in the end.
     """
     started = time.process_time()
+    saved = None if checkpoint is None else Checkpoint(checkpoint)
     with threadpool_limits(limits=1):
         prepared, bases, ground = _prepared(task)
         layout = layout_of(task, bases)
@@ -137,6 +141,8 @@ def fit_member(task: FitTask, watch: Watch | None = None) -> FitResult:
                 _decay(task, layout),
                 task.iterations,
                 None if watch is None else lambda p: watch(problem, p),
+                None if saved is None else saved.progress,
+                None if saved is None else saved.keep,
             )
             p, iterations = minimum.parameters, minimum.iterations
     columns: dict[Stratum, dict[int, Floats]] = {s: {} for s in task.strata}
@@ -160,7 +166,11 @@ def fit_member(task: FitTask, watch: Watch | None = None) -> FitResult:
             w, b, v = layout.own(p, stratum, z)
             unscaled = bases[stratum, z].raw() @ w.T / task.scalings[stratum].scale[z][:, None]
             own_units.setdefault(stratum, {})[z] = OwnUnits(unscaled, b.copy(), v.copy())
-    return FitResult(task.member, columns, heads, iterations, time.process_time() - started, own_units)
+    seconds = time.process_time() - started
+    if saved is not None:
+        seconds += saved.seconds
+        saved.forget()
+    return FitResult(task.member, columns, heads, iterations, seconds, own_units)
 
 
 def layout_of(task: FitTask, bases: Bases) -> Layout:

@@ -18,9 +18,9 @@ PER_POINT = {"gpaw": 0.09, "espresso": 0.18}  # s, of one atom and one k-point
 
 
 def predicted_seconds(section: ReferenceSection, atoms: Atoms) -> float:
-    """CPU s of one single point; `call_seconds`, whatever the crystal, where the engine is a calculator in this process."""
+    """CPU s of one single point; `atom_seconds` for each atom where the engine is a calculator in this process."""
     if section.engine not in PER_POINT:
-        return section.call_seconds
+        return section.atom_seconds * len(atoms)
     spacing = float(section.options.get("kspacing", JobOptions.model_fields["kspacing"].default))
     points = mesh(atoms, spacing, simple=bool(section.options.get("simple")))
     number = int(np.prod(points.size)) * (2 if points.centred else 1)

@@ -118,7 +118,7 @@ def _fit(library: Library, tasks: Sequence[FitTask], name: str) -> list[FitResul
     results = []
     for task in tasks:
         known = unfinished.find(library.path, task)
-        done = known or fit_member(task)
+        done = known or fit_member(task, checkpoint=unfinished.checkpoint(library.path, task))
         results.append(done)
         if known is None:
             unfinished.keep(library.path, task, done)

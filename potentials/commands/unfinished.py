@@ -1,6 +1,7 @@
-"""Members of a committee that are fitted already, kept beside a library until their stratum is finished.
+"""What there is of a training that was cut, kept beside a library until the stratum is finished.
 
-LIB/unfinished/KEY.json, where KEY stands for all that the fit depends on: a training that was cut goes on with the next member.
+LIB/unfinished/KEY.json is a member of a committee that is fitted, KEY.npz where the fit of one stands; KEY stands for all that
+the fit depends on.
 """
 
 from __future__ import annotations
@@ -36,6 +37,13 @@ def keep(library: Path, task: FitTask, result: FitResult) -> None:
     path = _file(library, task)
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, json.dumps(result.to_json()).encode())
+
+
+def checkpoint(library: Path, task: FitTask) -> Path:
+    """Where the fit of this task keeps how far it is."""
+    path = _file(library, task).with_suffix(".npz")
+    path.parent.mkdir(exist_ok=True)
+    return path
 
 
 def forget(library: Path, tasks: Iterable[FitTask]) -> None:

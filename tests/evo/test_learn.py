@@ -110,7 +110,7 @@ def test_extrapolating_candidates_on_the_hull_are_probed_once():
 
 def test_hours_pay_for_so_many_calls():
     crystals = [bulk("Cu")] * 10
-    budget = Budget(ReferenceSection(max_hours=0.01, call_seconds=6.0))  # 36 s
+    budget = Budget(ReferenceSection(max_hours=0.01, atom_seconds=6.0))  # 36 s
     assert budget.pays_for(crystals, 0.0) == 6
     assert budget.pays_for(crystals, 0.5) == 3
     assert budget.pays_for(crystals, 0.0, calls=3) == 2

@@ -149,6 +149,46 @@ def test_the_minimiser_crosses_a_curved_valley():
     np.testing.assert_allclose(pulled.parameters, [0.0, 5.0], atol=1e-2)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 7, 20, 60])
+def test_a_minimisation_that_was_cut_ends_at_the_same_bits(cut):
+    nothing, start_ = np.zeros(2), np.array([-1.2, 1.0])
+    best = np.array([0.4, 0.2])
+    states = []
+    whole = minimise(Rosenbrock(best), start_, nothing, nothing, 60, keep=states.append)
+    assert [s.iteration for s in states] == list(range(1, len(states) + 1)) and len(states) == whole.iterations
+    progress = states[min(cut, len(states)) - 1] if cut else None
+    again = minimise(Rosenbrock(best), start_, nothing, nothing, 60, progress=progress)
+    np.testing.assert_array_equal(again.parameters, whole.parameters)
+    assert again.iterations == whole.iterations
+
+
+def test_a_fit_goes_on_from_its_checkpoint(library, tmp_path, monkeypatch):
+    """Cut after three iterations; the same bits in the end, and the time of both parts."""
+    monkeypatch.setattr("potentials.checkpoint.EVERY", 0.0)
+    pair = Stratum((CU, PD))
+    below = {n: v for n, v in library.versions().items() if n != pair.name}
+    task = plan(library, below, dataset(pair.numbers, 30, 0), pair, iterations=8)[0]
+    whole, file = fit_member(task), tmp_path / "fit.npz"
+    seen = []
+
+    def cut(problem, p):
+        seen.append(p)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_member(task, cut, file)
+    assert file.exists()
+    again = []
+    ended = fit_member(task, lambda problem, p: again.append(p), file)
+    assert not file.exists() and len(again) < len(seen) + 4
+    for z in pair.numbers:
+        np.testing.assert_array_equal(ended.columns[pair][z], whole.columns[pair][z])
+    assert ended.iterations == whole.iterations
+    file.write_bytes(b"half a file")
+    assert fit_member(task, checkpoint=file).iterations == whole.iterations  # one that cannot be read is none
+
+
 def test_the_minimiser_stops_where_the_validation_is_best():
     nothing, start_ = np.zeros(2), np.array([-1.2, 1.0])
     early = Rosenbrock(best=np.array([-0.9, 0.9]))

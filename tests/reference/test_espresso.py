@@ -206,6 +206,7 @@ PALLADIUM = "Pd.pbe-n-rrkjus_psl.1.0.0"
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)  # seconds of work, but other work may go on
 @installed
 def test_moments_and_u_with_the_real_program(tmp_path):
     """Recorded with Quantum ESPRESSO 6.7; the stress with U is the derivative of the energy (0.27 GPa when it was recorded)."""

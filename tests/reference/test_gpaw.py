@@ -62,6 +62,7 @@ def test_versions_and_paw_sets_are_part_of_the_method(engine):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(7200)  # half a minute of work, but other work may go on
 def test_nickel_oxide():
     """AFM-II, U = 6 eV on Ni d (Cococcioni and de Gironcoli 2005, doi:10.1103/PhysRevB.71.035105: a gap, and 1.6 to 1.8 mu_B).
 

@@ -1,0 +1,86 @@
+"""A task as a record does what the task itself would do, to the last bit, wherever the directory is seen from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ase.build import bulk
+
+from evo import bootstrap, labels, orders
+from evo.candidate import atoms_to_json
+from evo.cell import Space
+from evo.report.check import check
+from evo.settings import ReferenceSection, SettingsError
+from evo.worker import adapted
+from tests.faults.campaigns import BY_EMT, write
+from tests.mpi.test_same_bits import without_seconds
+
+CRYSTAL = bulk("Cu", a=3.8)
+
+
+def spec(directory, engine="emt", **options):
+    return labels.spec_of(ReferenceSection(engine=engine, options=options), str(directory))
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    task = bootstrap.plan((29, 46), 12, 1, Space((29, 46), (1, 3)))[0]
+    return [
+        (labels.about, [29, 46]),
+        (labels.single_point, atoms_to_json(CRYSTAL), "family"),
+        (labels.relaxed, atoms_to_json(CRYSTAL), "", 0.01, 0.05, 0.01, 4),
+        (labels.run_bootstrap, task),
+    ]
+
+
+def test_by_record_and_directly(tmp_path, tasks):
+    place = tmp_path / "c" / "out" / "queue"
+    for function, *arguments in tasks:
+        directly = function(spec(tmp_path / "c"), *arguments)
+        record = json.loads(json.dumps(orders.describe(place, function, spec(tmp_path / "c"), *arguments)))
+        seen = []
+
+        def note(given, seen=seen):
+            seen.append(given.directory)
+            return given
+
+        # the same directory under another name
+        by_record = orders.perform(record, tmp_path / "elsewhere" / "out" / "queue", note)
+        assert without_seconds(json.loads(json.dumps(by_record))) == without_seconds(json.loads(json.dumps(directly)))
+        assert seen == [str(tmp_path / "elsewhere")]
+    assert orders.describe(place, print, 1) is None
+
+
+def test_every_step_of_a_relaxation_is_booked(tmp_path):
+    path = labels.relaxed(spec(tmp_path), atoms_to_json(CRYSTAL), "", 0.0, 0.01, 1e-4, 5)
+    assert 2 <= len(path) <= 5
+    assert all(x["seconds"] > 0 and x["failure"] is None for x in path)
+    assert path[-1]["energy"] < path[0]["energy"]
+
+
+def test_what_is_given_up(tmp_path, tasks):
+    records = [orders.describe(tmp_path, f, spec(tmp_path), *a) for f, *a in tasks]
+    with pytest.raises(orders.ReferenceBroken, match="3 workers were lost when they opened the reference"):
+        orders.give_up(records[0])
+    assert orders.give_up(records[1])["failure"] == ["crashed", "3 workers were lost with it"]
+    assert [x["failure"][0] for x in orders.give_up(records[2])] == ["crashed"]
+    assert orders.give_up(records[3]) == {"calls": tasks[3][1].calls, "labels": []}
+
+
+def test_options_of_a_machine_lie_on_top(tmp_path):
+    asked = spec(tmp_path, "gpaw", cutoff=300.0, command=["python"])
+    here = ReferenceSection(options={"command": ["/opt/python"], "threads": 4})
+    assert json.loads(adapted(asked, here).section)["options"] == {
+        "cutoff": 300.0, "command": ["/opt/python"], "threads": 4,
+    }  # fmt: skip
+    assert adapted(asked, None) == asked
+
+
+def test_check_needs_no_program_here(tmp_path):
+    text = BY_EMT.replace('engine = "none"', 'engine = "gpaw"\nqueue = "out/queue"\noptions = {{ {options} }}')
+    directory = write(tmp_path / "c", text.format(chunks=1, options='command = ["no-such-python"]'))
+    assert any("gpaw through out/queue: 0 workers there, 0 tasks waiting" in line for line in check(directory))
+    write(tmp_path / "c", text.format(chunks=1, options="cutof = 1.0"))
+    with pytest.raises(SettingsError, match="unknown key `cutof`; did you mean `cutoff`"):
+        list(check(directory))
