@@ -26,6 +26,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,27 +242,33 @@ def _needed(the_pool: Pool, labelled: list[int], first: int) -> int:
     return low
 
 
-def one_seed(the_pool: Pool, seed: int, directory: Path, rules: list[str]) -> dict[str, Any]:
-    started = time.process_time()
-    found: dict[str, Any] = {**machine(), "beginning": len(the_pool.beginning(seed)), "calls": {}, "more_than": {}}
-    found["calls"]["random"] = at_random(the_pool, seed)
-    most = NEVER
+def one_seed(
+    the_pool: Pool, seed: int, directory: Path, rules: list[str], found: dict[str, Any], keep: Callable[[], None]
+) -> None:
+    """Adds to `found` what it lacks, rule by rule; `keep` is called after each."""
+    missing = [r for r in rules if r not in found.get("calls", {}) and r not in found.get("more_than", {})]
+    if not found:
+        found |= {**machine(), "beginning": len(the_pool.beginning(seed)), "calls": {}, "more_than": {}, "cpu": {}}
+        found["calls"]["random"] = at_random(the_pool, seed)
+    if not missing:
+        return
     start = begin(the_pool, seed, directory)
-    for name in rules:
+    for name in missing:
+        started = time.process_time()
         copied = directory.with_name(f"{directory.name}-{name}")
         shutil.rmtree(copied, ignore_errors=True)
         state = replace(start, library=start.library.copy(copied), versions=dict(start.versions))
+        mine = found["calls"].get("ours", found["more_than"].get("ours", NEVER))
+        most = NEVER if name == "ours" else GIVEN_UP * max(mine, BATCH)
         needed = calls(state, RULES[name], most)
-        shutil.rmtree(copied)
         if needed is None:
             found["more_than"][name] = most
         else:
             found["calls"][name] = needed
-        if name == "ours":
-            most = GIVEN_UP * max(needed or NEVER, BATCH)
-    found["cpu"] = round(time.process_time() - started, 1)
+        found["cpu"][name] = round(time.process_time() - started, 1)
+        shutil.rmtree(copied)
+        keep()
     shutil.rmtree(directory, ignore_errors=True)
-    return found
 
 
 def run(systems: list[str], seeds: list[int], rules: list[str]) -> None:
@@ -271,25 +278,27 @@ def run(systems: list[str], seeds: list[int], rules: list[str]) -> None:
         for system in systems:
             path = RESULTS / f"{system}.json"
             known = json.loads(path.read_text()) if path.exists() else {}
-            if str(seed) in known:
-                continue
+            found = known.setdefault(str(seed), {})
             pools[system] = pools.get(system) or Pool(system)
-            known[str(seed)] = one_seed(pools[system], seed, CACHE / f"library-{system}-{seed}", rules)
-            save(path, known)
-            print(system, seed, line(known[str(seed)]), flush=True)
+            directory = CACHE / f"library-{system}-{seed}"
+            one_seed(pools[system], seed, directory, rules, found, partial(save, path, known))
+            print(system, seed, line(found), flush=True)
     table()
 
 
 def line(found: dict[str, Any]) -> str:
     told = {**{k: str(v) for k, v in found["calls"].items()}, **{k: f">{v}" for k, v in found["more_than"].items()}}
-    return " ".join(f"{k} {v}" for k, v in sorted(told.items())) + f" ({found['cpu']} CPU s)"
+    return " ".join(f"{k} {v}" for k, v in sorted(told.items())) + f" ({sum(found['cpu'].values()):.0f} CPU s)"
 
 
 def median(found: list[dict[str, Any]], rule: str) -> tuple[float, bool]:
-    """Median calls, and whether it is only a lower bound because runs were given up."""
-    values = [(float(f["calls"].get(rule, f["more_than"].get(rule, np.nan))), rule in f["more_than"]) for f in found]
+    """Median calls, and whether it is only a lower bound because runs were given up; NaN where there is none."""
+    values = [(float(f["calls"][rule]), False) for f in found if rule in f["calls"]]
+    values += [(float(f["more_than"][rule]), True) for f in found if rule in f["more_than"]]
     ordered = sorted(values)
     middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+    if not middle:
+        return float("nan"), False
     return float(np.mean([v for v, _ in middle])), any(given_up for _, given_up in middle)
 
 
@@ -307,7 +316,7 @@ def table() -> None:
 def row(system: str, found: list[dict[str, Any]]) -> str:
     """Medians; the ratio is the best of lowest, spread and random over ours."""
     medians = {rule: median(found, rule) for rule in (*RULES, "random")}
-    best = min((medians[r] for r in ("lowest", "spread", "random")), key=lambda m: m[0])
+    best = min((medians[r] for r in ("lowest", "spread", "random") if medians[r][0] > 0), key=lambda m: m[0])
     ratio = best[0] / medians["ours"][0]
     texts = [f"{'>' if more else ''}{value:.0f}" for value, more in medians.values()]
     return f"{system:<10}{len(found):>6}" + "".join(
@@ -317,7 +326,8 @@ def row(system: str, found: list[dict[str, Any]]) -> str:
 
 def quick() -> None:
     """One seed on a small pool."""
-    found = one_seed(Pool("Cu-Pd-Ag", 400), 1000, CACHE / "library-quick", ["ours", "lowest"])
+    found: dict[str, Any] = {}
+    one_seed(Pool("Cu-Pd-Ag", 400), 1000, CACHE / "library-quick", ["ours", "lowest"], found, lambda: None)
     print("Cu-Pd-Ag, pool of 400:", line(found))
 
 
