@@ -48,7 +48,6 @@ class Candidate:
     origin: Origin
     energies: dict[str, Energy] = field(default_factory=dict)  # by method
     failure: Failure | None = None
-    space_group: int = 1
     fingerprint: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     grade: float = 0.0  # extrapolation grade of its worst atom, 1 = edge of the training set
     calls: int = 0  # energy+forces+stress evaluations its relaxation took
@@ -115,7 +114,6 @@ def to_json(candidate: Candidate) -> dict[str, Any]:
         "parents": list(candidate.origin.parents),
         "energies": [[e.method, e.value, e.sigma] for e in candidate.energies.values()],
         "failure": None if candidate.failure is None else [candidate.failure.reason, candidate.failure.detail],
-        "space_group": candidate.space_group,
         "fingerprint": base64.b64encode(candidate.fingerprint.astype("<f8").tobytes()).decode(),
         "grade": candidate.grade,
         "calls": candidate.calls,
@@ -129,7 +127,6 @@ def from_json(data: dict[str, Any]) -> Candidate:
         origin=Origin(data["operator"], tuple(data["parents"])),
         energies={m: Energy(m, value, sigma) for m, value, sigma in data["energies"]},
         failure=None if data["failure"] is None else Failure(*data["failure"]),
-        space_group=data["space_group"],
         fingerprint=np.frombuffer(base64.b64decode(data["fingerprint"]), dtype="<f8"),
         grade=data["grade"],
         calls=data["calls"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from ase import Atoms
@@ -170,14 +171,21 @@ def shortest_ratio(atoms: Atoms) -> float:
 
 def closest(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats) -> float:
     """Shortest distance over sum of radii, in Å both; `images` are the lattice vectors to look at, zero first."""
-    first, second = np.triu_indices(len(radii))
+    first, second, own = _pairs(len(radii))
     apart = fractional[first] - fractional[second]
     apart -= np.rint(apart) * pbc
     vectors = (apart @ cell)[:, None, :] + images  # pair, image, xyz
     squares = np.einsum("pix,pix->pi", vectors, vectors)
-    squares[first == second, 0] = np.inf
+    squares[own, 0] = np.inf
     ratios: Floats = squares.min(axis=1) / (radii[first] + radii[second]) ** 2
     return math.sqrt(float(ratios.min()))
+
+
+@lru_cache(maxsize=64)
+def _pairs(n: int) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.int_]]:
+    """First and second of every pair of n atoms, an atom with itself among them, and the places of those."""
+    first, second = np.triu_indices(n)
+    return first, second, np.flatnonzero(first == second)
 
 
 def near_images(cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:

@@ -15,7 +15,6 @@ from evo.cell import Space, reduce_cell
 from evo.likeness import fingerprint
 from evo.relaxers import Relaxer, evaluate, grades, relax_all
 from evo.settings import GateSection, OperatorWeights
-from evo.symmetry import space_group
 from evo.tools import Parent, breed, toolbox
 from potentials.structures import Structures
 
@@ -104,9 +103,9 @@ def _relaxed(breeding: Breeding, relaxer: Relaxer, named: list[tuple[str, Atoms,
 
 
 def _analysed(candidate: Candidate, breeding: Breeding) -> Candidate:
-    """Reduced cell, space group and fingerprint, or the reason why this is no crystal to keep."""
+    """Reduced cell and fingerprint, or the reason why this is no crystal to keep."""
     atoms = reduce_cell(candidate.atoms)
     candidate = replace(candidate, atoms=atoms, failure=gate.geometry(candidate, breeding.space, breeding.gate))
     if candidate.failure is not None and candidate.failure.reason != "extrapolation":
         return candidate
-    return replace(candidate, space_group=space_group(atoms), fingerprint=fingerprint(atoms))
+    return replace(candidate, fingerprint=fingerprint(atoms))

@@ -17,7 +17,7 @@ have all
 from __future__ import annotations
 
 import math
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -51,10 +51,10 @@ _LEGENDRE = np.array([np.pad(legendre.leg2poly([0] * n + [1]), (0, L_MAX - n)) f
 
 
 class _Neighbours(NamedTuple):
-    """All pairs within FAR. `first` is ascending; species are numbered in the order of atomic numbers."""
+    """All pairs within FAR, those of two atoms of the cell in one direction only; species in the order of atomic numbers."""
 
     first: Ints  # (m,)
-    second: Ints  # (m,)
+    second: Ints  # (m,) not before the first
     vectors: Floats  # (m, 3) in V^(1/3), from the first to the second
     lengths: Floats  # (m,)
     species: Ints  # (n_atoms,)
@@ -107,18 +107,13 @@ def _neighbours(atoms: Atoms, elements: Ints, spacing: float) -> _Neighbours:
     heights = 1 / np.sqrt((np.linalg.inv(cell) ** 2).sum(axis=0))
     images = grid(tuple(int(n) for n in np.floor(FAR / heights + 1) * pbc)) @ cell
     positions = reduced.positions / spacing
-    apart = (positions - positions[:, None])[:, :, None] + images  # first, second, image, xyz
-    squares = np.einsum("ijmx,ijmx->ijm", apart, apart)
-    first, second, image = np.nonzero((squares < FAR**2) & (squares > 1e-8))
+    i, j = np.triu_indices(len(positions))
+    apart = (positions[j] - positions[i])[:, None] + images  # pair, image, xyz
+    squares = np.einsum("pmx,pmx->pm", apart, apart)
+    near = (squares < FAR**2) & (squares > 1e-8)
+    pair = np.nonzero(near)[0]
     species = np.searchsorted(elements, reduced.numbers)
-    return _Neighbours(
-        first,
-        second,
-        apart[first, second, image],
-        np.sqrt(squares[first, second, image]),
-        species,
-        len(elements),
-    )
+    return _Neighbours(i[pair], j[pair], apart[near], np.sqrt(squares[near]), species, len(elements))
 
 
 def _distances(near: _Neighbours) -> Floats:
@@ -126,7 +121,9 @@ def _distances(near: _Neighbours) -> Floats:
     angle = math.pi * near.lengths / FAR
     taper = 0.5 * (1 + np.cos(angle))
     n = near.n_species
-    pair = near.species[near.first] * n + near.species[near.second]
+    one, other = near.species[near.first], near.species[near.second]
+    pair = np.minimum(one, other) * n + np.maximum(one, other)
+    taper = np.where((one == other) & (near.first != near.second), 2 * taper, taper)  # the other direction
     sums = np.zeros((len(WAVES), n * n))
     # cos(k x) from the two before it
     before, wave, step = taper, taper * np.cos(angle), 2 * np.cos(angle)
@@ -141,25 +138,27 @@ def _distances(near: _Neighbours) -> Floats:
 
 def _moments(near: _Neighbours) -> Floats:
     """(n_atoms, channels, monomials) of the unit vectors to the neighbours; a channel is a species and a shell."""
-    chosen = near.lengths < NEAR
-    lengths = near.lengths[chosen]
-    unit = near.vectors[chosen] / lengths[:, None]
-    taper = 0.5 * (1 + np.cos(math.pi * lengths / NEAR))
-    radial = np.exp(-((lengths[:, None] - SHELLS) ** 2) / (2 * SHELL_WIDTH**2)) * taper[:, None]
-    powers = np.ones((L_MAX + 1, len(lengths), 3))
-    for p in range(1, L_MAX + 1):
-        powers[p] = powers[p - 1] * unit
-    a, b, c = _EXPONENTS.T
-    monomials = (powers[a, :, 0] * powers[b, :, 1] * powers[c, :, 2]).T
-    place = near.first[chosen] * near.n_species + near.species[near.second[chosen]]
-    n_places = len(near.species) * near.n_species
+    there = near.lengths < NEAR
+    back = there & (near.first != near.second)
+    first = np.concatenate([near.first[there], near.second[back]])
+    second = np.concatenate([near.second[there], near.first[back]])
+    place = first * near.n_species + near.species[second]
     order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(n_places))
-    there = np.bincount(place, minlength=n_places) > 0
+    lengths = np.concatenate([near.lengths[there], near.lengths[back]])[order]
+    unit = np.concatenate([near.vectors[there], -near.vectors[back]])[order] / lengths[:, None]
+    taper = 0.5 * (1 + np.cos(math.pi * lengths / NEAR))
+    radial = np.exp(-((lengths - SHELLS[:, None]) ** 2) / (2 * SHELL_WIDTH**2)) * taper
+    powers = np.ones((L_MAX + 1, 3, len(lengths)))
+    for p in range(1, L_MAX + 1):
+        powers[p] = powers[p - 1] * unit.T
+    a, b, c = _EXPONENTS.T
+    monomials = powers[a, 0] * powers[b, 1] * powers[c, 2]
+    n_places = len(near.species) * near.n_species
+    edges = np.searchsorted(place[order], np.arange(n_places + 1)).tolist()
     sums = np.zeros((n_places, len(SHELLS), len(_EXPONENTS)))
-    if there.any():
-        values = radial[order][:, :, None] * monomials[order][:, None, :]
-        sums[there] = np.add.reduceat(values, starts[there], axis=0)
+    for k, (start, stop) in enumerate(pairwise(edges)):
+        if stop > start:
+            sums[k] = radial[:, start:stop] @ monomials[:, start:stop].T
     return sums.reshape(len(near.species), near.n_species * len(SHELLS), -1)
 
 

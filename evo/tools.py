@@ -60,6 +60,11 @@ class Parent:
         """Atomic number -> atoms in the cell."""
         return counts_of(self.atoms.numbers)
 
+    @cached_property
+    def fractions(self) -> dict[int, float]:
+        """Atomic number -> atomic fraction."""
+        return {z: n / len(self.atoms) for z, n in self.counts.items()}
+
 
 def toolbox(weights: OperatorWeights | Mapping[str, float], space: Space, tournament: int = 3) -> base.Toolbox:
     """Toolbox with `create`, `mate`, `mutate`, `select`, `pick`, and one tool for each operator by its name.
@@ -158,8 +163,8 @@ def mates(rng: np.random.Generator, one: Parent, pool: Sequence[Parent]) -> list
 
 def _gap(one: Parent, other: Parent) -> float:
     """Half the sum of differences between the atomic fractions: 0 for one composition, 1 for no common element."""
-    shares = [{z: n / len(p.atoms) for z, n in p.counts.items()} for p in (one, other)]
-    return 0.5 * sum(abs(shares[0].get(z, 0.0) - shares[1].get(z, 0.0)) for z in {*shares[0], *shares[1]})
+    a, b = one.fractions, other.fractions
+    return 0.5 * sum(abs(a.get(z, 0.0) - b.get(z, 0.0)) for z in {*a, *b})
 
 
 def _create(rng: np.random.Generator, name: str, space: Space, counts: Mapping[int, int] | None = None) -> Atoms | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
+from ase import Atoms
 
 from evo.campaign import Campaign
 from evo.candidate import Candidate, atoms_to_json
-from evo.symmetry import symbol
+from evo.symmetry import space_group, symbol
 
 STABLE = "stable"  # on the reference's hull: the reference has confirmed it
 UNCONFIRMED = "unconfirmed"  # on the network's hull, the reference has not been asked
@@ -43,13 +47,14 @@ def phases(campaign: Campaign) -> list[Phase]:
     rows = []
     for i in on_reference | on_network:
         c = everyone[i]
+        group = _group(*(a.tobytes() for a in (c.atoms.numbers, c.atoms.positions, c.atoms.cell.array, c.atoms.pbc)))
         network = c.per_atom(archive.method) if archive.method in c.energies else None
         confirmed = c.per_atom(reference) if reference in c.energies else None
         rows.append(
             Phase(
                 formula=c.formula,
-                space_group=symbol(c.space_group),
-                space_group_number=c.space_group,
+                space_group=symbol(group),
+                space_group_number=group,
                 n_atoms=c.n_atoms,
                 status=STABLE if i in on_reference else UNCONFIRMED if confirmed is None else METASTABLE,
                 energy_network=network,
@@ -64,6 +69,19 @@ def phases(campaign: Campaign) -> list[Phase]:
         )
     elements = campaign.ground.space.elements
     return sorted(rows, key=lambda p: (_composition(everyone[p.id], elements), p.above_hull_reference or 0.0, p.id))
+
+
+@lru_cache(maxsize=1000)
+def _group(numbers: bytes, positions: bytes, cell: bytes, pbc: bytes) -> int:
+    """Space group of the crystal with these bytes; remembered, since the table is made again at every step of a campaign."""
+    return space_group(
+        Atoms(
+            np.frombuffer(numbers, dtype=np.int64),
+            positions=np.frombuffer(positions).reshape(-1, 3),
+            cell=np.frombuffer(cell).reshape(3, 3),
+            pbc=np.frombuffer(pbc, dtype=bool),
+        )
+    )
 
 
 def to_json(rows: list[Phase]) -> list[dict[str, Any]]:
