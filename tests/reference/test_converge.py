@@ -68,4 +68,4 @@ def test_bad_usage_is_one_line(asked, tmp_path, capsys):
     settings.write_text('[reference]\nengine = "emt"\n')
     out = ["-o", str(tmp_path / "x.journal"), "--settings", str(settings), "--vary", "kspacing=0.1"]
     assert main(["reference", "converge", str(tmp_path / "in.extxyz"), *out]) == 64
-    assert 'reference.engine = "emt" has no mesh to converge; gpaw or espresso have' in capsys.readouterr().err
+    assert 'reference.engine = "emt" has no mesh to converge; gpaw or espresso or vasp have' in capsys.readouterr().err
