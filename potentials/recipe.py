@@ -99,6 +99,6 @@ RECIPES = {
     "default": Recipe(Shape(6.0, n_max=5, l_max=4, n_pair=8), hidden=10),
     "fine": Recipe(
         Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10
-    ),  # a sixth to a half less error for a fifth more cost
+    ),  # less error, a fifth more cost (docs/descriptors.md)
     "vp2017": Recipe(VP2017, hidden=10, second=10, repulsion=False, scaling="range"),
 }
