@@ -41,6 +41,7 @@ __all__ = ["FitResult", "FitTask", "TrainingError", "finish", "finish_all", "fit
 
 ITERATIONS = {1: 100}  # for a new element; a new pair or triple starts closer
 ITERATIONS_ABOVE = 30
+ITERATIONS_WIDENED = 60  # units of its own begin at random
 FREE_SHIFT = 1e-6  # decay of e relative to the other parameters: a cohesive energy is not to be small
 FOLDS = 8  # member m validates on every eighth family, fold m
 FEWEST = 8  # crystals to validate on; with fewer, the fit ends by its number of iterations
@@ -92,13 +93,14 @@ def plan(
             )
     else:
         scaling = scaling_of(recipe, stratum, [(stratum, tables(own.training(), recipe, stratum, lowest))])
+    usual = ITERATIONS.get(stratum.order, ITERATIONS_WIDENED if recipe.widened else ITERATIONS_ABOVE)
     return [
         FitTask(
             strata=(stratum,),
             member=member,
             recipe=recipe,
             dataset=own,
-            iterations=iterations if iterations is not None else ITERATIONS.get(stratum.order, ITERATIONS_ABOVE),
+            iterations=usual if iterations is None else iterations,
             scalings={stratum: scaling},
             warm=warm,
             frozen=tuple(t.parameters for t in frozen),
