@@ -74,8 +74,9 @@ def test_helpers_end_with_a_program_that_ends_well(tmp_path):
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_the_end_of_the_parent_is_the_end_of_the_job(tmp_path, name):
-    code = (
-        "import sys; from pathlib import Path; from evo.reference.runner import run\n"
+    code = (  # tests that run in the background inherit a SIGINT that is ignored
+        "import signal, sys; from pathlib import Path; from evo.reference.runner import run\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"run([sys.executable, '-c', {STUBBORN!r}], Path({str(tmp_path)!r}), seconds=1000)"
     )
     parent = subprocess.Popen(python(code), stderr=subprocess.DEVNULL, start_new_session=True)
