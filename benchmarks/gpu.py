@@ -158,7 +158,7 @@ def operations(shape: Shape) -> dict[str, float]:
 
     found = {}
     for text in source(shape).split("@triton.jit")[1:]:
-        name = re.match(r"\s*def (\w+)", text).group(1)  # type: ignore[union-attr]
+        (name,) = re.findall(r"^\s*def (\w+)", text)
         text = re.sub(r"        else:\n( {12}.*\n)+", "", text)  # the branch that does not repel
         lines = [x for x in text.splitlines() if re.match(r"\s+(t\d+ = \S+ [-+*/] |[ms]\d+ \+= |v\d \+= )", x)]
         found[name] = float(sum(1 + ("+=" in x and "*" in x) for x in lines))

@@ -110,7 +110,7 @@ def run(minutes: float) -> None:
     """What is missing, in order, until so many CPU minutes are spent in all."""
     done: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {"machine": machine(), "labels": {}}
     engine = open_gpaw({})
-    for name, crystal, options in [*pulay_jobs(), *noise_jobs(), *smearing_jobs()]:
+    for name, crystal, options in [*pulay_jobs(), *smearing_jobs(), *noise_jobs()]:
         if name in done["labels"]:
             continue
         if sum(x.get("seconds", 0.0) for x in done["labels"].values()) > 60 * minutes:

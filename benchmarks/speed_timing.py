@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from strata import machine, save
+
+from evo.software import versions
 
 RESULTS = Path(__file__).resolve().parent / "speed"
 
@@ -114,18 +115,8 @@ def here() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": [round(x, 1) for x in os.getloadavg()],
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "versions": versions("numpy", "ase", "torch", "calorine"),
+        "versions": versions(("numpy", "ase", "torch", "calorine")),
     }
-
-
-def versions(*packages: str) -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
 
 
 def processor() -> str:

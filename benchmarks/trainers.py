@@ -40,7 +40,7 @@ from potentials.recipe import RECIPES
 from potentials.start import drawn_to, start
 from potentials.stratum import Stratum
 from potentials.structures import Floats
-from potentials.train import _decay, finish, fit_member, layout_of, plan, prepare, problem_of
+from potentials.train import decay_of, finish, fit_member, layout_of, plan, prepare, problem_of
 
 HERE = Path(__file__).resolve().parent
 RATES = (1e-2, 3e-3, 1e-3)
@@ -159,7 +159,7 @@ def compare(name: str, seed: int, n: int, times: float, report: Callable[[str], 
     prepared, bases, ground = prepare(task)
     layout = layout_of(task, bases)
     problem = problem_of(task, prepared, layout)
-    p, prior, decay = start(task, layout, bases), drawn_to(task, layout, bases, ground), _decay(task, layout)
+    p, prior, decay = start(task, layout, bases), drawn_to(task, layout, bases, ground), decay_of(task, layout)
     heads = {f.stratum.numbers[0]: Head.of(f, 0) for f in task.frozen if f.stratum.order == 1}
     ours = Torch(problem, layout, prior, decay, heads)
     value, gradient = ours.whole(p)

@@ -86,11 +86,11 @@ def ask(calculator: Any, atoms: Atoms) -> tuple[float, Floats, Floats]:
     forces = np.array(atoms.get_forces(), dtype=float)
     try:  # with smeared occupations the forces belong to the free energy
         energy = float(atoms.get_potential_energy(force_consistent=True))
-    except PropertyNotImplementedError:
+    except PropertyNotImplementedError:  # there is but one energy
         energy = float(atoms.get_potential_energy())
     if not atoms.pbc.any():
         return energy, forces, np.zeros((3, 3))
     try:
         return energy, forces, np.array(atoms.get_stress(voigt=False), dtype=float)
-    except (PropertyNotImplementedError, NotImplementedError):
+    except (PropertyNotImplementedError, NotImplementedError):  # ASE's calculators say it either way: no stress, NaN
         return energy, forces, np.full((3, 3), np.nan)

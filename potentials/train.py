@@ -140,7 +140,7 @@ def fit_member(task: FitTask, watch: Watch | None = None, checkpoint: Path | Non
                 problem,
                 p,
                 drawn_to(task, layout, bases, ground),
-                _decay(task, layout),
+                decay_of(task, layout),
                 task.iterations,
                 None if watch is None else lambda p: watch(problem, p),
                 None if saved is None else saved.progress,
@@ -192,7 +192,8 @@ def problem_of(task: FitTask, prepared: Sequence[Batch], layout: Layout) -> Prob
     return Problem(prepared, layout, task.member, heads, validating)
 
 
-def _decay(task: FitTask, layout: Layout) -> Floats:
+def decay_of(task: FitTask, layout: Layout) -> Floats:
+    """How strongly each parameter is drawn to its prior."""
     fitting = task.recipe.fitting
     decay = np.full(layout.size, fitting.decay)
     for stratum in task.strata:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.data import chemical_symbols
 from pydantic import Field, model_validator
 
 from evo.candidate import Failure
 from evo.reference import runner
 from evo.reference.engine import EngineCalculator
-from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible
+from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible, no_crystal
 from evo.reference.label import Label
 from evo.reference.mesh import RULE, mesh
 from evo.reference.pw_files import Garbage, pw_input, read_output
@@ -48,9 +47,7 @@ class EspressoOptions(JobOptions):
 
     @model_validator(mode="after")
     def _one_orbital(self) -> EspressoOptions:
-        for symbol, us in self.hubbard.items():
-            if len(us) != 1:
-                raise ValueError(f"pw.x takes U on one orbital of an element, got {us} for {symbol}")
+        self.one_orbital_with_u("pw.x")
         return self
 
 
@@ -74,8 +71,7 @@ class Espresso:
 
     def cannot(self, numbers: Iterable[int]) -> set[int]:
         """Elements without a pseudopotential, or without a Pulay constant where others have one."""
-        able = set(self.files) & set(self.options.pulay or self.files)
-        return {int(z) for z in numbers if chemical_symbols[z] not in able}
+        return self.options.lacking(numbers, self.files)
 
     def calculator(self) -> EngineCalculator:
         """An ASE calculator that runs one pw.x after the other."""
@@ -83,9 +79,8 @@ class Espresso:
 
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
-        if not all(atoms.pbc):
-            return Failure("crashed", "Quantum ESPRESSO is used for crystals only; periodic along all three axes")
-        return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch)
+        rungs = list(enumerate(LADDER, start=1))
+        return no_crystal(atoms, "Quantum ESPRESSO") or climb(atoms, rungs, self._attempt, self.options.scratch)
 
     def _hubbard(self) -> Hubbard:
         energies = {s: next(iter(us.items())) for s, us in self.options.hubbard.items()}

@@ -80,10 +80,7 @@ class Gpaw:
 
     def cannot(self, numbers: Iterable[int]) -> set[int]:
         """Elements without a PAW set, or without a Pulay constant where others have one."""
-        lacking = {int(z) for z in numbers if self.about["setups"].get(chemical_symbols[z]) is None}
-        if self.options.pulay:
-            lacking |= {int(z) for z in numbers if chemical_symbols[z] not in self.options.pulay}
-        return lacking
+        return self.options.lacking(numbers, (s for s, paw in self.about["setups"].items() if paw is not None))
 
     def calculator(self) -> EngineCalculator:
         """An ASE calculator that runs one program after the other."""

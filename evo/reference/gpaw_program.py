@@ -72,6 +72,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     atoms = Atoms(job["numbers"], positions=job["positions"], cell=job["cell"], pbc=job["pbc"])
     if any(job.get("moments", ())):
         atoms.set_initial_magnetic_moments(job["moments"])
+    # an element without a set ends here with a TypeError; `Gpaw.cannot` names such elements before
     valence = sum(paw_set(s, job["xc"], job["setups"].get(s, "paw"))["valence"] for s in atoms.symbols)  # type: ignore[index]
     bands = math.ceil(job["bands"] * valence / 2) + 4
     atoms.calc = GPAW(
@@ -95,7 +96,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     forces = atoms.get_forces()
     try:
         stress = atoms.get_stress(voigt=False).tolist()
-    except NotImplementedError:
+    except NotImplementedError:  # GPAW has no stress with some functionals and corrections; the label goes without it
         stress = None
     return {
         "free_energy": float(free),

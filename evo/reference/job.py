@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import itertools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evo.candidate import Failure
@@ -72,6 +73,18 @@ class JobOptions(BaseModel):
         turns = {s: itertools.cycle(m if isinstance(m, list) else [m]) for s, m in self.moments.items()}
         return [next(turns[s]) if s in turns else 0.0 for s in atoms.symbols]
 
+    def lacking(self, numbers: Iterable[int], symbols: Iterable[str]) -> set[int]:
+        """Elements not among `symbols`, for which there are files, or without a Pulay constant where others have one."""
+        files = set(symbols)
+        able = files & set(self.pulay or files)
+        return {int(z) for z in numbers if chemical_symbols[z] not in able}
+
+    def one_orbital_with_u(self, program: str) -> None:
+        """ValueError where an element has U on several orbitals, which this program does not take."""
+        for symbol, us in self.hubbard.items():
+            if len(us) != 1:
+                raise ValueError(f"{program} takes U on one orbital of an element, got {us} for {symbol}")
+
     def without_pulay(self, stress: Floats, atoms: Atoms) -> Floats:
         """The stress less the Pulay term, (3, 3) eV/Å³: isotropic, a sum over the atoms divided by the volume."""
         if not self.pulay:
@@ -113,6 +126,13 @@ def reduced(atoms: Atoms) -> Atoms:
         result.set_cell(-shorter if np.linalg.det(shorter) < 0 else shorter)
         result.wrap(eps=1e-9)
     return result
+
+
+def no_crystal(atoms: Atoms, program: str) -> Failure | None:
+    """Why a program that is used for crystals only does not take these atoms; None where it does."""
+    if all(atoms.pbc):
+        return None
+    return Failure("crashed", f"{program} is used for crystals only; periodic along all three axes")
 
 
 def climb(

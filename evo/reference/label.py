@@ -104,12 +104,12 @@ def _ask(calculator: Any, crystal: Atoms) -> tuple[Floats, Floats, Floats | None
         forces, stress = crystal.get_forces(), None
         try:
             energy = crystal.get_potential_energy(force_consistent=True)
-        except PropertyNotImplementedError:
+        except PropertyNotImplementedError:  # without smeared occupations there is but one energy
             energy = crystal.get_potential_energy()
         if wants_stress:
             try:
                 stress = crystal.get_stress()
-            except PropertyNotImplementedError:
+            except PropertyNotImplementedError:  # a label may go without stress
                 stress = None
     return _copy(energy), _copy(forces), None if stress is None else _matrix(_copy(stress))
 

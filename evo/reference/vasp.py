@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from evo.candidate import Failure
 from evo.reference import runner
 from evo.reference.engine import EngineCalculator
-from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible
+from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible, no_crystal
 from evo.reference.label import Label
 from evo.reference.mesh import RULE, SYMPREC, mesh
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
@@ -55,9 +55,7 @@ class VaspOptions(JobOptions):
     def _what_vasp_can(self) -> VaspOptions:
         if self.smearing != "fermi-dirac":
             raise ValueError(f'the smearing of engine "vasp" is fermi-dirac, got {self.smearing}')
-        for symbol, us in self.hubbard.items():
-            if len(us) != 1:
-                raise ValueError(f"VASP takes U on one orbital of an element, got {us} for {symbol}")
+        self.one_orbital_with_u("VASP")
         return self
 
 
@@ -79,8 +77,7 @@ class Vasp:
 
     def cannot(self, numbers: Iterable[int]) -> set[int]:
         """Elements without a POTCAR, or without a Pulay constant where others have one."""
-        able = set(self.files) & set(self.options.pulay or self.files)
-        return {int(z) for z in numbers if chemical_symbols[z] not in able}
+        return self.options.lacking(numbers, self.files)
 
     def calculator(self) -> EngineCalculator:
         """An ASE calculator that runs one program after the other."""
@@ -88,9 +85,8 @@ class Vasp:
 
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
-        if not all(atoms.pbc):
-            return Failure("crashed", "VASP is used for crystals only; periodic along all three axes")
-        return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch)
+        rungs = list(enumerate(LADDER, start=1))
+        return no_crystal(atoms, "VASP") or climb(atoms, rungs, self._attempt, self.options.scratch)
 
     def _attempt(self, atoms: Atoms, rung: tuple[int, dict[str, Any]], folder: Path) -> Label | Failure:
         attempt, further = rung

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 from evo.candidate import Candidate, Origin
 from evo.cell import Space, counts_of, shortest_ratio
@@ -22,8 +23,8 @@ def pool_of(space: Space, n: int, seed: int = 0) -> list[Parent]:
     return [Parent(f"p{i}", atoms, 0.01 * i) for i, atoms in enumerate(crystals) if atoms is not None]
 
 
-def sound(atoms: object, space: Space) -> bool:
-    counts = counts_of(atoms.numbers)  # type: ignore[attr-defined]
+def sound(atoms: Atoms, space: Space) -> bool:
+    counts = counts_of(atoms.numbers)
     return space.allows(counts) and shortest_ratio(atoms) >= space.min_distance
 
 

@@ -8,7 +8,19 @@ from pathlib import Path
 
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 
-SMALL = """
+# as small as networks come
+NETWORK = """
+[network]
+radial = 2
+angular = 2
+pair = 4
+hidden = 4
+members = 2
+retrain_iterations = 2
+"""
+
+SMALL = (
+    """
 [campaign]
 seed = 3
 [system]
@@ -27,14 +39,9 @@ max_calls = 30
 final_steps = 2
 [bootstrap]
 max_calls = 60
-[network]
-radial = 2
-angular = 2
-pair = 4
-hidden = 4
-members = 2
-retrain_iterations = 2
 """
+    + NETWORK
+)
 
 # the same search by EMT itself: no bootstrap, no training
 BY_EMT = """

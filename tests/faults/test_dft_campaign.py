@@ -13,13 +13,14 @@ import pytest
 from evo.notes import read_notes
 from evo.reference import EngineAbsent
 from evo.reference.gpaw import open_gpaw
-from tests.faults.campaigns import evo, write
+from tests.faults.campaigns import NETWORK, evo, write
 from tests.reference.programs import below, gone
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(4 * 3600)]
 
 # numbers of no use but as cheap as they come: a few points in k, small PAW sets, much smearing
-CAMPAIGN = """
+CAMPAIGN = (
+    """
 [campaign]
 seed = 2
 [system]
@@ -45,14 +46,9 @@ setups = { Pd = "10" }
 seconds = 3600.0
 [bootstrap]
 max_calls = 40
-[network]
-radial = 2
-angular = 2
-pair = 4
-hidden = 4
-members = 2
-retrain_iterations = 2
 """
+    + NETWORK
+)
 MOST_SECONDS = 1800.0  # CPU, of all calls
 
 
