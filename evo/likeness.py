@@ -146,7 +146,7 @@ def _neighbours(atoms: Atoms, counts: tuple[int, ...], spacing: float) -> _Neigh
 def _images(atoms: Atoms, spacing: float) -> tuple[Floats, Floats, tuple[int, ...]]:
     """Cell in V^(1/3), its inverse, and how many images along each axis reach FAR from an atom within half a cell."""
     cell = np.asarray(atoms.cell.complete()) / spacing
-    inverse: Floats = np.linalg.inv(cell)
+    inverse = np.asarray(np.linalg.inv(cell), dtype=float)
     reach = np.floor(FAR * np.sqrt((inverse**2).sum(axis=0)) + 0.5) * atoms.pbc
     return cell, inverse, tuple(int(n) for n in reach)
 
