@@ -17,6 +17,7 @@ from evo.mixtures import EndMembers
 from evo.niggli import niggli
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
 
 HERMITE = 2 ** (1 / 6)  # the shortest vector of a lattice is at most this times V^(1/3): fcc
 RANDOM_PACKING = 0.6  # share of space that spheres fill when poured
@@ -144,7 +145,8 @@ def reduce_cell(atoms: Atoms) -> Atoms:
         reduced = -reduced
     fractional = atoms.positions @ np.linalg.inv(reduced)
     fractional -= np.floor(fractional + 1e-12)  # an atom at -1e-16 belongs at 0, not at 1
-    return Atoms(atoms.numbers, scaled_positions=fractional, cell=np.linalg.cholesky(reduced @ reduced.T), pbc=True)
+    upright = np.linalg.cholesky(reduced @ reduced.T)
+    return Atoms(atoms.numbers, positions=fractional @ upright, cell=upright, pbc=True)
 
 
 def shortest_ratio(atoms: Atoms) -> float:
@@ -154,19 +156,27 @@ def shortest_ratio(atoms: Atoms) -> float:
     """
     radii = covalent_radii[atoms.numbers]
     pbc = np.asarray(atoms.pbc)
-    cell = np.asarray(atoms.cell.complete())
+    cell = _complete(atoms)
     if not (np.isfinite(cell).all() and np.isfinite(atoms.positions).all()):
         return math.nan
     if abs(np.linalg.det(cell)) < 1e-9:
         return 0.0
-    images = near_images(cell, pbc)
+    inverse = np.linalg.inv(cell)
+    images = near_images(cell, inverse, pbc)
     if images is None:
-        reduced = reduce_cell(atoms)
-        images = near_images(np.asarray(reduced.cell.complete()), pbc)
+        atoms = reduce_cell(atoms)
+        cell = _complete(atoms)
+        inverse = np.linalg.inv(cell)
+        images = near_images(cell, inverse, pbc)
         if images is None:  # periodic along fewer axes, or broken: every atom is too close
             return 0.0
-        atoms, cell = reduced, np.asarray(reduced.cell.complete())
-    return closest(atoms.positions @ np.linalg.inv(cell), cell, pbc, radii, images)
+    return closest(atoms.positions @ inverse, cell, pbc, radii, images)
+
+
+def _complete(atoms: Atoms) -> Floats:
+    """(3, 3) Å: the cell, with unit vectors for axes without extent; of a periodic crystal every axis has one."""
+    cell = atoms.cell if atoms.pbc.all() else atoms.cell.complete()
+    return np.asarray(cell, dtype=float)
 
 
 def closest(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats) -> float:
@@ -188,7 +198,7 @@ def _pairs(n: int) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.int_]
     return first, second, np.flatnonzero(first == second)
 
 
-def near_images(cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
+def near_images(cell: Floats, inverse: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
     """(m, 3) lattice vectors in Å, zero first, that reach every pair that can be closest; None if too many.
 
     The own image of the largest atom bounds the smallest ratio, so no distance beyond the shortest lattice
@@ -197,14 +207,14 @@ def near_images(cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
     if not pbc.any():
         return np.zeros((1, 3))
     lengths = np.sqrt((cell**2).sum(axis=1))
-    cutoff = lengths[pbc].min()
+    cutoff = float(lengths[pbc].min())
     if pbc.all():
-        cutoff = min(cutoff, HERMITE * abs(np.linalg.det(cell)) ** (1 / 3))
-    heights = 1 / np.sqrt((np.linalg.inv(cell) ** 2).sum(axis=0))
-    reach = np.floor(cutoff / heights + 0.5 + 1e-9) * pbc
-    if np.prod(2 * reach + 1) > MOST_IMAGES:
+        cutoff = min(cutoff, HERMITE * float(abs(np.linalg.det(cell))) ** (1 / 3))
+    heights = 1 / np.sqrt((inverse**2).sum(axis=0))
+    reach = (np.floor(cutoff / heights + 0.5 + 1e-9) * pbc).tolist()
+    if math.prod(2 * n + 1 for n in reach) > MOST_IMAGES:
         return None
-    return grid(tuple(int(n) for n in reach)) @ cell
+    return grid(tuple(map(int, reach))) @ cell
 
 
 _GRIDS: dict[tuple[int, ...], Floats] = {}
@@ -227,8 +237,15 @@ def well_shaped(atoms: Atoms) -> bool:
     """
     if not np.asarray(atoms.pbc).all():
         return True
-    lengths = np.sqrt((np.asarray(reduce_cell(atoms).cell) ** 2).sum(axis=1))
-    return bool(lengths.max() <= (2.5 + 1.2 * len(atoms)) * lengths.min())
+    cell = np.asarray(atoms.cell, dtype=float)
+    basis = niggli(cell)
+    return well_proportioned(cell if basis is None else basis @ cell, len(atoms))
+
+
+def well_proportioned(reduced: Floats, n_atoms: int) -> bool:
+    """The same of a cell (3, 3) that is reduced already."""
+    squares = (reduced**2).sum(axis=1)
+    return bool(squares.max() <= (2.5 + 1.2 * n_atoms) ** 2 * squares.min())
 
 
 def _shorter_pair(a: Floats, b: Floats) -> Floats:

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from evo.cell import Space, counts_of, grid, reduce_cell, shortest_ratio, well_shaped
+from evo.cell import Space, counts_of, grid, reduce_cell, shortest_ratio, well_proportioned
 
 TIGHTEST, LOOSEST = 0.65, 1.6  # volume over guess beyond which a crystal is rescaled to the guess
 MOST_PUSHES = 40
@@ -32,7 +32,7 @@ def settle(atoms: Atoms, space: Space) -> Atoms | None:
     result = reduce_cell(atoms)
     if periodic:
         volume = result.get_volume()
-        if volume < 1e-6 or not well_shaped(result):
+        if volume < 1e-6 or not well_proportioned(np.asarray(result.cell), len(result)):
             return None
         guess = space.volume(result.numbers)
         if not TIGHTEST < volume / guess < LOOSEST:
@@ -65,22 +65,24 @@ def push_apart(atoms: Atoms, ratio: float) -> Atoms:
         return result
     radii = covalent_radii[result.numbers]
     limits = ratio * (radii[first] + radii[second])
+    squares = limits[:, None] ** 2
     positions = result.positions
     for _ in range(MOST_PUSHES):
         fractional = (positions[second] - positions[first]) @ inverse
         fractional -= np.rint(fractional) * pbc
         vectors = (fractional @ cell)[:, None, :] + images  # pair, image, xyz
-        distances = np.sqrt(np.einsum("pix,pix->pi", vectors, vectors))
-        lacking = np.maximum(limits[:, None] - distances, 0.0)
-        if not lacking.any():
+        # few of them overlap: the roots of those alone
+        pair, image = np.nonzero(np.einsum("pix,pix->pi", vectors, vectors) < squares)
+        if len(pair) == 0:
             break
+        vectors = vectors[pair, image]
+        distances = np.sqrt(np.einsum("kx,kx->k", vectors, vectors))
         # atoms on one point have no direction: any will do, the same one every time
         stuck = distances < 1e-6
         vectors[stuck] = [0.6, 0.64, 0.48]
-        steps = (0.5 * lacking / np.where(stuck, 1.0, distances))[:, :, None] * vectors
-        steps = steps.sum(axis=1)
-        np.add.at(positions, second, steps)
-        np.subtract.at(positions, first, steps)
+        steps = (0.5 * (limits[pair] - distances) / np.where(stuck, 1.0, distances))[:, None] * vectors
+        np.add.at(positions, second[pair], steps)
+        np.subtract.at(positions, first[pair], steps)
     result.positions = positions
     return result
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from ase import Atoms
@@ -61,9 +61,9 @@ class Parent:
         return counts_of(self.atoms.numbers)
 
     @cached_property
-    def fractions(self) -> dict[int, float]:
-        """Atomic number -> atomic fraction."""
-        return {z: n / len(self.atoms) for z, n in self.counts.items()}
+    def fractions(self) -> tuple[tuple[int, float], ...]:
+        """Atomic number and atomic fraction of every element."""
+        return tuple((z, n / len(self.atoms)) for z, n in self.counts.items())
 
 
 def toolbox(weights: OperatorWeights | Mapping[str, float], space: Space, tournament: int = 3) -> base.Toolbox:
@@ -82,7 +82,7 @@ def toolbox(weights: OperatorWeights | Mapping[str, float], space: Space, tourna
     box.register("mate", _operate, table=MATINGS, space=space)
     box.register("mutate", _operate, table=MUTATIONS, space=space)
     box.register("select", select, size=tournament)
-    box.register("suited", suited, space=space)
+    box.register("suited", _suited_of_a_chunk, space=space, found={})
     box.register("pick", pick_operator, weights=by_name)
     box.register("elements", _corners, space=space)
     box.register("fallback", _fallback, space=space)
@@ -144,6 +144,15 @@ def suited(name: str, pool: Sequence[Parent], space: Space) -> list[Parent]:
     return [parent for parent in pool if test is None or test(parent.atoms, space)]
 
 
+def _suited_of_a_chunk(
+    name: str, pool: Sequence[Parent], space: Space, found: dict[str, tuple[Sequence[Parent], list[Parent]]]
+) -> list[Parent]:
+    """The same, found out once for all children of one pool."""
+    if name not in found or found[name][0] is not pool:
+        found[name] = pool, suited(name, pool, space)
+    return found[name][1]
+
+
 def select(rng: np.random.Generator, pool: Sequence[Parent], size: int) -> Parent:
     """The fittest of `size` parents drawn with replacement."""
     drawn = [pool[int(i)] for i in rng.integers(len(pool), size=size)]
@@ -154,16 +163,17 @@ def mates(rng: np.random.Generator, one: Parent, pool: Sequence[Parent]) -> list
     """All others, or, half of the time, the N_NEAR of the nearest composition: their children are likely on the hull too."""
     others = [parent for parent in pool if parent.id != one.id] or list(pool)
     if rng.random() < NEAR:
-        gaps = np.array([_gap(one, other) for other in others])
+        gaps = np.array([_gap(one.fractions, other.fractions) for other in others])
         # equal gaps in an order drawn at random, not in that of the pool
         order = np.lexsort((rng.random(len(others)), gaps))
         return [others[int(i)] for i in order[:N_NEAR]]
     return others
 
 
-def _gap(one: Parent, other: Parent) -> float:
+@lru_cache(maxsize=100_000)
+def _gap(one: tuple[tuple[int, float], ...], other: tuple[tuple[int, float], ...]) -> float:
     """Half the sum of differences between the atomic fractions: 0 for one composition, 1 for no common element."""
-    a, b = one.fractions, other.fractions
+    a, b = dict(one), dict(other)
     return 0.5 * sum(abs(a.get(z, 0.0) - b.get(z, 0.0)) for z in {*a, *b})
 
 

@@ -24,9 +24,12 @@ UNIT = 288  # translations are multiples of 1/12, fixed points of the orders 2, 
 _SHIFTS = np.array([[i, j, k] for i in range(-2, 3) for j in range(-2, 3) for k in range(-2, 3)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Position:
-    """A Wyckoff position: the points origin + parameters @ directions and their images under the group."""
+    """A Wyckoff position: the points origin + parameters @ directions and their images under the group.
+
+    Equal to itself alone, so that tables can be kept of positions.
+    """
 
     multiplicity: int  # atoms per primitive cell
     origin: Floats  # (3,) fractional, primitive cell
@@ -39,10 +42,11 @@ class Position:
         """Number of free parameters: 0 for a point, 1 for a line, 2 for a plane, 3 for the general position."""
         return len(self.directions)
 
-    def orbit(self, rng: np.random.Generator) -> Floats:
-        """(multiplicity, 3) fractional coordinates in [0, 1) of the primitive cell, free parameters at random."""
-        point = self.origin + rng.random(self.n_free) @ self.directions
-        images: Floats = self.rotations @ point + self.translations
+    def orbits(self, rng: np.random.Generator, n: int) -> Floats:
+        """(n, multiplicity, 3) fractional coordinates in [0, 1) of the primitive cell, free parameters at random."""
+        points = self.origin + rng.random((n, self.n_free)) @ self.directions
+        turned = self.rotations.reshape(-1, 3) @ points.T
+        images: Floats = turned.T.reshape(n, -1, 3) + self.translations
         return images - np.floor(images)
 
 
