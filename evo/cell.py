@@ -179,7 +179,9 @@ def _complete(atoms: Atoms) -> Floats:
     return np.asarray(cell, dtype=float)
 
 
-def closest(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats) -> float:
+def closest(
+    fractional: NDArray[np.floating], cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats
+) -> float:
     """Shortest distance over sum of radii, in Å both; `images` are the lattice vectors to look at, zero first."""
     first, second, own = _pairs(len(radii))
     apart = fractional[first] - fractional[second]
@@ -198,7 +200,7 @@ def _pairs(n: int) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.int_]
     return first, second, np.flatnonzero(first == second)
 
 
-def near_images(cell: Floats, inverse: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
+def near_images(cell: Floats, inverse: NDArray[np.floating], pbc: NDArray[np.bool_]) -> Floats | None:
     """(m, 3) lattice vectors in Å, zero first, that reach every pair that can be closest; None if too many.
 
     The own image of the largest atom bounds the smallest ratio, so no distance beyond the shortest lattice
