@@ -77,10 +77,12 @@ def push_apart(atoms: Atoms, ratio: float) -> Atoms:
             break
         vectors = vectors[pair, image]
         distances = np.sqrt(np.einsum("kx,kx->k", vectors, vectors))
-        # atoms on one point have no direction: any will do, the same one every time
+        lacking = limits[pair] - distances
         stuck = distances < 1e-6
-        vectors[stuck] = [0.6, 0.64, 0.48]
-        steps = (0.5 * (limits[pair] - distances) / np.where(stuck, 1.0, distances))[:, None] * vectors
+        if stuck.any():
+            # atoms on one point have no direction: any will do, the same one every time
+            vectors[stuck], distances[stuck] = [0.6, 0.64, 0.48], 1.0
+        steps = (0.5 * lacking / distances)[:, None] * vectors
         np.add.at(positions, second[pair], steps)
         np.subtract.at(positions, first[pair], steps)
     result.positions = positions
