@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from evo import gate
-from evo.candidate import Candidate, Energy, Failure
+from evo.candidate import Candidate, Energy
 from evo.hull import Hull
 from evo.likeness import distance
 from evo.settings import GateSection
@@ -41,6 +41,7 @@ class Archive:
         self._niches: dict[str, list[str]] = {}
         self._used: Counter[str] = Counter()
         self._pinned: set[str] = set()  # the reference is looking at these: their geometry must not change
+        self.n_answers = 0  # grows with everything that the reference says of a candidate
         self._hull: Hull | None = None
 
     def absorb(self, candidates: Iterable[Candidate], known: Hull | None) -> list[Candidate]:
@@ -49,11 +50,13 @@ class Archive:
         Returns those that became members.
         """
         entered = []
-        for candidate in candidates:
+        candidates = list(candidates)
+        heights = self._heights(candidates, known)
+        for candidate, above in zip(candidates, heights, strict=True):
             self.n_relaxed += 1
             self.n_calls += candidate.calls
             self._used.update(candidate.origin.parents)
-            failure = candidate.failure or self._absurd(candidate, known)
+            failure = candidate.failure or gate.energy(candidate.per_atom(self.method), above, self._settings)
             if failure is not None:
                 self.reasons[failure.reason] += 1
                 self.failed[candidate.id] = replace(candidate, failure=failure)
@@ -110,6 +113,7 @@ class Archive:
 
     def add_energy(self, candidate_id: str, energy: Energy) -> None:
         """Record what the reference says of a member or of a failed candidate."""
+        self.n_answers += 1
         for group in (self.members, self.failed):
             if candidate_id in group:
                 group[candidate_id] = group[candidate_id].with_energy(energy)
@@ -126,6 +130,7 @@ class Archive:
         """Put these in the place of the candidates with the same ids (geometry and energies renewed)."""
         for c in candidates:
             (self.members if c.id in self.members else self.failed)[c.id] = c
+        self.n_answers += 1
         self._hull = None
 
     def change_method(self, method: str, energies: dict[str, Energy]) -> None:
@@ -140,12 +145,18 @@ class Archive:
             if self._reference in c.energies and c.per_atom(self._reference) - c.per_atom(method) > REFUTED
         }
 
-    def _absurd(self, candidate: Candidate, known: Hull | None) -> Failure | None:
-        energy = candidate.per_atom(self.method)
-        above = 0.0
-        if known is not None and math.isfinite(energy):
-            above = known.above(candidate.reduced_counts, energy)
-        return gate.energy(energy, above, self._settings)
+    def _heights(self, candidates: list[Candidate], known: Hull | None) -> list[float]:
+        """eV/atom of each above the known hull; 0 where there is nothing to compare."""
+        heights = [0.0] * len(candidates)
+        if known is not None:
+            sound = [
+                n for n, c in enumerate(candidates) if c.failure is None and math.isfinite(c.per_atom(self.method))
+            ]
+            energies = [candidates[n].per_atom(self.method) for n in sound]
+            above = known.above_many([candidates[n].reduced_counts for n in sound], energies)
+            for n, value in zip(sound, above.tolist(), strict=True):
+                heights[n] = value
+        return heights
 
     def _merge(self, twin: str, candidate: Candidate) -> None:
         # the member stays, so that ancestry and reference energies stay; a better relaxed copy lends its geometry

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evo import chunk as chunks
 from evo import labels, learn
 from evo.archive import Archive
 from evo.budget import Budget
-from evo.candidate import Candidate, Energy, Origin, atoms_from_json, atoms_to_json, from_json, to_json
+from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, from_json, to_json
+from evo.cell import counts_of
 from evo.desk import Desk
-from evo.hull import Hull
+from evo.hull import Hull, Point
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
 from evo.relaxers import NetworkRelaxer, Relaxer, load_potential
@@ -79,6 +82,11 @@ class Campaign:
         self._learns = True
         self._bred_with: dict[int, Relaxer] = {}
         self._known: Hull | None = None
+        self._known_points: list[Point] = []
+        self._n_known = 0  # labels that these points were made from
+        self._data: Dataset | None = None
+        self._n_data = 0  # labels in it
+        self._confirmed_hull: tuple[int, Hull | None] | None = None  # and how much the reference had said
         self._calibration: Calibration | None = None
         self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
         self._taken: set[str] = set()
@@ -207,24 +215,23 @@ class Campaign:
         return new
 
     def _enthalpy(self, label: dict[str, Any]) -> float:
-        crystal = atoms_from_json(label["crystal"])
-        volume = crystal.get_volume() if all(crystal.pbc) else 0.0
+        crystal = label["crystal"]
+        volume = abs(np.linalg.det(np.array(crystal["cell"]))) if all(crystal["pbc"]) else 0.0
         return float(label["energy"] + self.ground.breeding.pressure * volume)
 
     def _known_hull(self) -> Hull | None:
         """The hull of everything the reference has said, bootstrap included: what a candidate must not undercut absurdly."""
         if self._known is None and self.labels:
-            points = []
-            for n, label in enumerate(self.labels):
-                if label["failure"] is None:
-                    crystal = atoms_from_json(label["crystal"])
-                    c = Candidate(str(n), crystal, Origin("label"))
-                    if not self.ground.space.spans(c.reduced_counts):
-                        continue  # the bootstrap also asked about the elements of the end members
-                    points.append(
-                        (c.reduced_counts, self._enthalpy(label) / len(crystal), self.ground.reference_method, c.id)
-                    )
-            self._known = Hull.of(points) if points else None
+            for n, label in enumerate(self.labels[self._n_known :], self._n_known):
+                if label["failure"] is not None:
+                    continue
+                numbers = label["crystal"]["numbers"]
+                counts = counts_of(numbers)
+                if self.ground.space.spans(counts):  # the bootstrap also asked about the elements of the end members
+                    per_atom = self._enthalpy(label) / len(numbers)
+                    self._known_points.append(Point(counts, per_atom, self.ground.reference_method, str(n)))
+            self._n_known = len(self.labels)
+            self._known = Hull.of(self._known_points) if self._known_points else None
         return self._known
 
     # ---- learning
@@ -295,7 +302,12 @@ class Campaign:
         return load_potential(self.relaxer)
 
     def _dataset(self) -> Dataset:
-        return labels.dataset(self.labels, self.ground.reference_method)
+        """All labels so far; what has been read is not read again."""
+        if self._data is None or self._n_data < len(self.labels):
+            new = labels.dataset(self.labels[self._n_data :], self.ground.reference_method)
+            self._data = new if self._data is None else self._data.followed_by(new)
+            self._n_data = len(self.labels)
+        return self._data
 
     # ---- the end
 
@@ -356,19 +368,20 @@ class Campaign:
 
     def reference_hull(self) -> Hull | None:
         """The hull of everything that the search found and the reference confirmed."""
-        points = [
-            (c.reduced_counts, c.per_atom(self.ground.reference_method), self.ground.reference_method, c.id)
-            for c in self._confirmed()
-        ]
-        return Hull.of(points, self.ground.space.end_members) if points else None
+        answers = self.archive.n_answers
+        if self._confirmed_hull is None or self._confirmed_hull[0] != answers:
+            method = self.ground.reference_method
+            points = [Point(c.reduced_counts, c.per_atom(method), method, c.id) for c in self._confirmed()]
+            self._confirmed_hull = answers, Hull.of(points, self.ground.space.end_members) if points else None
+        return self._confirmed_hull[1]
 
     def reference_phases(self) -> list[Candidate]:
         """The candidates on the reference's hull, by composition."""
         hull = self.reference_hull()
         if hull is None:
             return []
-        by_id = {c.id: c for c in self._confirmed()}
-        return [by_id[i] for i in hull.vertices]
+        members, failed = self.archive.members, self.archive.failed
+        return [members[i] if i in members else failed[i] for i in hull.vertices]
 
     def _confirmed(self) -> list[Candidate]:
         everyone = [*self.archive.members.values(), *self.archive.failed.values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -85,7 +85,8 @@ def _group(numbers: bytes, positions: bytes, cell: bytes, pbc: bytes) -> int:
 
 
 def to_json(rows: list[Phase]) -> list[dict[str, Any]]:
-    return [asdict(r) for r in rows]
+    names = [field.name for field in fields(Phase)]
+    return [{name: getattr(r, name) for name in names} for r in rows]
 
 
 def from_json(data: list[dict[str, Any]]) -> list[Phase]:
