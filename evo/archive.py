@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from evo import gate
 from evo.candidate import Candidate, Energy
-from evo.hull import Hull
+from evo.hull import SAME, Hull, Point
 from evo.likeness import distance
 from evo.settings import GateSection
 from evo.tools import Parent
@@ -82,30 +82,35 @@ class Archive:
     def hull(self) -> Hull | None:
         """The hull of all members that the reference does not contradict, by the current method."""
         if self._hull is None:
-            points = [
-                (c.reduced_counts, c.per_atom(self.method), self.method, c.id)
-                for c in self.members.values()
-                if c.id not in self.refuted
-            ]
+            points = []
+            for ids in self._niches.values():
+                # of one composition only the lowest can be a corner
+                free = [(self.members[i].per_atom(self.method), i) for i in ids if i not in self.refuted]
+                if free:
+                    energy, i = min(free)
+                    points.append(Point(self.members[i].reduced_counts, energy, self.method, i))
             self._hull = Hull.of(points) if points else None
         return self._hull
 
-    def above_hull(self, candidate: Candidate) -> float:
-        """eV/atom above the hull by the current method."""
+    def above_hull(self, candidates: list[Candidate]) -> list[float]:
+        """eV/atom of each above the hull by the current method."""
         hull = self.hull()
-        return 0.0 if hull is None else hull.above(candidate.reduced_counts, candidate.per_atom(self.method))
+        if hull is None:
+            return [0.0] * len(candidates)
+        energies = [c.per_atom(self.method) for c in candidates]
+        return [float(a) for a in hull.above_many([c.reduced_counts for c in candidates], energies)]
 
     def parents(self) -> list[Parent]:
         """The best distinct crystals of every niche, lower fitness first."""
         hull = self.hull()
         if hull is None:
             return []
-        free = [c for c in self.members.values() if c.id not in self.refuted]
-        above = hull.above_many([c.reduced_counts for c in free], [c.per_atom(self.method) for c in free])
-        fitness = {c.id: float(a) + USE_PENALTY * self._used[c.id] for c, a in zip(free, above, strict=True)}
+        # all of a niche are of one composition
+        levels = hull.energies([self.members[ids[0]].reduced_counts for ids in self._niches.values()]).tolist()
         pool = []
-        for ids in self._niches.values():
-            ranked = sorted((fitness[i], i) for i in ids if i in fitness)
+        for ids, level in zip(self._niches.values(), levels, strict=True):
+            above = [(self.members[i].per_atom(self.method) - level, i) for i in ids if i not in self.refuted]
+            ranked = sorted(((0.0 if abs(a) < SAME else a) + USE_PENALTY * self._used[i], i) for a, i in above)
             for value, i in ranked[: self._niche_size]:
                 if value <= BREEDING_WINDOW:
                     pool.append(Parent(id=i, atoms=self.members[i].atoms, fitness=value))

@@ -292,7 +292,8 @@ class Campaign:
         members = self._single_points(self._key(f"points/{self.round}/archive"), list(self.archive.members.values()))
         energies = {c.id: c.energies[new.method] for c in members}
         self.archive.change_method(new.method, energies)
-        best = sorted(self.archive.members.values(), key=lambda c: (self.archive.above_hull(c), c.id))[:RELAX_AGAIN]
+        above = self.archive.above_hull(members)
+        best = [c for _, _, c in sorted((a, c.id, c) for a, c in zip(above, members, strict=True))[:RELAX_AGAIN]]
         key = self._key(f"again/{self.round}")
         self.desk.ask(key, chunks.again, self.ground.breeding, self.relaxer, self.round, [to_json(c) for c in best])
         self.archive.absorb([from_json(c) for c in self.desk.result(key)], self._known_hull())

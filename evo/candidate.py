@@ -103,7 +103,11 @@ def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
 
 def atoms_from_json(data: dict[str, Any]) -> Atoms:
     return Atoms(
-        data["numbers"], positions=data["positions"], cell=data["cell"], pbc=data["pbc"], magmoms=data.get("moments")
+        numbers=data["numbers"],
+        positions=data["positions"],
+        cell=data["cell"],
+        pbc=data["pbc"],
+        magmoms=data.get("moments"),
     )
 
 

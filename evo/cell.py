@@ -146,7 +146,7 @@ def reduce_cell(atoms: Atoms) -> Atoms:
     fractional = atoms.positions @ np.linalg.inv(reduced)
     fractional -= np.floor(fractional + 1e-12)  # an atom at -1e-16 belongs at 0, not at 1
     upright = np.linalg.cholesky(reduced @ reduced.T)
-    return Atoms(atoms.numbers, positions=fractional @ upright, cell=upright, pbc=True)
+    return Atoms(numbers=atoms.numbers, positions=fractional @ upright, cell=upright, pbc=True)
 
 
 def shortest_ratio(atoms: Atoms) -> float:

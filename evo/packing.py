@@ -13,6 +13,7 @@ from evo.cell import Space, counts_of, grid, reduce_cell, shortest_ratio, well_p
 
 TIGHTEST, LOOSEST = 0.65, 1.6  # volume over guess beyond which a crystal is rescaled to the guess
 MOST_PUSHES = 40
+SLACK = 0.6  # Å beyond their limit within which pairs are kept in view while atoms are pushed
 MARGIN = 1.02  # pushed atoms end a little beyond the limit, so that rounding does not undo it
 INFLATION = 1.06  # of the volume, when pushing alone does not help
 MOST_INFLATIONS = 5
@@ -65,27 +66,33 @@ def push_apart(atoms: Atoms, ratio: float) -> Atoms:
         return result
     radii = covalent_radii[result.numbers]
     limits = ratio * (radii[first] + radii[second])
-    squares = limits[:, None] ** 2
-    positions = result.positions
+    positions, moved = result.positions, None
     for _ in range(MOST_PUSHES):
-        fractional = (positions[second] - positions[first]) @ inverse
-        fractional -= np.rint(fractional) * pbc
-        vectors = (fractional @ cell)[:, None, :] + images  # pair, image, xyz
-        # few of them overlap: the roots of those alone
-        pair, image = np.nonzero(np.einsum("pix,pix->pi", vectors, vectors) < squares)
-        if len(pair) == 0:
+        # of all pairs and images few can overlap before an atom has moved by half of SLACK
+        if moved is None or np.einsum("nx,nx->n", moved, moved).max() > (0.5 * SLACK) ** 2:
+            if moved is not None:
+                positions = positions + moved
+            fractional = (positions[second] - positions[first]) @ inverse
+            fractional -= np.rint(fractional) * pbc
+            vectors = (fractional @ cell)[:, None, :] + images  # pair, image, xyz
+            pair, image = np.nonzero(np.einsum("pix,pix->pi", vectors, vectors) < (limits[:, None] + SLACK) ** 2)
+            start, limit, one, other = vectors[pair, image], limits[pair], first[pair], second[pair]
+            moved = np.zeros_like(positions)
+        now = start + moved[other] - moved[one]
+        distances = np.sqrt(np.einsum("kx,kx->k", now, now))
+        close = np.flatnonzero(distances < limit)
+        if len(close) == 0:
             break
-        vectors = vectors[pair, image]
-        distances = np.sqrt(np.einsum("kx,kx->k", vectors, vectors))
-        lacking = limits[pair] - distances
+        now, distances = now[close], distances[close]
+        lacking = limit[close] - distances
         stuck = distances < 1e-6
         if stuck.any():
             # atoms on one point have no direction: any will do, the same one every time
-            vectors[stuck], distances[stuck] = [0.6, 0.64, 0.48], 1.0
-        steps = (0.5 * lacking / distances)[:, None] * vectors
-        np.add.at(positions, second[pair], steps)
-        np.subtract.at(positions, first[pair], steps)
-    result.positions = positions
+            now[stuck], distances[stuck] = [0.6, 0.64, 0.48], 1.0
+        steps = (0.5 * lacking / distances)[:, None] * now
+        np.add.at(moved, other[close], steps)
+        np.subtract.at(moved, one[close], steps)
+    result.positions = positions if moved is None else positions + moved
     return result
 
 
@@ -100,5 +107,5 @@ def at_volume(atoms: Atoms, volume: float) -> Atoms:
 
 def recast(atoms: Atoms, numbers: Sequence[int] | NDArray[np.int_], space: Space) -> Atoms:
     """The same sites with other elements on them, the volume following the guess for the new composition."""
-    result = Atoms(numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    result = Atoms(numbers=numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     return at_volume(result, result.cell.volume * space.volume(result.numbers) / space.volume(atoms.numbers))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
@@ -61,9 +61,27 @@ class Parent:
         return counts_of(self.atoms.numbers)
 
     @cached_property
-    def fractions(self) -> tuple[tuple[int, float], ...]:
-        """Atomic number and atomic fraction of every element."""
-        return tuple((z, n / len(self.atoms)) for z, n in self.counts.items())
+    def fractions(self) -> dict[int, float]:
+        """Atomic number -> atomic fraction."""
+        return {z: n / len(self.atoms) for z, n in self.counts.items()}
+
+    @cached_property
+    def composition(self) -> str:
+        """The same for equal fractions, different for others."""
+        return repr(self.fractions)
+
+    @cached_property
+    def _gaps(self) -> dict[str, float]:
+        return {}
+
+    def gap(self, other: Parent) -> float:
+        """Half the sum of differences between the atomic fractions: 0 for one composition, 1 for no common element."""
+        found = self._gaps.get(other.composition)
+        if found is None:
+            a, b = self.fractions, other.fractions
+            found = 0.5 * sum(abs(a.get(z, 0.0) - b.get(z, 0.0)) for z in {*a, *b})
+            self._gaps[other.composition] = found
+        return found
 
 
 def toolbox(weights: OperatorWeights | Mapping[str, float], space: Space, tournament: int = 3) -> base.Toolbox:
@@ -163,18 +181,11 @@ def mates(rng: np.random.Generator, one: Parent, pool: Sequence[Parent]) -> list
     """All others, or, half of the time, the N_NEAR of the nearest composition: their children are likely on the hull too."""
     others = [parent for parent in pool if parent.id != one.id] or list(pool)
     if rng.random() < NEAR:
-        gaps = np.array([_gap(one.fractions, other.fractions) for other in others])
+        gaps = np.array([one.gap(other) for other in others])
         # equal gaps in an order drawn at random, not in that of the pool
         order = np.lexsort((rng.random(len(others)), gaps))
         return [others[int(i)] for i in order[:N_NEAR]]
     return others
-
-
-@lru_cache(maxsize=100_000)
-def _gap(one: tuple[tuple[int, float], ...], other: tuple[tuple[int, float], ...]) -> float:
-    """Half the sum of differences between the atomic fractions: 0 for one composition, 1 for no common element."""
-    a, b = dict(one), dict(other)
-    return 0.5 * sum(abs(a.get(z, 0.0) - b.get(z, 0.0)) for z in {*a, *b})
 
 
 def _create(rng: np.random.Generator, name: str, space: Space, counts: Mapping[int, int] | None = None) -> Atoms | None:

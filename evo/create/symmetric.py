@@ -55,7 +55,7 @@ def create(rng: np.random.Generator, counts: Mapping[int, int], space: Space) ->
 
 def lattice(rng: np.random.Generator, system: str, volume: float) -> Floats:
     """Conventional cell (3, 3) of this crystal system with this volume in Å³, of a shape at random."""
-    a, b, c = np.exp(rng.normal(0.0, 0.4, size=3))
+    a, b, c = (math.exp(x) for x in rng.normal(0.0, 0.4, size=3).tolist())
     alpha = beta = gamma = 0.5 * math.pi
     match system:
         case "cubic":
@@ -70,16 +70,12 @@ def lattice(rng: np.random.Generator, system: str, volume: float) -> Floats:
         case "triclinic":
             alpha, beta, gamma = rng.uniform(1 / 3, 2 / 3, size=3) * math.pi
     # rows: a along x, b in the xy plane
-    cos_b = (math.cos(alpha) - math.cos(beta) * math.cos(gamma)) / math.sin(gamma)
+    sin_c, cos_c = math.sin(gamma), math.cos(gamma)
+    cos_b = (math.cos(alpha) - math.cos(beta) * cos_c) / sin_c
     height = math.sqrt(max(1 - math.cos(beta) ** 2 - cos_b**2, 0.01))
-    cell = np.array(
-        [
-            [a, 0, 0],
-            [b * math.cos(gamma), b * math.sin(gamma), 0],
-            [c * math.cos(beta), c * cos_b, c * height],
-        ]
-    )
-    return cell * float(volume / np.linalg.det(cell)) ** (1 / 3)
+    scale = (volume / (a * b * sin_c * c * height)) ** (1 / 3)
+    a, b, c = scale * a, scale * b, scale * c
+    return np.array([[a, 0.0, 0.0], [b * cos_c, b * sin_c, 0.0], [c * math.cos(beta), c * cos_b, c * height]])
 
 
 def _build(
@@ -118,7 +114,7 @@ def _build(
             return None
         points = np.concatenate([points, tried[first]])
     order = np.argsort(numbers, kind="stable")
-    return reduce_cell(Atoms(numbers[order], positions=points[order] @ cell, cell=cell, pbc=True))
+    return reduce_cell(Atoms(numbers=numbers[order], positions=points[order] @ cell, cell=cell, pbc=True))
 
 
 def _first_that_fits(points: Floats, tried: Floats, cell: Floats, images: Floats, limits: Floats) -> int | None:

@@ -51,7 +51,7 @@ def heredity(rng: np.random.Generator, parents: list[Atoms], space: Space) -> At
     # the volume per guess of the parents is what relaxation has taught; the child starts there
     scale = share * first.looseness + (1 - share) * second.looseness
     cell *= (scale * space.volume(numbers) / float(np.linalg.det(cell))) ** (1 / 3)
-    return settle(Atoms(numbers, positions=points @ cell, cell=cell, pbc=True), space)
+    return settle(Atoms(numbers=numbers, positions=points @ cell, cell=cell, pbc=True), space)
 
 
 def _child_size(rng: np.random.Generator, n_first: int, n_second: int, space: Space) -> int:
