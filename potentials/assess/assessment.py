@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from potentials.assess import phonons
 from potentials.assess.errors import errors
@@ -73,6 +73,8 @@ def compare(
     """The same for any two sides; the crystals are those of `strata`, of up to three elements each."""
     if reference is not None and reference.settings != network.settings:
         raise ValueError("both sides must have the same settings; make them with one `Settings`")
+    if reference is not None:
+        network = replace(network, guide=reference, _known={}, _elsewhere={})
     names = wanted(properties, data is not None, reference is not None)
     chosen = {name: crystals_of(name, strata, prototypes) for name in names if name != "errors"}
     compared: list[Compared] = []

@@ -18,6 +18,8 @@ from potentials.relax import Evaluate, relax
 from potentials.structures import Floats, Prediction, Structures
 from potentials.symmetry import keeping_symmetry
 
+LOWER = 1.0  # meV/atom by which another minimum must lie below to be told
+
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
@@ -46,7 +48,9 @@ class Side:
     evaluate: Evaluate
     settings: Settings = field(default_factory=Settings)
     book: Reference | None = None  # who answers, where that is a calculator
+    guide: Side | None = None  # whose minima are where prototypes begin; None: ideal crystals
     seconds: float = 0.0  # CPU of this process, of all answers
+    _elsewhere: dict[str, str] = field(default_factory=dict, repr=False)
     _known: dict[str, Relaxed] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -76,13 +80,22 @@ class Side:
         return self._relax(self.ask, crystals, "free", None)
 
     def relaxed(self, crystal: Crystal) -> Relaxed:
-        """The prototype at its minimum under its own symmetry; from the volumes of its elements, computed once."""
+        """The prototype at its minimum under its own symmetry, computed once.
+
+        A prototype may have several minima, along c/a for instance. Both sides are compared at one of them, so the relaxation
+        begins at the guide's where there is a guide that has the prototype, else at the ideal crystal.
+        """
         if crystal.name not in self._known:
-            own = len(crystal.elements) == 1 and crystal == element(crystal.elements[0])
-            sites = crystal.prototype.sites
-            each = [guessed_volume(z) if own else self.volume(z) for z in crystal.elements]
-            self._known[crystal.name] = self.relax(crystal.build(float(np.mean([each[s] for s in sites]))))
+            guided = self.guide is not None and not self.guide.trouble(crystal)
+            start = self.guide.relaxed(crystal).atoms if self.guide is not None and guided else self.ideal(crystal)
+            self._known[crystal.name] = self.relax(start)
         return self._known[crystal.name]
+
+    def ideal(self, crystal: Crystal) -> Atoms:
+        """The prototype before any relaxation, at the mean volume of its elements."""
+        own = len(crystal.elements) == 1 and crystal == element(crystal.elements[0])
+        each = [guessed_volume(z) if own else self.volume(z) for z in crystal.elements]
+        return crystal.build(float(np.mean([each[s] for s in crystal.prototype.sites])))
 
     def volume(self, number: int) -> float:
         """Å³ per atom of the element in its natural lattice; a guess where that cannot be relaxed."""
@@ -95,14 +108,25 @@ class Side:
         return own.energy_per_atom if own.converged else NONE
 
     def trouble(self, crystal: Crystal) -> str:
-        """What is wrong with the relaxed prototype: no convergence, or another structure; "" when nothing is."""
+        """What to know about the relaxed prototype: no convergence, another structure, a lower minimum; "" when all is well."""
         found = self.relaxed(crystal)
         if not found.converged:
             return f"{crystal.name} not relaxed ({found.outcome})"
         group = space_group(found.atoms)
         if group != crystal.prototype.space_group:
             return f"{crystal.name} has fallen to space group {group}"
-        return ""
+        return self._lower_minimum(crystal)
+
+    def _lower_minimum(self, crystal: Crystal) -> str:
+        """Whether the ideal crystal relaxes to an energy below that of the minimum which the guide leads to."""
+        if self.guide is None:
+            return ""
+        if crystal.name not in self._elsewhere:
+            found = self.relax(self.ideal(crystal))
+            lower = 1e3 * (self.relaxed(crystal).energy_per_atom - found.energy_per_atom)  # NaN is not larger
+            text = f"the ideal {crystal.name} relaxes to another minimum, {lower:.1f} meV/atom lower"
+            self._elsewhere[crystal.name] = text if lower > LOWER else ""
+        return self._elsewhere[crystal.name]
 
     def _relax(self, ask: Evaluate, crystals: Sequence[Atoms], cell: str, fmax: float | None) -> list[Relaxed]:
         made = relax(
