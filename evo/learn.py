@@ -184,7 +184,7 @@ def with_those_above(strata: list[Stratum], existing: list[Stratum]) -> list[Str
 def trainable(strata: list[Stratum], existing: list[Stratum], data: Dataset) -> list[Stratum]:
     """Of these, the ones that can be retrained: there are crystals enough for them and for all that stand on them.
 
-    A library that was given comes without its data, and a stratum refitted to a handful of crystals forgets the rest.
+    A library may be given without its data, and a stratum refitted to a handful of crystals forgets the rest.
     """
     counts = Counter(data.training().strata())
     return [s for s in strata if all(counts[t] >= LEAST_CRYSTALS for t in with_those_above([s], existing))]
