@@ -99,6 +99,11 @@ def _ways(classes: Classes, counts: tuple[int, ...], c: int, remaining: int, lef
         return 1 if len(counts) == 1 else _ways(classes, counts[1:], 0, counts[1], left)
     if c == len(classes):
         return 0
+    if c == len(classes) - 1:  # it takes all that remain, or nothing comes of it
+        k, over = divmod(remaining, classes[c][0])
+        if over or 0 <= left[c] < k:
+            return 0
+        return _ways(classes, counts, c + 1, 0, _less(left, c, k))
     return sum(
         _ways(classes, counts, c + 1, remaining - k * classes[c][0], _less(left, c, k))
         for k in _possible(classes, c, remaining, left)
