@@ -191,11 +191,14 @@ def closest(
     first, second, own = _pairs(len(radii))
     apart = fractional[first] - fractional[second]
     apart -= np.rint(apart) * pbc
-    vectors = (apart @ cell)[:, None, :] + images  # pair, image, xyz
-    squares = np.einsum("pix,pix->pi", vectors, vectors)
+    vectors = apart @ cell
+    # |v + image|²: pair, image; rounding may leave less than nothing of it
+    squares = (2 * vectors) @ images.T
+    squares += np.einsum("ix,ix->i", images, images)
+    squares += np.einsum("px,px->p", vectors, vectors)[:, None]
     squares[own, 0] = np.inf
     ratios: Floats = squares.min(axis=1) / (radii[first] + radii[second]) ** 2
-    return math.sqrt(float(ratios.min()))
+    return math.sqrt(max(float(ratios.min()), 0.0))
 
 
 @lru_cache(maxsize=64)

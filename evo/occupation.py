@@ -33,13 +33,18 @@ def choose(
     pattern = _draw(rng, classes, tuple(counts[z] for z in elements))
     if pattern is None:
         return None
-    free = [[found[i] for i in rng.permutation(len(found))] for found in members]
+    free: dict[int, list[Position]] = {}  # those of limited classes, in an order at random
     orbits = []
     for z, chosen in zip(elements, pattern, strict=True):
         for c, n_orbits in enumerate(chosen):
             for _ in range(n_orbits):
-                limited = classes[c][1] >= 0
-                position = free[c].pop() if limited else free[c][int(rng.integers(len(free[c])))]
+                found = members[c]
+                if classes[c][1] < 0:
+                    position = found[int(rng.integers(len(found)))]
+                else:
+                    if c not in free:
+                        free[c] = [found[i] for i in rng.permutation(len(found))]
+                    position = free[c].pop()
                 orbits.append((z, position))
     return orbits
 

@@ -133,6 +133,7 @@ def _first_that_fits(points: Floats, tried: Floats, cell: Floats, images: Floats
     apart -= tried[:, :1]
     apart -= np.rint(apart)
     vectors = apart @ cell
+    # |v + image|² of all images: one product in place of a table of vectors
     squares = (2 * vectors) @ images.T
     squares += np.einsum("ix,ix->i", images, images)
     squares += np.einsum("kpx,kpx->kp", vectors, vectors)[:, :, None]
