@@ -82,13 +82,14 @@ class Archive:
     def hull(self) -> Hull | None:
         """The hull of all members that the reference does not contradict, by the current method."""
         if self._hull is None:
-            points = []
-            for ids in self._niches.values():
-                # of one composition only the lowest can be a corner
-                free = [(self.members[i].per_atom(self.method), i) for i in ids if i not in self.refuted]
-                if free:
-                    energy, i = min(free)
-                    points.append(Point(self.members[i].reduced_counts, energy, self.method, i))
+            # of one composition only the lowest can be a corner
+            lowest: dict[str, tuple[float, str]] = {}
+            for c in self.members.values():
+                if c.id not in self.refuted:
+                    here = (c.per_atom(self.method), c.id)
+                    if c.formula not in lowest or here < lowest[c.formula]:
+                        lowest[c.formula] = here
+            points = [Point(self.members[i].reduced_counts, e, self.method, i) for e, i in lowest.values()]
             self._hull = Hull.of(points) if points else None
         return self._hull
 

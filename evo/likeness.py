@@ -26,7 +26,7 @@ from ase import Atoms
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from evo.cell import grid, reduce_cell
+from evo.cell import counts_of, grid, reduce_cell
 from evo.elements import atomic_volume
 
 Floats = NDArray[np.float64]
@@ -87,11 +87,12 @@ def fingerprint(atoms: Atoms) -> Floats:
     The head holds the number of elements, the atomic numbers and the fractions; then come volume, distances, angles
     and shapes. Only fingerprints of one composition can be compared, see `distance`.
     """
-    elements, counts = np.unique(atoms.numbers, return_counts=True)
+    composition = counts_of(atoms.numbers)
+    elements, counts = list(composition), tuple(composition.values())
     spacing = _spacing(atoms)
-    near = _neighbours(atoms, tuple(counts.tolist()), spacing)
+    near = _neighbours(atoms, counts, spacing)
     moments = _moments(near)
-    head = [len(elements), *elements, *(counts / len(atoms))]
+    head = [len(elements), *elements, *(n / len(atoms) for n in counts)]
     volume = [VOLUME_WEIGHT * 3 * math.log(spacing)]
     return np.concatenate(
         [head, volume, _unit(_distances(near)), _unit(_angles(near, moments)), _shapes(near, moments)]

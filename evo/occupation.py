@@ -33,13 +33,18 @@ def choose(
     pattern = _draw(rng, classes, tuple(counts[z] for z in elements))
     if pattern is None:
         return None
-    free = [[found[i] for i in rng.permutation(len(found))] for found in members]
+    free: dict[int, list[Position]] = {}  # those of limited classes, in an order at random
     orbits = []
     for z, chosen in zip(elements, pattern, strict=True):
         for c, n_orbits in enumerate(chosen):
             for _ in range(n_orbits):
-                limited = classes[c][1] >= 0
-                position = free[c].pop() if limited else free[c][int(rng.integers(len(free[c])))]
+                found = members[c]
+                if classes[c][1] < 0:
+                    position = found[int(rng.integers(len(found)))]
+                else:
+                    if c not in free:
+                        free[c] = [found[i] for i in rng.permutation(len(found))]
+                    position = free[c].pop()
                 orbits.append((z, position))
     return orbits
 
@@ -99,6 +104,11 @@ def _ways(classes: Classes, counts: tuple[int, ...], c: int, remaining: int, lef
         return 1 if len(counts) == 1 else _ways(classes, counts[1:], 0, counts[1], left)
     if c == len(classes):
         return 0
+    if c == len(classes) - 1:  # it takes all that remain, or nothing comes of it
+        k, over = divmod(remaining, classes[c][0])
+        if over or 0 <= left[c] < k:
+            return 0
+        return _ways(classes, counts, c + 1, 0, _less(left, c, k))
     return sum(
         _ways(classes, counts, c + 1, remaining - k * classes[c][0], _less(left, c, k))
         for k in _possible(classes, c, remaining, left)

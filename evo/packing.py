@@ -101,7 +101,8 @@ def at_volume(atoms: Atoms, volume: float) -> Atoms:
     result = atoms.copy()
     if np.asarray(atoms.pbc).all():
         factor = (volume / atoms.get_volume()) ** (1 / 3)
-        result.set_cell(np.asarray(atoms.cell) * factor, scale_atoms=True)
+        result.set_cell(np.asarray(atoms.cell) * factor)
+        result.positions *= factor
     return result
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from ase import Atoms
@@ -56,32 +56,26 @@ class Parent:
     fitness: float  # eV/atom above the hull, lower is better
 
     @cached_property
-    def counts(self) -> dict[int, int]:
-        """Atomic number -> atoms in the cell."""
-        return counts_of(self.atoms.numbers)
-
-    @cached_property
-    def fractions(self) -> dict[int, float]:
-        """Atomic number -> atomic fraction."""
-        return {z: n / len(self.atoms) for z, n in self.counts.items()}
-
-    @cached_property
-    def composition(self) -> str:
-        """The same for equal fractions, different for others."""
-        return repr(self.fractions)
-
-    @cached_property
-    def _gaps(self) -> dict[str, float]:
-        return {}
+    def content(self) -> bytes:
+        """What it is made of: its atomic numbers, ascending."""
+        return np.sort(self.atoms.numbers).tobytes()
 
     def gap(self, other: Parent) -> float:
         """Half the sum of differences between the atomic fractions: 0 for one composition, 1 for no common element."""
-        found = self._gaps.get(other.composition)
-        if found is None:
-            a, b = self.fractions, other.fractions
-            found = 0.5 * sum(abs(a.get(z, 0.0) - b.get(z, 0.0)) for z in {*a, *b})
-            self._gaps[other.composition] = found
-        return found
+        return _gap(self.content, other.content)
+
+
+@lru_cache(maxsize=100_000)
+def _gap(one: bytes, other: bytes) -> float:
+    a, b = _fractions(one), _fractions(other)
+    return 0.5 * sum(abs(a.get(z, 0.0) - b.get(z, 0.0)) for z in {*a, *b})
+
+
+@lru_cache(maxsize=10_000)
+def _fractions(content: bytes) -> dict[int, float]:
+    """Atomic number -> atomic fraction."""
+    numbers = np.frombuffer(content, dtype=int)
+    return {z: n / len(numbers) for z, n in counts_of(numbers).items()}
 
 
 def toolbox(weights: OperatorWeights | Mapping[str, float], space: Space, tournament: int = 3) -> base.Toolbox:
@@ -153,7 +147,8 @@ def pick_operator(rng: np.random.Generator, n_parents: int, weights: Mapping[str
     shares = np.array([weights.get(name, 0.0) for name in names])
     if shares.sum() <= 0:
         return None
-    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
+    reached = np.cumsum(shares)
+    return names[int(np.searchsorted(reached / reached[-1], rng.random(), side="right"))]
 
 
 def suited(name: str, pool: Sequence[Parent], space: Space) -> list[Parent]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -39,16 +39,24 @@ class Position:
     rotations: Floats  # (multiplicity, 3, 3): one operation for each image of a point
     translations: Floats  # (multiplicity, 3)
 
-    @property
+    @cached_property
     def n_free(self) -> int:
         """Number of free parameters: 0 for a point, 1 for a line, 2 for a plane, 3 for the general position."""
         return len(self.directions)
 
     def orbits(self, rng: np.random.Generator, n: int) -> Floats:
         """(n, multiplicity, 3) fractional coordinates in [0, 1) of the primitive cell, free parameters at random."""
+        if not self.n_free:
+            return np.broadcast_to(self._point, (n, *self._point.shape))
         points = self.origin + rng.random((n, self.n_free)) @ self.directions
         turned = self.rotations.reshape(-1, 3) @ points.T
         images: Floats = turned.T.reshape(n, -1, 3) + self.translations
+        return images - np.floor(images)
+
+    @cached_property
+    def _point(self) -> Floats:
+        """(multiplicity, 3) the same of a position without free parameters."""
+        images: Floats = self.rotations @ self.origin + self.translations
         return images - np.floor(images)
 
 

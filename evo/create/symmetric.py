@@ -42,10 +42,12 @@ def create(rng: np.random.Generator, counts: Mapping[int, int], space: Space) ->
         # the most special orbits first: they cannot give way
         orbits.sort(key=lambda orbit: (orbit[1].n_free, -orbit[1].multiplicity))
         numbers = np.repeat([z for z, _ in orbits], [position.multiplicity for _, position in orbits])
+        radii = covalent_radii[numbers]
+        sums = radii + radii[:, None]
         guess = space.volume(counts)
         for _ in range(N_SHAPES):
             n_lattices += 1
-            atoms = _build(rng, found, orbits, numbers, ROOMIER**n_lattices * guess, space.min_distance)
+            atoms = _build(rng, found, orbits, numbers, sums, ROOMIER**n_lattices * guess, space.min_distance)
             if atoms is not None:
                 return atoms
             if all(position.n_free == 0 for _, position in orbits) and found.system == "cubic":
@@ -83,12 +85,14 @@ def _build(
     found: Group,
     orbits: list[tuple[int, Position]],
     numbers: Ints,
+    sums: Floats,
     volume: float,
     min_distance: float,
 ) -> Atoms | None:
     """One attempt: a lattice, then every orbit in turn; None when an orbit finds no place.
 
-    `numbers` (n_atoms,) are the atomic numbers orbit by orbit, `volume` in Å³ is scaled at random.
+    `numbers` (n_atoms,) are the atomic numbers orbit by orbit, `sums` (n_atoms, n_atoms) those of covalent radii in Å;
+    `volume` in Å³ is scaled at random.
     """
     volume *= rng.uniform(*VOLUME_SCALE)
     wanted = max(min_distance, rng.uniform(min(min_distance, COMFORT), COMFORT))
@@ -99,17 +103,16 @@ def _build(
     cell = basis @ primitive
     if not well_proportioned(cell, len(numbers)):
         return None
-    images = near_images(cell, np.linalg.inv(cell), PERIODIC)
+    images = near_images(cell, PERIODIC)
     if images is None:
         return None
     to_reduced = np.linalg.inv(basis)
-    limits = wanted * (covalent_radii[numbers] + covalent_radii[numbers][:, None])
     points = np.zeros((0, 3))
     for _, position in orbits:
         # all places that an orbit is given at once
         tried = position.orbits(rng, MOST_PLACINGS if position.n_free else 1) @ to_reduced
         n = len(points)
-        first = _first_that_fits(points, tried, cell, images, limits[n, : n + position.multiplicity])
+        first = _first_that_fits(points, tried, cell, images, wanted * sums[n, : n + position.multiplicity])
         if first is None:
             return None
         points = np.concatenate([points, tried[first]])
@@ -130,6 +133,7 @@ def _first_that_fits(points: Floats, tried: Floats, cell: Floats, images: Floats
     apart -= tried[:, :1]
     apart -= np.rint(apart)
     vectors = apart @ cell
+    # |v + image|² of all images: one product in place of a table of vectors
     squares = (2 * vectors) @ images.T
     squares += np.einsum("ix,ix->i", images, images)
     squares += np.einsum("kpx,kpx->kp", vectors, vectors)[:, :, None]
