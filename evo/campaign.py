@@ -100,7 +100,8 @@ class Campaign:
             self._issue(chunk)
             self.archive.absorb(self._relaxed(chunk), self._known_hull())
             if (chunk + 1) % reference.every == 0:
-                self._ask_reference(chunk + 1 + reference.lag, self._affordable(), KEPT_BACK)
+                due = chunk + 1 + reference.lag
+                self._ask_reference(due, self._affordable(), KEPT_BACK, spare=self._spare(chunk + 1))
             yield self._progress("search", chunk + 1, search.chunks)
         yield from self._confirm()
 
@@ -163,8 +164,16 @@ class Campaign:
         reserve = int(self.settings.reference.max_calls * KEPT_BACK)
         return min(self.settings.reference.per_round, left - reserve)
 
-    def _ask_reference(self, due: float, n: int, kept: float, *, corners: bool = False) -> bool:
-        """Issue a round of re-checks; False when nothing matters or the budget is spent but for the part `kept`."""
+    def _spare(self, chunk: int) -> int:
+        """Calls that a search which spends its part of the budget evenly would have made by now, and this one has not."""
+        part = self.settings.reference.max_calls * (1 - KEPT_BACK) * chunk / self.settings.search.chunks
+        return int(part) - self.calls
+
+    def _ask_reference(self, due: float, n: int, kept: float, *, corners: bool = False, spare: int = 0) -> bool:
+        """Issue a round of re-checks; False when nothing matters or the budget is spent but for the part `kept`.
+
+        Where fewer candidates matter than there are calls, `spare` ones go to what the network has not learned.
+        """
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or n <= 0:
             return False
         method, taken = self.ground.reference_method, self._taken
@@ -176,6 +185,8 @@ class Campaign:
         probes = learn.probes(self.archive, method, taken)
         known = {c.id for c in probes}
         chosen = (probes + [c for c in chosen if c.id not in known])[:n]
+        asked = taken | {c.id for c in chosen}
+        chosen += learn.unlearned(self.archive, method, asked, min(n, spare) - len(chosen))
         chosen = chosen[: self.budget.pays_for([c.atoms for c in chosen], kept)]
         self.budget.spend([c.atoms for c in chosen])
         for c in chosen:
