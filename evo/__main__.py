@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "write the hull phases to OUT (.db, .extxyz, .cif)")
     export.add_argument("directory", type=Path)
     export.add_argument("-o", "--output", type=Path, required=True)
+    export.add_argument(
+        "--labels", action="store_true", help="instead everything the reference has said, for `potentials data add`"
+    )
     first = add("bootstrap", _bootstrap, "make and label a diverse first set of crystals for SYSTEM, resumable")
     first.add_argument("system", help="elements such as Cu-Pt")
     first.add_argument("-o", "--output", type=Path, required=True, help="labels: .extxyz, also .gz, .xz, .bz2")
@@ -250,9 +253,13 @@ def _results(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from evo.notes import read_notes
+    from evo.report import answers
     from evo.report.export import write
     from evo.report.phases import from_json
 
+    if options.labels:
+        print(f"{options.output}: {answers.write(options.directory, options.output)} labelled crystals")
+        return EXIT_OK
     write(from_json(read_notes(options.directory)["phases"]), options.output)
     print(options.output)
     return EXIT_OK

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from evo import gate
-from evo.candidate import Candidate, Energy, Failure
-from evo.hull import Hull
+from evo.candidate import Candidate, Energy
+from evo.hull import SAME, Hull, Point
 from evo.likeness import distance
 from evo.settings import GateSection
 from evo.tools import Parent
@@ -41,6 +41,7 @@ class Archive:
         self._niches: dict[str, list[str]] = {}
         self._used: Counter[str] = Counter()
         self._pinned: set[str] = set()  # the reference is looking at these: their geometry must not change
+        self.n_answers = 0  # grows with everything that the reference says of a candidate
         self._hull: Hull | None = None
 
     def absorb(self, candidates: Iterable[Candidate], known: Hull | None) -> list[Candidate]:
@@ -49,11 +50,13 @@ class Archive:
         Returns those that became members.
         """
         entered = []
-        for candidate in candidates:
+        candidates = list(candidates)
+        heights = self._heights(candidates, known)
+        for candidate, above in zip(candidates, heights, strict=True):
             self.n_relaxed += 1
             self.n_calls += candidate.calls
             self._used.update(candidate.origin.parents)
-            failure = candidate.failure or self._absurd(candidate, known)
+            failure = candidate.failure or gate.energy(candidate.per_atom(self.method), above, self._settings)
             if failure is not None:
                 self.reasons[failure.reason] += 1
                 self.failed[candidate.id] = replace(candidate, failure=failure)
@@ -79,30 +82,36 @@ class Archive:
     def hull(self) -> Hull | None:
         """The hull of all members that the reference does not contradict, by the current method."""
         if self._hull is None:
-            points = [
-                (c.reduced_counts, c.per_atom(self.method), self.method, c.id)
-                for c in self.members.values()
-                if c.id not in self.refuted
-            ]
+            # of one composition only the lowest can be a corner
+            lowest: dict[str, tuple[float, str]] = {}
+            for c in self.members.values():
+                if c.id not in self.refuted:
+                    here = (c.per_atom(self.method), c.id)
+                    if c.formula not in lowest or here < lowest[c.formula]:
+                        lowest[c.formula] = here
+            points = [Point(self.members[i].reduced_counts, e, self.method, i) for e, i in lowest.values()]
             self._hull = Hull.of(points) if points else None
         return self._hull
 
-    def above_hull(self, candidate: Candidate) -> float:
-        """eV/atom above the hull by the current method."""
+    def above_hull(self, candidates: list[Candidate]) -> list[float]:
+        """eV/atom of each above the hull by the current method."""
         hull = self.hull()
-        return 0.0 if hull is None else hull.above(candidate.reduced_counts, candidate.per_atom(self.method))
+        if hull is None:
+            return [0.0] * len(candidates)
+        energies = [c.per_atom(self.method) for c in candidates]
+        return [float(a) for a in hull.above_many([c.reduced_counts for c in candidates], energies)]
 
     def parents(self) -> list[Parent]:
         """The best distinct crystals of every niche, lower fitness first."""
         hull = self.hull()
         if hull is None:
             return []
-        free = [c for c in self.members.values() if c.id not in self.refuted]
-        above = hull.above_many([c.reduced_counts for c in free], [c.per_atom(self.method) for c in free])
-        fitness = {c.id: float(a) + USE_PENALTY * self._used[c.id] for c, a in zip(free, above, strict=True)}
+        # all of a niche are of one composition
+        levels = hull.energies([self.members[ids[0]].reduced_counts for ids in self._niches.values()]).tolist()
         pool = []
-        for ids in self._niches.values():
-            ranked = sorted((fitness[i], i) for i in ids if i in fitness)
+        for ids, level in zip(self._niches.values(), levels, strict=True):
+            above = [(self.members[i].per_atom(self.method) - level, i) for i in ids if i not in self.refuted]
+            ranked = sorted(((0.0 if abs(a) < SAME else a) + USE_PENALTY * self._used[i], i) for a, i in above)
             for value, i in ranked[: self._niche_size]:
                 if value <= BREEDING_WINDOW:
                     pool.append(Parent(id=i, atoms=self.members[i].atoms, fitness=value))
@@ -110,6 +119,7 @@ class Archive:
 
     def add_energy(self, candidate_id: str, energy: Energy) -> None:
         """Record what the reference says of a member or of a failed candidate."""
+        self.n_answers += 1
         for group in (self.members, self.failed):
             if candidate_id in group:
                 group[candidate_id] = group[candidate_id].with_energy(energy)
@@ -126,6 +136,7 @@ class Archive:
         """Put these in the place of the candidates with the same ids (geometry and energies renewed)."""
         for c in candidates:
             (self.members if c.id in self.members else self.failed)[c.id] = c
+        self.n_answers += 1
         self._hull = None
 
     def change_method(self, method: str, energies: dict[str, Energy]) -> None:
@@ -140,12 +151,18 @@ class Archive:
             if self._reference in c.energies and c.per_atom(self._reference) - c.per_atom(method) > REFUTED
         }
 
-    def _absurd(self, candidate: Candidate, known: Hull | None) -> Failure | None:
-        energy = candidate.per_atom(self.method)
-        above = 0.0
-        if known is not None and math.isfinite(energy):
-            above = known.above(candidate.reduced_counts, energy)
-        return gate.energy(energy, above, self._settings)
+    def _heights(self, candidates: list[Candidate], known: Hull | None) -> list[float]:
+        """eV/atom of each above the known hull; 0 where there is nothing to compare."""
+        heights = [0.0] * len(candidates)
+        if known is not None:
+            sound = [
+                n for n, c in enumerate(candidates) if c.failure is None and math.isfinite(c.per_atom(self.method))
+            ]
+            energies = [candidates[n].per_atom(self.method) for n in sound]
+            above = known.above_many([candidates[n].reduced_counts for n in sound], energies)
+            for n, value in zip(sound, above.tolist(), strict=True):
+                heights[n] = value
+        return heights
 
     def _merge(self, twin: str, candidate: Candidate) -> None:
         # the member stays, so that ancestry and reference energies stay; a better relaxed copy lends its geometry

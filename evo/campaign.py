@@ -13,13 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evo import chunk as chunks
 from evo import labels, learn
 from evo.archive import Archive
 from evo.budget import Budget
-from evo.candidate import Candidate, Energy, Origin, atoms_from_json, atoms_to_json, from_json, to_json
+from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, from_json, to_json
+from evo.cell import counts_of
 from evo.desk import Desk
-from evo.hull import Hull
+from evo.hull import Hull, Point
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
 from evo.relaxers import NetworkRelaxer, Relaxer, load_potential
@@ -79,6 +82,11 @@ class Campaign:
         self._learns = True
         self._bred_with: dict[int, Relaxer] = {}
         self._known: Hull | None = None
+        self._known_points: list[Point] = []
+        self._n_known = 0  # labels that these points were made from
+        self._data: Dataset | None = None
+        self._n_data = 0  # labels in it
+        self._confirmed_hull: tuple[int, Hull | None] | None = None  # and how much the reference had said
         self._calibration: Calibration | None = None
         self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
         self._taken: set[str] = set()
@@ -92,7 +100,8 @@ class Campaign:
             self._issue(chunk)
             self.archive.absorb(self._relaxed(chunk), self._known_hull())
             if (chunk + 1) % reference.every == 0:
-                self._ask_reference(chunk + 1 + reference.lag, self._affordable(), KEPT_BACK)
+                due = chunk + 1 + reference.lag
+                self._ask_reference(due, self._affordable(), KEPT_BACK, spare=self._spare(chunk + 1))
             yield self._progress("search", chunk + 1, search.chunks)
         yield from self._confirm()
 
@@ -155,8 +164,16 @@ class Campaign:
         reserve = int(self.settings.reference.max_calls * KEPT_BACK)
         return min(self.settings.reference.per_round, left - reserve)
 
-    def _ask_reference(self, due: float, n: int, kept: float, *, corners: bool = False) -> bool:
-        """Issue a round of re-checks; False when nothing matters or the budget is spent but for the part `kept`."""
+    def _spare(self, chunk: int) -> int:
+        """Calls that a search which spends its part of the budget evenly would have made by now, and this one has not."""
+        part = self.settings.reference.max_calls * (1 - KEPT_BACK) * chunk / self.settings.search.chunks
+        return int(part) - self.calls
+
+    def _ask_reference(self, due: float, n: int, kept: float, *, corners: bool = False, spare: int = 0) -> bool:
+        """Issue a round of re-checks; False when nothing matters or the budget is spent but for the part `kept`.
+
+        Where fewer candidates matter than there are calls, `spare` ones go to what the network has not learned.
+        """
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or n <= 0:
             return False
         method, taken = self.ground.reference_method, self._taken
@@ -168,6 +185,8 @@ class Campaign:
         probes = learn.probes(self.archive, method, taken)
         known = {c.id for c in probes}
         chosen = (probes + [c for c in chosen if c.id not in known])[:n]
+        asked = taken | {c.id for c in chosen}
+        chosen += learn.unlearned(self.archive, method, asked, min(n, spare) - len(chosen))
         chosen = chosen[: self.budget.pays_for([c.atoms for c in chosen], kept)]
         self.budget.spend([c.atoms for c in chosen])
         for c in chosen:
@@ -207,24 +226,23 @@ class Campaign:
         return new
 
     def _enthalpy(self, label: dict[str, Any]) -> float:
-        crystal = atoms_from_json(label["crystal"])
-        volume = crystal.get_volume() if all(crystal.pbc) else 0.0
+        crystal = label["crystal"]
+        volume = abs(np.linalg.det(np.array(crystal["cell"]))) if all(crystal["pbc"]) else 0.0
         return float(label["energy"] + self.ground.breeding.pressure * volume)
 
     def _known_hull(self) -> Hull | None:
         """The hull of everything the reference has said, bootstrap included: what a candidate must not undercut absurdly."""
         if self._known is None and self.labels:
-            points = []
-            for n, label in enumerate(self.labels):
-                if label["failure"] is None:
-                    crystal = atoms_from_json(label["crystal"])
-                    c = Candidate(str(n), crystal, Origin("label"))
-                    if not self.ground.space.spans(c.reduced_counts):
-                        continue  # the bootstrap also asked about the elements of the end members
-                    points.append(
-                        (c.reduced_counts, self._enthalpy(label) / len(crystal), self.ground.reference_method, c.id)
-                    )
-            self._known = Hull.of(points) if points else None
+            for n, label in enumerate(self.labels[self._n_known :], self._n_known):
+                if label["failure"] is not None:
+                    continue
+                numbers = label["crystal"]["numbers"]
+                counts = counts_of(numbers)
+                if self.ground.space.spans(counts):  # the bootstrap also asked about the elements of the end members
+                    per_atom = self._enthalpy(label) / len(numbers)
+                    self._known_points.append(Point(counts, per_atom, self.ground.reference_method, str(n)))
+            self._n_known = len(self.labels)
+            self._known = Hull.of(self._known_points) if self._known_points else None
         return self._known
 
     # ---- learning
@@ -285,7 +303,8 @@ class Campaign:
         members = self._single_points(self._key(f"points/{self.round}/archive"), list(self.archive.members.values()))
         energies = {c.id: c.energies[new.method] for c in members}
         self.archive.change_method(new.method, energies)
-        best = sorted(self.archive.members.values(), key=lambda c: (self.archive.above_hull(c), c.id))[:RELAX_AGAIN]
+        above = self.archive.above_hull(members)
+        best = [c for _, _, c in sorted((a, c.id, c) for a, c in zip(above, members, strict=True))[:RELAX_AGAIN]]
         key = self._key(f"again/{self.round}")
         self.desk.ask(key, chunks.again, self.ground.breeding, self.relaxer, self.round, [to_json(c) for c in best])
         self.archive.absorb([from_json(c) for c in self.desk.result(key)], self._known_hull())
@@ -295,7 +314,12 @@ class Campaign:
         return load_potential(self.relaxer)
 
     def _dataset(self) -> Dataset:
-        return labels.dataset(self.labels, self.ground.reference_method)
+        """All labels so far; what has been read is not read again."""
+        if self._data is None or self._n_data < len(self.labels):
+            new = labels.dataset(self.labels[self._n_data :], self.ground.reference_method)
+            self._data = new if self._data is None else self._data.followed_by(new)
+            self._n_data = len(self.labels)
+        return self._data
 
     # ---- the end
 
@@ -356,19 +380,20 @@ class Campaign:
 
     def reference_hull(self) -> Hull | None:
         """The hull of everything that the search found and the reference confirmed."""
-        points = [
-            (c.reduced_counts, c.per_atom(self.ground.reference_method), self.ground.reference_method, c.id)
-            for c in self._confirmed()
-        ]
-        return Hull.of(points, self.ground.space.end_members) if points else None
+        answers = self.archive.n_answers
+        if self._confirmed_hull is None or self._confirmed_hull[0] != answers:
+            method = self.ground.reference_method
+            points = [Point(c.reduced_counts, c.per_atom(method), method, c.id) for c in self._confirmed()]
+            self._confirmed_hull = answers, Hull.of(points, self.ground.space.end_members) if points else None
+        return self._confirmed_hull[1]
 
     def reference_phases(self) -> list[Candidate]:
         """The candidates on the reference's hull, by composition."""
         hull = self.reference_hull()
         if hull is None:
             return []
-        by_id = {c.id: c for c in self._confirmed()}
-        return [by_id[i] for i in hull.vertices]
+        members, failed = self.archive.members, self.archive.failed
+        return [members[i] if i in members else failed[i] for i in hull.vertices]
 
     def _confirmed(self) -> list[Candidate]:
         everyone = [*self.archive.members.values(), *self.archive.failed.values()]

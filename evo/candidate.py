@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -60,17 +61,18 @@ class Candidate:
     @cached_property
     def reduced_counts(self) -> dict[int, int]:
         """Atomic number -> count in the reduced formula, ascending atomic numbers."""
-        numbers, counts = np.unique(self.atoms.numbers, return_counts=True)
-        divisor = int(np.gcd.reduce(counts))
-        return {int(z): int(n) // divisor for z, n in zip(numbers, counts, strict=True)}
+        numbers = self.atoms.numbers.tolist()
+        counts = {z: numbers.count(z) for z in sorted(set(numbers))}
+        divisor = math.gcd(*counts.values())
+        return {z: n // divisor for z, n in counts.items()}
 
-    @property
+    @cached_property
     def n_atoms(self) -> int:
         return len(self.atoms)
 
     def per_atom(self, method: str) -> float:
         """Energy in eV per atom by this method."""
-        return self.energies[method].value / len(self.atoms)
+        return self.energies[method].value / self.n_atoms
 
     def with_energy(self, energy: Energy) -> Candidate:
         return replace(self, energies={**self.energies, energy.method: energy})
@@ -101,7 +103,11 @@ def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
 
 def atoms_from_json(data: dict[str, Any]) -> Atoms:
     return Atoms(
-        data["numbers"], positions=data["positions"], cell=data["cell"], pbc=data["pbc"], magmoms=data.get("moments")
+        numbers=data["numbers"],
+        positions=data["positions"],
+        cell=data["cell"],
+        pbc=data["pbc"],
+        magmoms=data.get("moments"),
     )
 
 

@@ -17,6 +17,7 @@ from evo.mixtures import EndMembers
 from evo.niggli import niggli
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
 
 HERMITE = 2 ** (1 / 6)  # the shortest vector of a lattice is at most this times V^(1/3): fcc
 RANDOM_PACKING = 0.6  # share of space that spheres fill when poured
@@ -33,6 +34,9 @@ class Space:
     min_distance: float = 0.65  # shortest distance allowed, in sums of covalent radii
     volumes: Mapping[int, float] = field(default_factory=dict)  # Å³ per atom; the defaults where left out
     end_members: EndMembers | None = None  # every composition is a mixture of these; None: of the elements
+    _guesses: dict[tuple[tuple[int, int], ...], float] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # Å³, of the compositions asked for so far
 
     def __post_init__(self) -> None:
         if not self.elements:
@@ -60,8 +64,12 @@ class Space:
         Never less than spheres as large as `min_distance` asks for need in a random packing.
         """
         counts = atoms if isinstance(atoms, Mapping) else counts_of(atoms)
-        spheres = sum(n * 4 / 3 * math.pi * (self.min_distance * covalent_radius(z)) ** 3 for z, n in counts.items())
-        return max(compound_volume(counts, self.volumes), spheres / RANDOM_PACKING)
+        key = tuple(counts.items())
+        if key not in self._guesses:
+            radii = {z: self.min_distance * covalent_radius(z) for z in counts}
+            spheres = sum(n * 4 / 3 * math.pi * radii[z] ** 3 for z, n in counts.items())
+            self._guesses[key] = max(compound_volume(counts, self.volumes), spheres / RANDOM_PACKING)
+        return self._guesses[key]
 
     def distance_limit(self, z: int, other: int) -> float:
         """Shortest distance in Å allowed between these elements."""
@@ -117,7 +125,7 @@ class Space:
 def counts_of(numbers: Iterable[int]) -> dict[int, int]:
     """Atomic number -> count, ascending atomic numbers."""
     counts: dict[int, int] = {}
-    for z in sorted(int(z) for z in numbers):
+    for z in sorted(numbers.tolist() if isinstance(numbers, np.ndarray) else map(int, numbers)):
         counts[z] = counts.get(z, 0) + 1
     return counts
 
@@ -144,7 +152,8 @@ def reduce_cell(atoms: Atoms) -> Atoms:
         reduced = -reduced
     fractional = atoms.positions @ np.linalg.inv(reduced)
     fractional -= np.floor(fractional + 1e-12)  # an atom at -1e-16 belongs at 0, not at 1
-    return Atoms(atoms.numbers, scaled_positions=fractional, cell=np.linalg.cholesky(reduced @ reduced.T), pbc=True)
+    upright = np.linalg.cholesky(reduced @ reduced.T)
+    return Atoms(numbers=atoms.numbers, positions=fractional @ upright, cell=upright, pbc=True)
 
 
 def shortest_ratio(atoms: Atoms) -> float:
@@ -154,31 +163,42 @@ def shortest_ratio(atoms: Atoms) -> float:
     """
     radii = covalent_radii[atoms.numbers]
     pbc = np.asarray(atoms.pbc)
-    cell = np.asarray(atoms.cell.complete())
+    cell = _complete(atoms)
     if not (np.isfinite(cell).all() and np.isfinite(atoms.positions).all()):
         return math.nan
     if abs(np.linalg.det(cell)) < 1e-9:
         return 0.0
     images = near_images(cell, pbc)
     if images is None:
-        reduced = reduce_cell(atoms)
-        images = near_images(np.asarray(reduced.cell.complete()), pbc)
+        atoms = reduce_cell(atoms)
+        cell = _complete(atoms)
+        images = near_images(cell, pbc)
         if images is None:  # periodic along fewer axes, or broken: every atom is too close
             return 0.0
-        atoms, cell = reduced, np.asarray(reduced.cell.complete())
     return closest(atoms.positions @ np.linalg.inv(cell), cell, pbc, radii, images)
 
 
-def closest(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats) -> float:
+def _complete(atoms: Atoms) -> Floats:
+    """(3, 3) Å: the cell, with unit vectors for axes without extent; of a periodic crystal every axis has one."""
+    cell = atoms.cell if atoms.pbc.all() else atoms.cell.complete()
+    return np.asarray(cell, dtype=float)
+
+
+def closest(
+    fractional: NDArray[np.floating], cell: Floats, pbc: NDArray[np.bool_], radii: Floats, images: Floats
+) -> float:
     """Shortest distance over sum of radii, in Å both; `images` are the lattice vectors to look at, zero first."""
     first, second, own = _pairs(len(radii))
     apart = fractional[first] - fractional[second]
     apart -= np.rint(apart) * pbc
-    vectors = (apart @ cell)[:, None, :] + images  # pair, image, xyz
-    squares = np.einsum("pix,pix->pi", vectors, vectors)
+    vectors = apart @ cell
+    # |v + image|²: pair, image; rounding may leave less than nothing of it
+    squares = (2 * vectors) @ images.T
+    squares += np.einsum("ix,ix->i", images, images)
+    squares += np.einsum("px,px->p", vectors, vectors)[:, None]
     squares[own, 0] = np.inf
     ratios: Floats = squares.min(axis=1) / (radii[first] + radii[second]) ** 2
-    return math.sqrt(float(ratios.min()))
+    return math.sqrt(max(float(ratios.min()), 0.0))
 
 
 @lru_cache(maxsize=64)
@@ -196,15 +216,23 @@ def near_images(cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
     """
     if not pbc.any():
         return np.zeros((1, 3))
-    lengths = np.sqrt((cell**2).sum(axis=1))
-    cutoff = lengths[pbc].min()
-    if pbc.all():
-        cutoff = min(cutoff, HERMITE * abs(np.linalg.det(cell)) ** (1 / 3))
-    heights = 1 / np.sqrt((np.linalg.inv(cell) ** 2).sum(axis=0))
-    reach = np.floor(cutoff / heights + 0.5 + 1e-9) * pbc
-    if np.prod(2 * reach + 1) > MOST_IMAGES:
-        return None
-    return grid(tuple(int(n) for n in reach)) @ cell
+    # numbers by numbers: arrays of three are slower
+    a, b, c = cell.tolist()
+    across = (_cross(b, c), _cross(c, a), _cross(a, b))
+    volume = abs(sum(x * y for x, y in zip(a, across[0], strict=True)))
+    periodic = pbc.tolist()
+    cutoff = min(math.hypot(*v) for v, along in zip((a, b, c), periodic, strict=True) if along)
+    if all(periodic):
+        cutoff = min(cutoff, HERMITE * volume ** (1 / 3))
+    reach = tuple(
+        math.floor(cutoff * math.hypot(*v) / volume + 0.5 + 1e-9) if along else 0
+        for v, along in zip(across, periodic, strict=True)
+    )
+    return None if math.prod(2 * n + 1 for n in reach) > MOST_IMAGES else grid(reach) @ cell
+
+
+def _cross(u: list[float], v: list[float]) -> tuple[float, float, float]:
+    return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
 
 
 _GRIDS: dict[tuple[int, ...], Floats] = {}
@@ -227,8 +255,15 @@ def well_shaped(atoms: Atoms) -> bool:
     """
     if not np.asarray(atoms.pbc).all():
         return True
-    lengths = np.sqrt((np.asarray(reduce_cell(atoms).cell) ** 2).sum(axis=1))
-    return bool(lengths.max() <= (2.5 + 1.2 * len(atoms)) * lengths.min())
+    cell = np.asarray(atoms.cell, dtype=float)
+    basis = niggli(cell)
+    return well_proportioned(cell if basis is None else basis @ cell, len(atoms))
+
+
+def well_proportioned(reduced: Floats, n_atoms: int) -> bool:
+    """The same of a cell (3, 3) that is reduced already."""
+    squares = [x * x + y * y + z * z for x, y, z in reduced.tolist()]
+    return max(squares) <= (2.5 + 1.2 * n_atoms) ** 2 * min(squares)
 
 
 def _shorter_pair(a: Floats, b: Floats) -> Floats:

@@ -32,12 +32,12 @@ class Desk:
 
     def ask(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
         """See to it that this result will come. `function` must be pure and its result a JSON value."""
-        if self._pool is not None and key not in self._under_way and self._store.get(key) is None:
+        if self._pool is not None and key not in self._under_way and not self._store.has(key):
             self._under_way.add(key)
             self._pool.submit(key, function, *arguments)
 
     def ready(self, key: str) -> bool:
-        return self._store.get(key) is not None
+        return self._store.has(key)
 
     def remember(self, key: str, value: Any) -> Any:
         """What was said under this key the first time."""

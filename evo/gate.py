@@ -19,7 +19,7 @@ def geometry(candidate: Candidate, space: Space, settings: GateSection) -> Failu
     ratio = shortest_ratio(atoms)
     if not ratio >= space.min_distance:
         return Failure("atoms too close", f"{ratio:.2f} of the sum of covalent radii, {space.min_distance:.2f} allowed")
-    if all(atoms.pbc):
+    if atoms.pbc.all():
         scale = atoms.get_volume() / space.volume(candidate.atoms.numbers)
         low, high = settings.volume_scale
         if not low <= scale <= high:

@@ -109,6 +109,21 @@ def dataset(labels: list[dict[str, Any]], method: str) -> Dataset:
     )
 
 
+def of_dataset(data: Dataset) -> list[dict[str, Any]]:
+    """The reverse of `dataset`, for crystals that were labelled before the campaign."""
+    found = []
+    for c, atoms in enumerate(data.structures.to_ase()):
+        rows = slice(data.structures.offsets[c], data.structures.offsets[c + 1])
+        label = Label(
+            energy=float(data.labels.energies[c]),
+            forces=data.labels.forces[rows],
+            stress=data.labels.stresses[c],
+            seconds=float(data.seconds[c]),
+        )
+        found.append(labelled(atoms_to_json(atoms), label, data.families[c]))
+    return found
+
+
 def labelled(crystal: dict[str, Any], label: Label | Failure, family: str) -> dict[str, Any]:
     """What the reference says of this crystal as a JSON value."""
     if isinstance(label, Failure):

@@ -10,10 +10,11 @@ import numpy as np
 from ase import Atoms
 
 from evo.archive import Archive
-from evo.bootstrap.diverse import vectors
+from evo.bootstrap.diverse import far_apart, vectors
 from evo.candidate import Candidate
 from evo.desk import Desk
 from evo.hull import Hull
+from evo.likeness import alike
 from evo.prospects import Prospects, batch, chances, promising
 from potentials.calibration import Calibration
 from potentials.dataset import Dataset
@@ -24,6 +25,7 @@ from potentials.structures import Floats, Ints
 from potentials.train import FitTask, finish, fit_member, plan
 
 PROBES = 4  # extrapolating candidates per round that would change the hull if they were right
+CHOICE = 3  # extrapolating candidates to choose from for each that is learned
 MOST_CORRECTION = 0.03  # eV/atom
 SIMILAR = 0.08  # difference of compositions (fractions) within which the network errs alike
 LEAST_CRYSTALS = 10  # a stratum is retrained on, held-out ones not counted
@@ -140,9 +142,31 @@ def _fractions(candidates: list[Candidate], elements: list[int]) -> Floats:
 
 
 def probes(archive: Archive, reference: str, taken: Collection[str]) -> list[Candidate]:
-    """Extrapolating candidates that would lie on the hull if the network were right: asked once, not believed before.
+    """Extrapolating candidates that would lie on the hull if the network were right: asked once, not believed before."""
+    return [c for above, c in _extrapolating(archive, reference, taken) if above <= 0][:PROBES]
 
-    Those that the gate kept out for their grade, and members beyond the edge of the training data.
+
+def unlearned(archive: Archive, reference: str, taken: Collection[str], n: int) -> list[Candidate]:
+    """Where the search went and the network has learned nothing: extrapolating candidates, low and far apart, at most n.
+
+    The search keeps such crystals out; once they are learned it can enter there.
+    """
+    pool: list[Candidate] = []
+    for above, c in _extrapolating(archive, reference, taken):
+        if above > LOW_LYING or len(pool) == CHOICE * n:
+            break
+        if not any(alike(c.fingerprint, other.fingerprint) for other in pool):
+            pool.append(c)
+    if n <= 0 or not pool:
+        return []
+    elements = Stratum.of(sorted({z for c in pool for z in c.reduced_counts}))
+    return [pool[i] for i in far_apart([c.atoms for c in pool], n, elements)]
+
+
+def _extrapolating(archive: Archive, reference: str, taken: Collection[str]) -> list[tuple[float, Candidate]]:
+    """What the gate kept out for its grade, and members beyond the edge of the training data, nobody having checked them.
+
+    Each with its height above the network's hull (eV/atom), lowest first.
     """
     hull = archive.hull()
     gated = [c for c in archive.failed.values() if c.failure is not None and c.failure.reason == "extrapolation"]
@@ -155,8 +179,7 @@ def probes(archive: Archive, reference: str, taken: Collection[str]) -> list[Can
     if hull is None or not doubtful:
         return []
     above = hull.above_many([c.reduced_counts for c in doubtful], [c.per_atom(archive.method) for c in doubtful])
-    ranked = sorted((float(a), c.id, c) for a, c in zip(above, doubtful, strict=True) if a <= 0)
-    return [c for _, _, c in ranked[:PROBES]]
+    return sorted(((float(a), c) for a, c in zip(above, doubtful, strict=True)), key=lambda pair: (pair[0], pair[1].id))
 
 
 def strata_to_train(elements: tuple[int, ...]) -> list[Stratum]:
@@ -184,7 +207,7 @@ def with_those_above(strata: list[Stratum], existing: list[Stratum]) -> list[Str
 def trainable(strata: list[Stratum], existing: list[Stratum], data: Dataset) -> list[Stratum]:
     """Of these, the ones that can be retrained: there are crystals enough for them and for all that stand on them.
 
-    A library that was given comes without its data, and a stratum refitted to a handful of crystals forgets the rest.
+    A library may be given without its data, and a stratum refitted to a handful of crystals forgets the rest.
     """
     counts = Counter(data.training().strata())
     return [s for s in strata if all(counts[t] >= LEAST_CRYSTALS for t in with_those_above([s], existing))]

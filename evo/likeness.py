@@ -17,6 +17,7 @@ have all
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from ase import Atoms
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from evo.cell import grid, reduce_cell
+from evo.cell import counts_of, grid, reduce_cell
 from evo.elements import atomic_volume
 
 Floats = NDArray[np.float64]
@@ -35,30 +36,49 @@ SAME = 0.01  # distance below which crystals count as one: noise of 1e-3 Å give
 FAR = 5.0  # reach of the distances, in V^(1/3)
 SMEARING = 0.2  # standard deviation of a smeared distance
 WAVES = np.arange(1, math.ceil(2.6 * FAR / (math.pi * SMEARING)) + 1)  # beyond, the smearing leaves under 4 %
+STRIDE = 7  # waves k q of a stride q and the first k; products of both give all the others
 NEAR = 2.8  # reach of angles and shapes
 SHELLS = np.linspace(1.1, 0.8 * NEAR, 3)  # centres of the radial functions of angles and shapes
 SHELL_WIDTH = (SHELLS[1] - SHELLS[0]) / 1.2
 L_MAX = 6
 SHAPE_WEIGHT = 1728.0  # brings homometric orderings four times as far apart as crystals may be to count as one
 VOLUME_WEIGHT = 0.5  # 2 % of volume weigh as much as SAME
+MOST_IMAGES = 4000  # a cell that needs more to reach FAR is reduced first; the smallest, of fcc, needs 1,331
 
 # monomials x^a y^b z^c up to degree L_MAX, by degree; their sums give those of powers of a cosine
 _EXPONENTS = np.array(sorted((e for e in product(range(L_MAX + 1), repeat=3) if sum(e) <= L_MAX), key=sum))
 _DEGREE = _EXPONENTS.sum(axis=1)
+_OF_DEGREE = [slice(math.comb(d + 2, 3), math.comb(d + 3, 3)) for d in range(L_MAX + 1)]  # columns of each degree
+_VECTOR, _TENSOR = (  # columns of x, y, z, and of xx, xy, xz, yx, ... zz
+    [int(np.flatnonzero((np.sum(axes, axis=0) == _EXPONENTS).all(axis=1))[0]) for axes in product(np.eye(3), repeat=n)]
+    for n in (1, 2)
+)
 _MULTIPLICITY = np.array([math.factorial(sum(e)) / math.prod(map(math.factorial, e)) for e in _EXPONENTS.tolist()])
 # Legendre polynomials in powers of the cosine, degree 0 left out: it holds distances alone
 _LEGENDRE = np.array([np.pad(legendre.leg2poly([0] * n + [1]), (0, L_MAX - n)) for n in range(1, L_MAX + 1)])
 
 
-class _Neighbours(NamedTuple):
-    """All pairs within FAR, those of two atoms of the cell in one direction only; species in the order of atomic numbers."""
+class _Pairs(NamedTuple):
+    """The pairs of different atoms of a cell whose atoms are in the order of their species, by species and then by atom."""
 
-    first: Ints  # (m,)
-    second: Ints  # (m,) not before the first
-    vectors: Floats  # (m, 3) in V^(1/3), from the first to the second
-    lengths: Floats  # (m,)
-    species: Ints  # (n_atoms,)
-    n_species: int
+    first: Ints  # (n_pairs,)
+    second: Ints  # (n_pairs,) after the first
+    starts: Ints  # (pairs of species,) the first of every pair of species, in the order of `_upper`
+
+
+class _Neighbours(NamedTuple):
+    """All neighbours within FAR, those of two atoms of the cell in one direction only.
+
+    An atom with its own images comes once for all atoms, and before the others: all of them see the same lattice.
+    """
+
+    pair: Ints  # (m,) ascending; 0: an atom with itself, 1 and on: `pairs`
+    lengths: Floats  # (m,) in V^(1/3)
+    close: Ints  # (n,) which of the m are within NEAR
+    vectors: Floats  # (n, 3) of these, from the first to the second
+    pairs: _Pairs
+    counts: tuple[int, ...]  # atoms of each species, in the order of atomic numbers
+    species: Ints  # (n_atoms,) ascending
 
 
 def fingerprint(atoms: Atoms) -> Floats:
@@ -67,11 +87,12 @@ def fingerprint(atoms: Atoms) -> Floats:
     The head holds the number of elements, the atomic numbers and the fractions; then come volume, distances, angles
     and shapes. Only fingerprints of one composition can be compared, see `distance`.
     """
-    elements, counts = np.unique(atoms.numbers, return_counts=True)
+    composition = counts_of(atoms.numbers)
+    elements, counts = list(composition), tuple(composition.values())
     spacing = _spacing(atoms)
-    near = _neighbours(atoms, elements, spacing)
+    near = _neighbours(atoms, counts, spacing)
     moments = _moments(near)
-    head = [len(elements), *elements, *(counts / len(atoms))]
+    head = [len(elements), *elements, *(n / len(atoms) for n in counts)]
     volume = [VOLUME_WEIGHT * 3 * math.log(spacing)]
     return np.concatenate(
         [head, volume, _unit(_distances(near)), _unit(_angles(near, moments)), _shapes(near, moments)]
@@ -100,81 +121,141 @@ def _spacing(atoms: Atoms) -> float:
     return float(np.mean([atomic_volume(int(z)) for z in atoms.numbers]) ** (1 / 3))
 
 
-def _neighbours(atoms: Atoms, elements: Ints, spacing: float) -> _Neighbours:
-    reduced = reduce_cell(atoms)
-    pbc = np.asarray(reduced.pbc)
-    cell = np.asarray(reduced.cell.complete()) / spacing
-    heights = 1 / np.sqrt((np.linalg.inv(cell) ** 2).sum(axis=0))
-    images = grid(tuple(int(n) for n in np.floor(FAR / heights + 1) * pbc)) @ cell
-    positions = reduced.positions / spacing
-    i, j = np.triu_indices(len(positions))
-    apart = (positions[j] - positions[i])[:, None] + images  # pair, image, xyz
-    squares = np.einsum("pmx,pmx->pm", apart, apart)
-    near = (squares < FAR**2) & (squares > 1e-8)
-    pair = np.nonzero(near)[0]
-    species = np.searchsorted(elements, reduced.numbers)
-    return _Neighbours(i[pair], j[pair], apart[near], np.sqrt(squares[near]), species, len(elements))
+def _neighbours(atoms: Atoms, counts: tuple[int, ...], spacing: float) -> _Neighbours:
+    """`counts`: atoms of each species, in the order of atomic numbers."""
+    cell, inverse, reach = _images(atoms, spacing)
+    if math.prod(2 * n + 1 for n in reach) > MOST_IMAGES:
+        atoms = reduce_cell(atoms)
+        cell, inverse, reach = _images(atoms, spacing)
+    fractional = (atoms.positions / spacing @ inverse)[np.argsort(atoms.numbers, kind="stable")]
+    pairs = _pairs(counts)
+    between = fractional[pairs.second] - fractional[pairs.first]
+    between -= np.rint(between) * atoms.pbc
+    apart = np.concatenate([np.zeros((1, 3)), between @ cell])
+    shifts = grid(reach) @ cell
+    apart_squared, shifts_squared = np.einsum("px,px->p", apart, apart), np.einsum("mx,mx->m", shifts, shifts)
+    reached = shifts_squared < (FAR + math.sqrt(float(apart_squared.max()))) ** 2
+    shifts, shifts_squared = shifts[reached], shifts_squared[reached]
+    squares = 2 * apart @ shifts.T + shifts_squared + apart_squared[:, None]
+    pair, image = np.nonzero((squares < FAR**2) & (squares > 1e-8))
+    lengths = np.sqrt(squares[pair, image])
+    close = np.flatnonzero(lengths < NEAR)
+    vectors = apart[pair[close]] + shifts[image[close]]
+    return _Neighbours(pair, lengths, close, vectors, pairs, counts, np.repeat(np.arange(len(counts)), counts))
+
+
+def _images(atoms: Atoms, spacing: float) -> tuple[Floats, Floats, tuple[int, ...]]:
+    """Cell in V^(1/3), its inverse, and how many images along each axis reach FAR from an atom within half a cell."""
+    cell = np.asarray(atoms.cell.complete()) / spacing
+    inverse = np.asarray(np.linalg.inv(cell), dtype=float)
+    reach = np.floor(FAR * np.sqrt((inverse**2).sum(axis=0)) + 0.5) * atoms.pbc
+    return cell, inverse, tuple(int(n) for n in reach)
+
+
+@lru_cache(maxsize=256)
+def _pairs(counts: tuple[int, ...]) -> _Pairs:
+    species = np.repeat(np.arange(len(counts)), counts)
+    first, second = np.triu_indices(len(species), k=1)
+    kinds = _upper(len(counts))
+    kind = np.searchsorted(kinds.first * len(counts) + kinds.second, species[first] * len(counts) + species[second])
+    order = np.argsort(kind, kind="stable")
+    return _Pairs(first[order], second[order], np.searchsorted(kind[order], np.arange(len(kinds.first))))
+
+
+class _Upper(NamedTuple):
+    """The upper triangle of a symmetric matrix, row by row, laid out so that its norm is that of the whole matrix."""
+
+    first: Ints
+    second: Ints
+    weights: Floats  # 1 on the diagonal, sqrt(2) beside it
+
+
+@lru_cache(maxsize=64)
+def _upper(n: int) -> _Upper:
+    first, second = np.triu_indices(n)
+    return _Upper(first, second, np.where(first == second, 1.0, math.sqrt(2)))
 
 
 def _distances(near: _Neighbours) -> Floats:
-    """(pairs of species x waves) cosine transform of the smeared, tapered density of distances."""
-    angle = math.pi * near.lengths / FAR
-    taper = 0.5 * (1 + np.cos(angle))
-    n = near.n_species
-    one, other = near.species[near.first], near.species[near.second]
-    pair = np.minimum(one, other) * n + np.maximum(one, other)
-    taper = np.where((one == other) & (near.first != near.second), 2 * taper, taper)  # the other direction
-    sums = np.zeros((len(WAVES), n * n))
-    # cos(k x) from the two before it
-    before, wave, step = taper, taper * np.cos(angle), 2 * np.cos(angle)
-    for k in WAVES:
-        sums[k - 1] = np.bincount(pair, wave, minlength=n * n)
-        before, wave = wave, step * wave - before
-    sums *= np.exp(-0.5 * (WAVES * math.pi * SMEARING / FAR) ** 2)[:, None]
-    first, second = np.triu_indices(n)
-    twice = np.where(first == second, 1.0, math.sqrt(2))  # a pair of unlike species stands for both orders
-    return (sums[:, first * n + second] * twice).T.ravel()
+    """(pairs of species x waves) cosine transform of the smeared, tapered density of distances.
+
+    2 cos(px) cos(qx) = cos((q + p)x) + cos((q - p)x), so that sums of a few products hold those of all waves.
+    """
+    cosines = np.empty((STRIDE + 1, len(near.lengths)))
+    cosines[0], cosines[1] = 1.0, np.cos(math.pi / FAR * near.lengths)
+    taper, step = 0.5 * (1 + cosines[1]), 2 * cosines[1]
+    for p in range(2, STRIDE + 1):
+        cosines[p] = step * cosines[p - 1] - cosines[p - 2]
+    strides = [taper, taper * cosines[STRIDE]]  # tapered cosines of q = 0, STRIDE, 2 STRIDE ...
+    while STRIDE * len(strides) < len(WAVES):
+        strides.append(2 * cosines[STRIDE] * strides[-1] - strides[-2])
+    tapered = np.stack(strides)
+    edges = np.searchsorted(near.pair, [0, *(near.pairs.starts + 1), len(near.pairs.first) + 1]).tolist()
+    products = np.stack([tapered[:, a:b] @ cosines[:, a:b].T for a, b in pairwise(edges)])  # pair of species, q, p
+    sums = np.empty((len(products), STRIDE * len(strides) + 1))
+    sums[:, : STRIDE + 1] = products[:, 0]
+    for q in range(1, len(strides)):
+        middle = q * STRIDE
+        below = sums[:, middle - STRIDE : middle + 1][:, ::-1]
+        sums[:, middle : middle + STRIDE + 1] = 2 * products[:, q] - below
+    upper = _upper(len(near.counts))
+    # atoms of one species: the other direction too, and every atom with its own images
+    like = upper.first == upper.second
+    total = sums[1:] * np.where(like, 2.0, upper.weights)[:, None]
+    total[like] += np.outer(near.counts, sums[0])
+    smeared = np.exp(-0.5 * (WAVES * math.pi * SMEARING / FAR) ** 2)
+    return np.asarray(total[:, WAVES] * smeared).ravel()
 
 
 def _moments(near: _Neighbours) -> Floats:
     """(n_atoms, channels, monomials) of the unit vectors to the neighbours; a channel is a species and a shell."""
-    there = near.lengths < NEAR
-    back = there & (near.first != near.second)
-    first = np.concatenate([near.first[there], near.second[back]])
-    second = np.concatenate([near.second[there], near.first[back]])
-    place = first * near.n_species + near.species[second]
+    pair, lengths = near.pair[near.close], near.lengths[near.close]
+    n_own = int(np.searchsorted(pair, 1))
+    n_species, species = len(near.counts), near.species
+    first, second = near.pairs.first[pair[n_own:] - 1], near.pairs.second[pair[n_own:] - 1]
+    place = np.concatenate([first * n_species + species[second], second * n_species + species[first]])
     order = np.argsort(place, kind="stable")
-    lengths = np.concatenate([near.lengths[there], near.lengths[back]])[order]
-    unit = np.concatenate([near.vectors[there], -near.vectors[back]])[order] / lengths[:, None]
-    taper = 0.5 * (1 + np.cos(math.pi * lengths / NEAR))
+    n_places = len(species) * n_species
+    edges = (n_own + np.searchsorted(place[order], np.arange(n_places + 1))).tolist()
+    unit = near.vectors / lengths[:, None]
+    unit = np.concatenate([unit[:n_own], np.concatenate([unit[n_own:], -unit[n_own:]])[order]])
+    lengths = np.concatenate([lengths[:n_own], lengths[n_own + order % (len(pair) - n_own)]])
+    taper = 0.5 * (1 + np.cos(math.pi / NEAR * lengths))
     radial = np.exp(-((lengths - SHELLS[:, None]) ** 2) / (2 * SHELL_WIDTH**2)) * taper
-    powers = np.ones((L_MAX + 1, 3, len(lengths)))
-    for p in range(1, L_MAX + 1):
-        powers[p] = powers[p - 1] * unit.T
-    a, b, c = _EXPONENTS.T
-    monomials = powers[a, 0] * powers[b, 1] * powers[c, 2]
-    n_places = len(near.species) * near.n_species
-    edges = np.searchsorted(place[order], np.arange(n_places + 1)).tolist()
+    monomials = _monomials(unit)
     sums = np.zeros((n_places, len(SHELLS), len(_EXPONENTS)))
     for k, (start, stop) in enumerate(pairwise(edges)):
         if stop > start:
-            sums[k] = radial[:, start:stop] @ monomials[:, start:stop].T
-    return sums.reshape(len(near.species), near.n_species * len(SHELLS), -1)
+            np.matmul(radial[:, start:stop], monomials[:, start:stop].T, out=sums[k])
+    own = np.arange(len(species)) * n_species + species
+    sums[own] += radial[:, :n_own] @ monomials[:, :n_own].T
+    return sums.reshape(len(species), n_species * len(SHELLS), -1)
+
+
+def _monomials(vectors: Floats) -> Floats:
+    """(monomials, n) in the order of `_EXPONENTS`; every degree from the one before it."""
+    x, y, z = vectors.T.copy()
+    result = np.empty((len(_EXPONENTS), len(vectors)))
+    result[0] = 1.0
+    for d in range(1, L_MAX + 1):
+        below, here = result[_OF_DEGREE[d - 1]], result[_OF_DEGREE[d]]
+        np.multiply(z, below[0], out=here[0])
+        np.multiply(y, below[:d], out=here[1 : d + 1])  # those without x come first
+        np.multiply(x, below, out=here[d + 1 :])
+    return result
 
 
 def _angles(near: _Neighbours, moments: Floats) -> Floats:
-    """(species x L_MAX x pairs of channels) power spectra: sums of Legendre polynomials over pairs of neighbours."""
+    """(L_MAX x species x pairs of channels) power spectra: sums of Legendre polynomials over pairs of neighbours."""
+    n_atoms, n_channels, _ = moments.shape
     weighted = moments * _MULTIPLICITY
-    cosines = np.stack(
-        [
-            weighted[:, :, degree == _DEGREE] @ moments[:, :, degree == _DEGREE].transpose(0, 2, 1)
-            for degree in range(L_MAX + 1)
-        ]
-    )  # degree, atom, channel, channel
-    spectra = np.tensordot(_LEGENDRE, _by_species(cosines, near, axis=1), axes=(1, 0))
-    first, second = np.triu_indices(spectra.shape[-1])
-    twice = np.where(first == second, 1.0, math.sqrt(2))
-    return (spectra[..., first, second] * twice).ravel()
+    cosines = np.empty((n_atoms, L_MAX + 1, n_channels, n_channels))  # sums of powers of the cosine
+    for degree, columns in enumerate(_OF_DEGREE):
+        np.matmul(weighted[:, :, columns], moments[:, :, columns].transpose(0, 2, 1), out=cosines[:, degree])
+    powers = _by_species(cosines, near).reshape(len(near.counts), L_MAX + 1, -1)
+    spectra = (_LEGENDRE @ powers).transpose(1, 0, 2)
+    upper = _upper(n_channels)
+    return (spectra[..., upper.first * n_channels + upper.second] * upper.weights).ravel()
 
 
 def _shapes(near: _Neighbours, moments: Floats) -> Floats:
@@ -183,28 +264,27 @@ def _shapes(near: _Neighbours, moments: Floats) -> Floats:
     D is the sum of unit vectors and M that of their traceless squares, over the mean number of neighbours.
     """
     n_atoms, n_channels, _ = moments.shape
-    second = np.zeros((n_atoms, n_channels, 3, 3))
-    for column in np.flatnonzero(_DEGREE == 2):
-        i, j = np.repeat(range(3), _EXPONENTS[column])
-        second[:, :, i, j] = second[:, :, j, i] = moments[:, :, column]
-    vector = moments[:, :, [int(np.flatnonzero((row == _EXPONENTS).all(axis=1))[0]) for row in np.eye(3, dtype=int)]]
     size = moments[:, :, 0].sum() / n_atoms
     if size <= 0:
-        return np.zeros(2 * near.n_species * n_channels**2)
-    trace = np.trace(second, axis1=2, axis2=3)
-    tensor = (second - trace[:, :, None, None] * np.eye(3) / 3) / size
-    vector = vector / size
-    squared = tensor @ tensor
-    cubes = np.einsum("cayx,cbxy->cab", squared, tensor)
-    skews = np.einsum("caxy,cbxy->cab", vector[..., :, None] * vector[..., None, :], tensor)
-    return SHAPE_WEIGHT * _by_species(np.stack([cubes, skews]), near, axis=1).ravel() / n_atoms
+        return np.zeros(2 * len(near.counts) * n_channels**2)
+    vector, tensor = moments[:, :, _VECTOR] / size, moments[:, :, _TENSOR] / size
+    diagonal = tensor[:, :, ::4]
+    diagonal -= diagonal.sum(axis=2, keepdims=True) / 3
+    square = tensor.reshape(n_atoms, n_channels, 3, 3)
+    left = np.empty((n_atoms, 2, n_channels, 3, 3))
+    np.matmul(square, square, out=left[:, 0])
+    np.multiply(vector[:, :, :, None], vector[:, :, None, :], out=left[:, 1])
+    # all of these matrices are symmetric: the trace of a product is the sum of products of their elements
+    shapes = left.reshape(n_atoms, 2 * n_channels, 9) @ tensor.transpose(0, 2, 1)
+    summed = _by_species(shapes.reshape(n_atoms, 2, -1), near)
+    return SHAPE_WEIGHT * summed.transpose(1, 0, 2).ravel() / n_atoms
 
 
-def _by_species(values: Floats, near: _Neighbours, axis: int) -> Floats:
-    """Sums over the atoms of each species; `axis` is that of the atoms and becomes that of the species."""
-    return np.stack([values.compress(near.species == s, axis=axis).sum(axis=axis) for s in range(near.n_species)], axis)
+def _by_species(values: Floats, near: _Neighbours) -> Floats:
+    """(n_species, ...) sums over the atoms of each species; the first axis is that of the atoms."""
+    return np.add.reduceat(values, np.searchsorted(near.species, np.arange(len(near.counts))), axis=0)
 
 
 def _unit(vector: Floats) -> Floats:
-    length = np.linalg.norm(vector)
+    length = math.sqrt(float(vector @ vector))
     return vector / length if length > 0 else vector

@@ -22,15 +22,16 @@ def niggli(cell: NDArray[np.float64]) -> NDArray[np.int_] | None:
 
     `cell` is (3, 3), rows are vectors in Å.
     """
-    volume = abs(float(np.linalg.det(cell))) if np.isfinite(cell).all() else 0.0
-    if volume < 1e-9:
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell.tolist()
+    volume = abs(ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx))
+    if not (volume >= 1e-9 and math.isfinite(volume)):
         return None
     eps = TOLERANCE * volume ** (2 / 3)
-    a, b, c = ([*row, *unit] for row, unit in zip(cell.tolist(), np.eye(3).tolist(), strict=True))
+    a, b, c = [ax, ay, az, 1.0, 0.0, 0.0], [bx, by, bz, 0.0, 1.0, 0.0], [cx, cy, cz, 0.0, 0.0, 1.0]
     for _ in range(MOST_STEPS):
         step = _step(a, b, c, eps)
         if step is None:
-            return np.rint([a[3:], b[3:], c[3:]]).astype(int)
+            return np.array([a[3:], b[3:], c[3:]], dtype=int)
         a, b, c = step
     return None
 
@@ -88,7 +89,9 @@ def _signs(xi: float, eta: float, zeta: float, eps: float) -> tuple[int, int, in
 
 
 def _add(row: Row, other: Row, factor: float) -> Row:
-    return [x + factor * y for x, y in zip(row, other, strict=True)]
+    a, b, c, i, j, k = row
+    x, y, z, p, q, r = other
+    return [a + factor * x, b + factor * y, c + factor * z, i + factor * p, j + factor * q, k + factor * r]
 
 
 def _dot(a: Row, b: Row) -> float:

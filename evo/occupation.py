@@ -8,6 +8,7 @@ patterns.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -27,24 +28,35 @@ def choose(
 
     Counts are atoms by atomic number. Orbits come element by element.
     """
-    members: dict[tuple[int, bool], list[Position]] = {}
-    for position in positions:
-        members.setdefault((position.multiplicity, position.n_free == 0), []).append(position)
-    groups = list(members.items())
-    classes: Classes = tuple((m, len(found) if fixed else -1) for (m, fixed), found in groups)
+    members, classes = _classes(tuple(positions))
     elements = sorted(counts, key=lambda z: (-counts[z], z))  # equal patterns of counts share one table
     pattern = _draw(rng, classes, tuple(counts[z] for z in elements))
     if pattern is None:
         return None
-    free = {c: [found[i] for i in rng.permutation(len(found))] for c, (_, found) in enumerate(groups)}
+    free: dict[int, list[Position]] = {}  # those of limited classes, in an order at random
     orbits = []
     for z, chosen in zip(elements, pattern, strict=True):
         for c, n_orbits in enumerate(chosen):
             for _ in range(n_orbits):
-                limited = classes[c][1] >= 0
-                position = free[c].pop() if limited else free[c][int(rng.integers(len(free[c])))]
+                found = members[c]
+                if classes[c][1] < 0:
+                    position = found[int(rng.integers(len(found)))]
+                else:
+                    if c not in free:
+                        free[c] = [found[i] for i in rng.permutation(len(found))]
+                    position = free[c].pop()
                 orbits.append((z, position))
     return orbits
+
+
+@lru_cache(maxsize=1000)
+def _classes(positions: tuple[Position, ...]) -> tuple[list[list[Position]], Classes]:
+    """The positions of every class, and what each class can hold."""
+    members: dict[tuple[int, bool], list[Position]] = {}
+    for position in positions:
+        members.setdefault((position.multiplicity, position.n_free == 0), []).append(position)
+    classes = tuple((m, len(found) if fixed else -1) for (m, fixed), found in members.items())
+    return list(members.values()), classes
 
 
 def _draw(rng: np.random.Generator, classes: Classes, counts: tuple[int, ...]) -> list[list[int]] | None:
@@ -58,17 +70,24 @@ def _draw(rng: np.random.Generator, classes: Classes, counts: tuple[int, ...]) -
         chosen = []
         remaining = counts[e]
         for c in range(len(classes)):
-            ways = [
-                (k, _ways(classes, counts[e:], c + 1, remaining - k * classes[c][0], _less(left, c, k)))
-                for k in _possible(classes, c, remaining, left)
-            ]
-            pick = int(rng.integers(sum(w for _, w in ways)))
-            k = next(k for (k, _), reached in zip(ways, accumulate(w for _, w in ways), strict=True) if pick < reached)
+            reached = _reached(classes, counts[e:], c, remaining, left)
+            k = bisect_right(reached, int(rng.integers(reached[-1])))
             chosen.append(k)
             remaining -= k * classes[c][0]
             left = _less(left, c, k)
         pattern.append(chosen)
     return pattern
+
+
+@lru_cache(maxsize=100_000)
+def _reached(classes: Classes, counts: tuple[int, ...], c: int, remaining: int, left: tuple[int, ...]) -> list[int]:
+    """Patterns in which the first element has at most 0, 1, 2 ... orbits of class c; arguments as those of `_ways`."""
+    return list(
+        accumulate(
+            _ways(classes, counts, c + 1, remaining - k * classes[c][0], _less(left, c, k))
+            for k in _possible(classes, c, remaining, left)
+        )
+    )
 
 
 def _patterns(classes: Classes, counts: tuple[int, ...]) -> int:
@@ -85,6 +104,11 @@ def _ways(classes: Classes, counts: tuple[int, ...], c: int, remaining: int, lef
         return 1 if len(counts) == 1 else _ways(classes, counts[1:], 0, counts[1], left)
     if c == len(classes):
         return 0
+    if c == len(classes) - 1:  # it takes all that remain, or nothing comes of it
+        k, over = divmod(remaining, classes[c][0])
+        if over or 0 <= left[c] < k:
+            return 0
+        return _ways(classes, counts, c + 1, 0, _less(left, c, k))
     return sum(
         _ways(classes, counts, c + 1, remaining - k * classes[c][0], _less(left, c, k))
         for k in _possible(classes, c, remaining, left)

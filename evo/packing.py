@@ -9,10 +9,11 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from evo.cell import Space, counts_of, grid, reduce_cell, shortest_ratio, well_shaped
+from evo.cell import Space, counts_of, grid, reduce_cell, shortest_ratio, well_proportioned
 
 TIGHTEST, LOOSEST = 0.65, 1.6  # volume over guess beyond which a crystal is rescaled to the guess
 MOST_PUSHES = 40
+SLACK = 0.6  # Å beyond their limit within which pairs are kept in view while atoms are pushed
 MARGIN = 1.02  # pushed atoms end a little beyond the limit, so that rounding does not undo it
 INFLATION = 1.06  # of the volume, when pushing alone does not help
 MOST_INFLATIONS = 5
@@ -32,7 +33,7 @@ def settle(atoms: Atoms, space: Space) -> Atoms | None:
     result = reduce_cell(atoms)
     if periodic:
         volume = result.get_volume()
-        if volume < 1e-6 or not well_shaped(result):
+        if volume < 1e-6 or not well_proportioned(np.asarray(result.cell), len(result)):
             return None
         guess = space.volume(result.numbers)
         if not TIGHTEST < volume / guess < LOOSEST:
@@ -65,23 +66,33 @@ def push_apart(atoms: Atoms, ratio: float) -> Atoms:
         return result
     radii = covalent_radii[result.numbers]
     limits = ratio * (radii[first] + radii[second])
-    positions = result.positions
+    positions, moved = result.positions, None
     for _ in range(MOST_PUSHES):
-        fractional = (positions[second] - positions[first]) @ inverse
-        fractional -= np.rint(fractional) * pbc
-        vectors = (fractional @ cell)[:, None, :] + images  # pair, image, xyz
-        distances = np.sqrt(np.einsum("pix,pix->pi", vectors, vectors))
-        lacking = np.maximum(limits[:, None] - distances, 0.0)
-        if not lacking.any():
+        # of all pairs and images few can overlap before an atom has moved by half of SLACK
+        if moved is None or np.einsum("nx,nx->n", moved, moved).max() > (0.5 * SLACK) ** 2:
+            if moved is not None:
+                positions = positions + moved
+            fractional = (positions[second] - positions[first]) @ inverse
+            fractional -= np.rint(fractional) * pbc
+            vectors = (fractional @ cell)[:, None, :] + images  # pair, image, xyz
+            pair, image = np.nonzero(np.einsum("pix,pix->pi", vectors, vectors) < (limits[:, None] + SLACK) ** 2)
+            start, limit, one, other = vectors[pair, image], limits[pair], first[pair], second[pair]
+            moved = np.zeros_like(positions)
+        now = start + moved[other] - moved[one]
+        distances = np.sqrt(np.einsum("kx,kx->k", now, now))
+        close = np.flatnonzero(distances < limit)
+        if len(close) == 0:
             break
-        # atoms on one point have no direction: any will do, the same one every time
+        now, distances = now[close], distances[close]
+        lacking = limit[close] - distances
         stuck = distances < 1e-6
-        vectors[stuck] = [0.6, 0.64, 0.48]
-        steps = (0.5 * lacking / np.where(stuck, 1.0, distances))[:, :, None] * vectors
-        steps = steps.sum(axis=1)
-        np.add.at(positions, second, steps)
-        np.subtract.at(positions, first, steps)
-    result.positions = positions
+        if stuck.any():
+            # atoms on one point have no direction: any will do, the same one every time
+            now[stuck], distances[stuck] = [0.6, 0.64, 0.48], 1.0
+        steps = (0.5 * lacking / distances)[:, None] * now
+        np.add.at(moved, other[close], steps)
+        np.subtract.at(moved, one[close], steps)
+    result.positions = positions if moved is None else positions + moved
     return result
 
 
@@ -90,11 +101,12 @@ def at_volume(atoms: Atoms, volume: float) -> Atoms:
     result = atoms.copy()
     if np.asarray(atoms.pbc).all():
         factor = (volume / atoms.get_volume()) ** (1 / 3)
-        result.set_cell(np.asarray(atoms.cell) * factor, scale_atoms=True)
+        result.set_cell(np.asarray(atoms.cell) * factor)
+        result.positions *= factor
     return result
 
 
 def recast(atoms: Atoms, numbers: Sequence[int] | NDArray[np.int_], space: Space) -> Atoms:
     """The same sites with other elements on them, the volume following the guess for the new composition."""
-    result = Atoms(numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    result = Atoms(numbers=numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     return at_volume(result, result.cell.volume * space.volume(result.numbers) / space.volume(atoms.numbers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Ground:
     relaxer: Relaxer
     library: Library | None
     seeds: list[Atoms]
-    labels: list[dict[str, Any]]  # what the bootstrap asked of the reference
+    labels: list[dict[str, Any]]  # by the reference, before the search: data of the given library, then the bootstrap's
     calls: int  # reference calls of the bootstrap
 
 
@@ -198,6 +198,8 @@ def _library(
     versions = {name: v for name, v in library.versions().items() if name in {s.name for s in wanted}}
     given = dict(versions) if network.library else {}
     missing = [s for s in wanted if s.name not in given]
+    if network.library and ground.reference is not None:
+        ground.labels += given_labels(library, ground.reference_method, ground.space.elements)
     if missing and ground.reference is not None:
         yield from _bootstrap(settings, desk, ground, missing)
         training = learn.Training(
@@ -221,6 +223,14 @@ def _library(
         )
     ground.library = library
     ground.relaxer = network_relaxer(settings, library, versions, ground.space)
+
+
+def given_labels(library: Library, method: str, elements: Sequence[int]) -> list[dict[str, Any]]:
+    """What a library's own data hold of these elements by this method: others cannot be trained on together."""
+    data = library.data_as_labelled()
+    ours = [s.numbers for s in data.strata()]
+    chosen = [c for c, m in enumerate(data.methods) if m == method and set(ours[c]) <= set(elements)]
+    return labels.of_dataset(data.select(chosen)) if chosen else []
 
 
 def _refuse_changed(desk: Desk, key: str, library: Library, name: str, accept: bool) -> None:

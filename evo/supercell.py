@@ -46,5 +46,5 @@ def supercell(atoms: Atoms, matrix: NDArray[np.int_]) -> Atoms:
     shifts = np.array([[i, j, k] for i in range(a) for j in range(c) for k in range(f)]) @ cell
     positions = (atoms.positions[:, None, :] + shifts).reshape(-1, 3)
     return reduce_cell(
-        Atoms(np.repeat(atoms.numbers, len(shifts)), positions=positions, cell=matrix @ cell, pbc=atoms.pbc)
+        Atoms(numbers=np.repeat(atoms.numbers, len(shifts)), positions=positions, cell=matrix @ cell, pbc=atoms.pbc)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from ase import Atoms
@@ -56,14 +56,26 @@ class Parent:
     fitness: float  # eV/atom above the hull, lower is better
 
     @cached_property
-    def counts(self) -> dict[int, int]:
-        """Atomic number -> atoms in the cell."""
-        return counts_of(self.atoms.numbers)
+    def content(self) -> bytes:
+        """What it is made of: its atomic numbers, ascending."""
+        return np.sort(self.atoms.numbers).tobytes()
 
-    @cached_property
-    def fractions(self) -> dict[int, float]:
-        """Atomic number -> atomic fraction."""
-        return {z: n / len(self.atoms) for z, n in self.counts.items()}
+    def gap(self, other: Parent) -> float:
+        """Half the sum of differences between the atomic fractions: 0 for one composition, 1 for no common element."""
+        return _gap(self.content, other.content)
+
+
+@lru_cache(maxsize=100_000)
+def _gap(one: bytes, other: bytes) -> float:
+    a, b = _fractions(one), _fractions(other)
+    return 0.5 * sum(abs(a.get(z, 0.0) - b.get(z, 0.0)) for z in {*a, *b})
+
+
+@lru_cache(maxsize=10_000)
+def _fractions(content: bytes) -> dict[int, float]:
+    """Atomic number -> atomic fraction."""
+    numbers = np.frombuffer(content, dtype=int)
+    return {z: n / len(numbers) for z, n in counts_of(numbers).items()}
 
 
 def toolbox(weights: OperatorWeights | Mapping[str, float], space: Space, tournament: int = 3) -> base.Toolbox:
@@ -82,7 +94,7 @@ def toolbox(weights: OperatorWeights | Mapping[str, float], space: Space, tourna
     box.register("mate", _operate, table=MATINGS, space=space)
     box.register("mutate", _operate, table=MUTATIONS, space=space)
     box.register("select", select, size=tournament)
-    box.register("suited", suited, space=space)
+    box.register("suited", _suited_of_a_chunk, space=space, found={})
     box.register("pick", pick_operator, weights=by_name)
     box.register("elements", _corners, space=space)
     box.register("fallback", _fallback, space=space)
@@ -135,13 +147,23 @@ def pick_operator(rng: np.random.Generator, n_parents: int, weights: Mapping[str
     shares = np.array([weights.get(name, 0.0) for name in names])
     if shares.sum() <= 0:
         return None
-    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
+    reached = np.cumsum(shares)
+    return names[int(np.searchsorted(reached / reached[-1], rng.random(), side="right"))]
 
 
 def suited(name: str, pool: Sequence[Parent], space: Space) -> list[Parent]:
     """Those of whom this operator can make a child at all, so that it gets the share that its weight gives it."""
     test = SUITED.get(name)
     return [parent for parent in pool if test is None or test(parent.atoms, space)]
+
+
+def _suited_of_a_chunk(
+    name: str, pool: Sequence[Parent], space: Space, found: dict[str, tuple[Sequence[Parent], list[Parent]]]
+) -> list[Parent]:
+    """The same, found out once for all children of one pool."""
+    if name not in found or found[name][0] is not pool:
+        found[name] = pool, suited(name, pool, space)
+    return found[name][1]
 
 
 def select(rng: np.random.Generator, pool: Sequence[Parent], size: int) -> Parent:
@@ -154,17 +176,11 @@ def mates(rng: np.random.Generator, one: Parent, pool: Sequence[Parent]) -> list
     """All others, or, half of the time, the N_NEAR of the nearest composition: their children are likely on the hull too."""
     others = [parent for parent in pool if parent.id != one.id] or list(pool)
     if rng.random() < NEAR:
-        gaps = np.array([_gap(one, other) for other in others])
+        gaps = np.array([one.gap(other) for other in others])
         # equal gaps in an order drawn at random, not in that of the pool
         order = np.lexsort((rng.random(len(others)), gaps))
         return [others[int(i)] for i in order[:N_NEAR]]
     return others
-
-
-def _gap(one: Parent, other: Parent) -> float:
-    """Half the sum of differences between the atomic fractions: 0 for one composition, 1 for no common element."""
-    a, b = one.fractions, other.fractions
-    return 0.5 * sum(abs(a.get(z, 0.0) - b.get(z, 0.0)) for z in {*a, *b})
 
 
 def _create(rng: np.random.Generator, name: str, space: Space, counts: Mapping[int, int] | None = None) -> Atoms | None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,16 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
 
 UNIT = 288  # translations are multiples of 1/12, fixed points of the orders 2, 3, 4 and 6 divide them further
+_IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 _SHIFTS = np.array([[i, j, k] for i in range(-2, 3) for j in range(-2, 3) for k in range(-2, 3)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Position:
-    """A Wyckoff position: the points origin + parameters @ directions and their images under the group."""
+    """A Wyckoff position: the points origin + parameters @ directions and their images under the group.
+
+    Equal to itself alone, so that tables can be kept of positions.
+    """
 
     multiplicity: int  # atoms per primitive cell
     origin: Floats  # (3,) fractional, primitive cell
@@ -34,15 +39,24 @@ class Position:
     rotations: Floats  # (multiplicity, 3, 3): one operation for each image of a point
     translations: Floats  # (multiplicity, 3)
 
-    @property
+    @cached_property
     def n_free(self) -> int:
         """Number of free parameters: 0 for a point, 1 for a line, 2 for a plane, 3 for the general position."""
         return len(self.directions)
 
-    def orbit(self, rng: np.random.Generator) -> Floats:
-        """(multiplicity, 3) fractional coordinates in [0, 1) of the primitive cell, free parameters at random."""
-        point = self.origin + rng.random(self.n_free) @ self.directions
-        images: Floats = self.rotations @ point + self.translations
+    def orbits(self, rng: np.random.Generator, n: int) -> Floats:
+        """(n, multiplicity, 3) fractional coordinates in [0, 1) of the primitive cell, free parameters at random."""
+        if not self.n_free:
+            return np.broadcast_to(self._point, (n, *self._point.shape))
+        points = self.origin + rng.random((n, self.n_free)) @ self.directions
+        turned = self.rotations.reshape(-1, 3) @ points.T
+        images: Floats = turned.T.reshape(n, -1, 3) + self.translations
+        return images - np.floor(images)
+
+    @cached_property
+    def _point(self) -> Floats:
+        """(multiplicity, 3) the same of a position without free parameters."""
+        images: Floats = self.rotations @ self.origin + self.translations
         return images - np.floor(images)
 
 
@@ -54,8 +68,11 @@ class _Flat:
     directions: Ints  # (d, 3)
     normals: Ints  # (3 - d, 3)
 
-    def keys(self, rotations: Ints, translations: Ints) -> list[tuple[int, ...]]:
-        """For each operation, numbers that are the same for the same flat, wherever along it the origin lies."""
+    def keys(self, rotations: Ints, translations: Ints, inverses: Ints) -> list[tuple[int, ...]]:
+        """For each operation, numbers that are the same for the same flat, wherever along it the origin lies.
+
+        `inverses` (m, 3, 3) are those of the rotations.
+        """
         origins = rotations @ self.origin + translations
         if len(self.directions) == 0:
             return [(0, *row) for row in (origins % UNIT).tolist()]
@@ -63,12 +80,13 @@ class _Flat:
             vectors = rotations @ self.directions[0]
         else:
             # a normal is a row: it turns with the inverse
-            vectors = np.rint(self.normals[0] @ np.linalg.inv(rotations)).astype(int)
+            vectors = self.normals[0] @ inverses
         result = []
-        for vector, origin in zip(vectors, origins, strict=True):
-            direction = _upright(tuple(vector.tolist()))
-            normals = _across(direction) if len(self.directions) == 1 else np.array([direction])
-            result.append((len(self.directions), *direction, *(normals @ origin % UNIT).tolist()))
+        for vector, (x, y, z) in zip(vectors.tolist(), origins.tolist(), strict=True):
+            direction = _upright(tuple(vector))
+            normals = _across(direction).tolist() if len(self.directions) == 1 else [direction]
+            heights = [(a * x + b * y + c * z) % UNIT for a, b, c in normals]
+            result.append((len(self.directions), *direction, *heights))
         return result
 
 
@@ -89,46 +107,71 @@ def positions(rotations: Ints, translations: Floats) -> tuple[Position, ...]:
     return tuple(sorted(found, key=lambda p: (p.n_free, p.multiplicity, tuple(p.origin))))
 
 
-def _fixed(rotation: Ints, translation: Ints) -> list[_Flat]:
-    """The flats, modulo the lattice, that this operation fixes with any lattice translation added to it."""
-    moved = rotation - np.eye(3, dtype=int)
-    if not moved.any():
-        return []
+class _Turn(NamedTuple):
+    """What a rotation leaves fixed, wherever its axis or plane lies."""
+
+    order: int
+    along: Ints  # (3, 3) order times the projection on what the rotation leaves alone
+    sums: Ints  # (3, 3) transposed: sum over j < order of sum over i < j of R^i
+    directions: Ints  # (d, 3) of what is fixed
+    normals: Ints  # (3 - d, 3)
+
+
+@cache
+def _turn(elements: tuple[int, ...]) -> _Turn:
+    """Of the rotation with these nine elements, row by row; not of the identity. Groups have few rotations between them."""
+    rotation = np.array(elements).reshape(3, 3)
     powers = [np.eye(3, dtype=int)]
     while not np.array_equal(rotation @ powers[-1], powers[0]):
         powers.append(rotation @ powers[-1])
-    order = len(powers)
-    along = np.sum(powers, axis=0)  # order times the projection on what the rotation leaves alone
-    steps = translation + UNIT * _SHIFTS
-    steps = steps[~(steps @ along.T).any(axis=1)]  # a translation along the axis fixes nothing
-    if len(steps) == 0:
-        return []
-    # the mean of the orbit of the origin: (1/order) sum over j of (sum over i < j of R^i) s
-    sums = np.sum(np.cumsum(powers, axis=0)[:-1], axis=0)
-    origins = steps @ sums.T
-    if (origins % order).any():
-        raise ValueError(f"a fixed point is no multiple of 1/{UNIT}")
-    origins //= order
+    along = np.sum(powers, axis=0)
+    sums = np.sum(np.cumsum(powers, axis=0)[:-1], axis=0).T
     if not along.any():
         directions, normals = np.zeros((0, 3), int), np.eye(3, dtype=int)
     elif np.linalg.matrix_rank(along) == 1:
         axis = _upright(tuple(along[:, np.flatnonzero(along.any(axis=0))[0]].tolist()))
         directions, normals = np.array([axis]), _across(axis)
     else:
+        moved = rotation - powers[0]
         normal = _upright(tuple(moved[np.flatnonzero(moved.any(axis=1))[0]].tolist()))
         directions, normals = _across(normal), np.array([normal])
-    _, first = np.unique(origins @ normals.T % UNIT, axis=0, return_index=True)
-    return [_Flat(origins[i] % UNIT, directions, normals) for i in sorted(first)]
+    return _Turn(len(powers), along, sums, directions, normals)
+
+
+def _fixed(rotation: Ints, translation: Ints) -> list[_Flat]:
+    """The flats, modulo the lattice, that this operation fixes with any lattice translation added to it."""
+    elements = tuple(rotation.ravel().tolist())
+    if elements == _IDENTITY:
+        return []
+    turn = _turn(elements)
+    steps = translation + UNIT * _SHIFTS
+    steps = steps[~(steps @ turn.along.T).any(axis=1)]  # a translation along the axis fixes nothing
+    if len(steps) == 0:
+        return []
+    # the mean of the orbit of the origin: (1/order) sum over j of (sum over i < j of R^i) s
+    origins = steps @ turn.sums
+    if (origins % turn.order).any():
+        raise ValueError(f"a fixed point is no multiple of 1/{UNIT}")
+    origins //= turn.order
+    first = _first_of_each(origins @ turn.normals.T % UNIT)
+    return [_Flat(origins[i] % UNIT, turn.directions, turn.normals) for i in first]
+
+
+def _first_of_each(rows: Ints) -> list[int]:
+    """Ascending indices of the rows (n, k) that are there for the first time."""
+    seen: dict[tuple[int, ...], int] = {}
+    for i, row in enumerate(rows.tolist()):
+        seen.setdefault(tuple(row), i)
+    return list(seen.values())
 
 
 def _crossings(line: _Flat, rotations: Ints, translations: Ints) -> list[_Flat]:
     """Points of this line that an operation fixes which moves the rest of the line."""
     moved = rotations - np.eye(3, dtype=int)
     drift = moved @ line.directions[0]
-    rest = moved @ line.origin + translations
-    places = np.arange(UNIT)
-    held = ((rest[:, None, :] + places[:, None] * drift[:, None, :]) % UNIT == 0).all(axis=2)
-    held &= drift.any(axis=1)[:, None]
+    moves = drift.any(axis=1)
+    back = -(moved @ line.origin + translations)[moves] % UNIT
+    held = (_multiples()[drift[moves] % UNIT] == back[:, :, None]).all(axis=1)  # operation, place along the line
     return [
         _Flat((line.origin + j * line.directions[0]) % UNIT, np.zeros((0, 3), int), np.eye(3, dtype=int))
         for j in np.flatnonzero(held.any(axis=0))
@@ -138,11 +181,12 @@ def _crossings(line: _Flat, rotations: Ints, translations: Ints) -> list[_Flat]:
 def _distinct(flats: Iterable[_Flat], rotations: Ints, translations: Ints) -> list[_Flat]:
     """One flat of every orbit under the group."""
     identity = np.eye(3, dtype=int)[None], np.zeros((1, 3), int)
+    inverses = np.rint(np.linalg.inv(rotations)).astype(int)
     seen: set[tuple[int, ...]] = set()
     kept = []
     for flat in flats:
-        if flat.keys(*identity)[0] not in seen:
-            seen.update(flat.keys(rotations, translations))
+        if flat.keys(*identity, identity[0])[0] not in seen:
+            seen.update(flat.keys(rotations, translations, inverses))
             kept.append(flat)
     return kept
 
@@ -153,8 +197,7 @@ def _position(flat: _Flat, rotations: Ints, translations: Ints) -> Position:
         [(rotations @ flat.origin + translations) % UNIT, (rotations @ flat.directions.T).reshape(len(rotations), -1)],
         axis=1,
     )
-    _, first = np.unique(images, axis=0, return_index=True)
-    first.sort()
+    first = _first_of_each(images)
     return Position(
         multiplicity=len(first),
         origin=flat.origin / UNIT,
@@ -162,6 +205,12 @@ def _position(flat: _Flat, rotations: Ints, translations: Ints) -> Position:
         rotations=rotations[first].astype(float),
         translations=translations[first] / UNIT,
     )
+
+
+@cache
+def _multiples() -> NDArray[np.int16]:
+    """(UNIT, UNIT) products modulo UNIT."""
+    return (np.outer(np.arange(UNIT), np.arange(UNIT)) % UNIT).astype(np.int16)
 
 
 @cache

@@ -36,6 +36,8 @@ TASK_CALLS = 18  # about; a task must be worth the calls that find its volume
 STEPS = 4  # calls of each relaxation: later steps are too much alike
 # calls by number of elements: what an element gets wrong, every compound of it inherits
 WEIGHTS = {1: 1.6, 2: 1.6, 3: 2.0}
+# of all calls, the most that one element takes where there are compounds: these have compositions to learn besides
+MOST_FOR_ELEMENT = 0.15
 # of the calls of a task, the part that goes downhill: from random crystals and from children of the lowest ones
 SEARCHED = 0.16
 HIGHEST_PRESSURE = 50.0  # GPa; every other relaxation is at none
@@ -73,16 +75,26 @@ def plan(elements: Sequence[int], budget: int, seed: int, space: Space) -> list[
     `space` gives the distances, volumes and the largest cell of the search; a fixed composition is not kept, because a
     pair cannot be learned before its elements.
     """
-    strata = [s for s in Stratum.of(elements).subsets() if s.order in WEIGHTS]
-    total = sum(WEIGHTS[s.order] for s in strata)
     tasks: list[BootstrapTask] = []
     due = 0.0
-    for stratum in strata:
+    for stratum, share in shares([s for s in Stratum.of(elements).subsets() if s.order in WEIGHTS]).items():
         spent = round(due)
-        due += budget * WEIGHTS[stratum.order] / total
+        due += budget * share
         for calls in _cut(round(due) - spent, TASK_CALLS):
             tasks.append(BootstrapTask(len(tasks), stratum, calls, seed, _space(space, stratum)))
     return tasks
+
+
+def shares(strata: Sequence[Stratum]) -> dict[Stratum, float]:
+    """Of all calls, the part of each of these strata."""
+    weights = {s: WEIGHTS[s.order] for s in strata}
+    total, above = sum(weights.values()), sum(w for s, w in weights.items() if s.order > 1)
+    found = {s: w / total for s, w in weights.items()}
+    if above:
+        found |= {s: min(found[s], MOST_FOR_ELEMENT) for s in strata if s.order == 1}
+        rest = 1.0 - sum(found[s] for s in strata if s.order == 1)
+        found |= {s: rest * weights[s] / above for s in strata if s.order > 1}
+    return found
 
 
 def run_task(task: BootstrapTask, reference: Asked) -> Made:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations
 
 import numpy as np
@@ -93,7 +94,11 @@ def prototypes(elements: Iterable[int]) -> list[tuple[str, Atoms]]:
     One crystal for each distinct way to put the elements on the sites; the name is then that of the prototype and the
     symbols in the order of its sites, for instance "L1_2 Pd Cu" for PdCu3.
     """
-    elements = tuple(sorted({int(z) for z in elements}))
+    return [(name, atoms.copy()) for name, atoms in _prototypes(tuple(sorted({int(z) for z in elements})))]
+
+
+@cache
+def _prototypes(elements: tuple[int, ...]) -> list[tuple[str, Atoms]]:
     found = []
     for kind in PROTOTYPES:
         if kind.n_elements != len(elements):

@@ -22,7 +22,7 @@ def create(rng: np.random.Generator, counts: Mapping[int, int], space: Space) ->
     scale = rng.uniform(*VOLUME_SCALE)
     for _ in range(MOST_ATTEMPTS):
         cell = lattice(rng, "triclinic", scale * space.volume(counts))
-        atoms = Atoms(numbers, scaled_positions=rng.random((len(numbers), 3)), cell=cell, pbc=True)
+        atoms = Atoms(numbers=numbers, positions=rng.random((len(numbers), 3)) @ cell, cell=cell, pbc=True)
         if well_shaped(atoms):
             pushed = push_apart(atoms, max(COMFORT, space.min_distance))
             if shortest_ratio(pushed) >= space.min_distance:

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from evo.cell import Floats, Space, closest, near_images, reduce_cell
+from evo.cell import Floats, Ints, Space, near_images, reduce_cell, well_proportioned
 from evo.niggli import niggli
 from evo.occupation import choose
 from evo.symmetry import Group, group
@@ -41,9 +41,13 @@ def create(rng: np.random.Generator, counts: Mapping[int, int], space: Space) ->
             continue
         # the most special orbits first: they cannot give way
         orbits.sort(key=lambda orbit: (orbit[1].n_free, -orbit[1].multiplicity))
+        numbers = np.repeat([z for z, _ in orbits], [position.multiplicity for _, position in orbits])
+        radii = covalent_radii[numbers]
+        sums = radii + radii[:, None]
+        guess = space.volume(counts)
         for _ in range(N_SHAPES):
             n_lattices += 1
-            atoms = _build(rng, found, orbits, space, ROOMIER**n_lattices)
+            atoms = _build(rng, found, orbits, numbers, sums, ROOMIER**n_lattices * guess, space.min_distance)
             if atoms is not None:
                 return atoms
             if all(position.n_free == 0 for _, position in orbits) and found.system == "cubic":
@@ -53,7 +57,7 @@ def create(rng: np.random.Generator, counts: Mapping[int, int], space: Space) ->
 
 def lattice(rng: np.random.Generator, system: str, volume: float) -> Floats:
     """Conventional cell (3, 3) of this crystal system with this volume in Å³, of a shape at random."""
-    a, b, c = np.exp(rng.normal(0.0, 0.4, size=3))
+    a, b, c = (math.exp(x) for x in rng.normal(0.0, 0.4, size=3).tolist())
     alpha = beta = gamma = 0.5 * math.pi
     match system:
         case "cubic":
@@ -68,44 +72,72 @@ def lattice(rng: np.random.Generator, system: str, volume: float) -> Floats:
         case "triclinic":
             alpha, beta, gamma = rng.uniform(1 / 3, 2 / 3, size=3) * math.pi
     # rows: a along x, b in the xy plane
-    cos_b = (math.cos(alpha) - math.cos(beta) * math.cos(gamma)) / math.sin(gamma)
+    sin_c, cos_c = math.sin(gamma), math.cos(gamma)
+    cos_b = (math.cos(alpha) - math.cos(beta) * cos_c) / sin_c
     height = math.sqrt(max(1 - math.cos(beta) ** 2 - cos_b**2, 0.01))
-    cell = np.array(
-        [
-            [a, 0, 0],
-            [b * math.cos(gamma), b * math.sin(gamma), 0],
-            [c * math.cos(beta), c * cos_b, c * height],
-        ]
-    )
-    return cell * float(volume / np.linalg.det(cell)) ** (1 / 3)
+    scale = (volume / (a * b * sin_c * c * height)) ** (1 / 3)
+    a, b, c = scale * a, scale * b, scale * c
+    return np.array([[a, 0.0, 0.0], [b * cos_c, b * sin_c, 0.0], [c * math.cos(beta), c * cos_b, c * height]])
 
 
 def _build(
-    rng: np.random.Generator, found: Group, orbits: list[tuple[int, Position]], space: Space, scale: float
+    rng: np.random.Generator,
+    found: Group,
+    orbits: list[tuple[int, Position]],
+    numbers: Ints,
+    sums: Floats,
+    volume: float,
+    min_distance: float,
 ) -> Atoms | None:
-    """One attempt: a lattice, then every orbit in turn; None when an orbit finds no place."""
-    numbers = np.concatenate([[z] * position.multiplicity for z, position in orbits])
-    volume = scale * space.volume(numbers) * rng.uniform(*VOLUME_SCALE)
-    wanted = max(space.min_distance, rng.uniform(min(space.min_distance, COMFORT), COMFORT))
+    """One attempt: a lattice, then every orbit in turn; None when an orbit finds no place.
+
+    `numbers` (n_atoms,) are the atomic numbers orbit by orbit, `sums` (n_atoms, n_atoms) those of covalent radii in Å;
+    `volume` in Å³ is scaled at random.
+    """
+    volume *= rng.uniform(*VOLUME_SCALE)
+    wanted = max(min_distance, rng.uniform(min(min_distance, COMFORT), COMFORT))
     primitive = found.primitive @ lattice(rng, found.system, found.centring * volume)
     basis = niggli(primitive)
     if basis is None:
         return None
     cell = basis @ primitive
-    lengths = np.sqrt((cell**2).sum(axis=1))
+    if not well_proportioned(cell, len(numbers)):
+        return None
     images = near_images(cell, PERIODIC)
-    if images is None or lengths.max() > (2.5 + 1.2 * len(numbers)) * lengths.min():
+    if images is None:
         return None
     to_reduced = np.linalg.inv(basis)
-    radii = covalent_radii[numbers]
     points = np.zeros((0, 3))
     for _, position in orbits:
-        for _ in range(MOST_PLACINGS if position.n_free else 1):
-            tried = np.concatenate([points, position.orbit(rng) @ to_reduced])
-            if closest(tried, cell, PERIODIC, radii[: len(tried)], images) >= wanted:
-                break
-        else:
+        # all places that an orbit is given at once
+        tried = position.orbits(rng, MOST_PLACINGS if position.n_free else 1) @ to_reduced
+        n = len(points)
+        first = _first_that_fits(points, tried, cell, images, wanted * sums[n, : n + position.multiplicity])
+        if first is None:
             return None
-        points = tried
+        points = np.concatenate([points, tried[first]])
     order = np.argsort(numbers, kind="stable")
-    return reduce_cell(Atoms(numbers[order], scaled_positions=points[order], cell=cell, pbc=True))
+    return reduce_cell(Atoms(numbers=numbers[order], positions=points[order] @ cell, cell=cell, pbc=True))
+
+
+def _first_that_fits(points: Floats, tried: Floats, cell: Floats, images: Floats, limits: Floats) -> int | None:
+    """The first of several places (k, m, 3) of an orbit at which no atom is too close; None when there is none.
+
+    Fractional coordinates; `points` (n, 3) are the orbits that have their places. The group carries the first atom of
+    an orbit onto all others, and the crystal onto itself, so that its distances are those of all of them: `limits`
+    (n + m,) in Å are the shortest allowed from it to the points and to the atoms of its own orbit.
+    """
+    apart = np.empty((len(tried), len(limits), 3))
+    apart[:, : len(points)] = points
+    apart[:, len(points) :] = tried
+    apart -= tried[:, :1]
+    apart -= np.rint(apart)
+    vectors = apart @ cell
+    # |v + image|² of all images: one product in place of a table of vectors
+    squares = (2 * vectors) @ images.T
+    squares += np.einsum("ix,ix->i", images, images)
+    squares += np.einsum("kpx,kpx->kp", vectors, vectors)[:, :, None]
+    squares[:, len(points), 0] = np.inf  # the atom itself
+    fits = (squares.min(axis=2) >= limits**2).all(axis=1)
+    first = int(fits.argmax())
+    return first if fits[first] else None

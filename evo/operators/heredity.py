@@ -9,11 +9,14 @@ proportion.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
-from evo.cell import Space, counts_of
-from evo.packing import at_volume, settle
+from evo.cell import Floats, Space, counts_of
+from evo.packing import settle
 from evo.supercell import random_supercell
 
 CUT = (0.25, 0.75)  # share of the first parent
@@ -29,11 +32,11 @@ def heredity(rng: np.random.Generator, parents: list[Atoms], space: Space) -> At
     if not all(np.asarray(parent.pbc).all() for parent in parents[:2]):
         return None
     size = _child_size(rng, len(parents[0]), len(parents[1]), space)
-    first, second = (_prepared(rng, parent, size) for parent in parents[:2])
+    first, second = (_prepared(rng, parent, size, space) for parent in parents[:2])
     share = rng.uniform(*CUT)
     axis = int(rng.integers(3))
     for _ in range(MOST_CUTS):
-        lower, upper = (_shifted(rng, parent) for parent in (first, second))
+        lower, upper = (_shifted(rng, parent.points) for parent in (first, second))
         below, above = lower[:, axis] < share, upper[:, axis] >= share
         if below.any() and above.any():
             break
@@ -44,11 +47,11 @@ def heredity(rng: np.random.Generator, parents: list[Atoms], space: Space) -> At
     spare = np.concatenate([first.numbers[~below], second.numbers[~above]])
     spare_points = np.concatenate([lower[~below], upper[~above]])
     numbers, points = _repaired(rng, numbers, points, spare, spare_points, space)
-    cell = share * np.asarray(first.cell) + (1 - share) * np.asarray(second.cell)
-    child = Atoms(numbers, scaled_positions=points, cell=cell, pbc=True)
+    cell = share * first.cell + (1 - share) * second.cell
     # the volume per guess of the parents is what relaxation has taught; the child starts there
-    scale = share * _looseness(first, space) + (1 - share) * _looseness(second, space)
-    return settle(at_volume(child, scale * space.volume(numbers)), space)
+    scale = share * first.looseness + (1 - share) * second.looseness
+    cell *= (scale * space.volume(numbers) / float(np.linalg.det(cell))) ** (1 / 3)
+    return settle(Atoms(numbers=numbers, positions=points @ cell, cell=cell, pbc=True), space)
 
 
 def _child_size(rng: np.random.Generator, n_first: int, n_second: int, space: Space) -> int:
@@ -60,29 +63,30 @@ def _child_size(rng: np.random.Generator, n_first: int, n_second: int, space: Sp
     return int(np.clip(rng.integers(low, max(low, high) + 1), fewest, most))
 
 
-def _prepared(rng: np.random.Generator, parent: Atoms, size: int) -> Atoms:
+class _Prepared(NamedTuple):
+    """A parent as it is cut: a along x and b in the xy plane, so that cells of two parents can be mixed."""
+
+    numbers: NDArray[np.int_]  # (n,)
+    points: Floats  # (n, 3) fractional
+    cell: Floats  # (3, 3) Å
+    looseness: float  # volume over guess
+
+
+def _prepared(rng: np.random.Generator, parent: Atoms, size: int, space: Space) -> _Prepared:
     """The parent in a supercell of about `size` atoms, its axes in random cyclic order."""
     grown = random_supercell(rng, parent, max(1, round(size / len(parent))))
     turn = int(rng.integers(3))
-    order = [(i + turn) % 3 for i in range(3)]
-    return _standing(Atoms(grown.numbers, positions=grown.positions, cell=np.asarray(grown.cell)[order], pbc=True))
+    cell = np.asarray(grown.cell)[[(i + turn) % 3 for i in range(3)]]
+    upright = np.linalg.cholesky(cell @ cell.T)
+    volume = upright[0, 0] * upright[1, 1] * upright[2, 2]
+    looseness = float(volume) / space.volume(grown.numbers)
+    return _Prepared(grown.numbers, grown.positions @ np.linalg.inv(cell), upright, min(max(looseness, 0.7), 1.5))
 
 
-def _standing(atoms: Atoms) -> Atoms:
-    """The same cell vectors with a along x and b in the xy plane, so that cells of two parents can be mixed."""
-    cell = np.asarray(atoms.cell)
-    fractional = atoms.positions @ np.linalg.inv(cell)
-    return Atoms(atoms.numbers, scaled_positions=fractional, cell=np.linalg.cholesky(cell @ cell.T), pbc=True)
-
-
-def _shifted(rng: np.random.Generator, atoms: Atoms) -> np.ndarray:
+def _shifted(rng: np.random.Generator, points: Floats) -> Floats:
     """(n, 3) fractional coordinates in [0, 1) after a shift at random along every axis."""
-    fractional = atoms.positions @ np.linalg.inv(np.asarray(atoms.cell)) + rng.random(3)
-    return fractional - np.floor(fractional)
-
-
-def _looseness(atoms: Atoms, space: Space) -> float:
-    return float(np.clip(atoms.get_volume() / space.volume(atoms.numbers), 0.7, 1.5))
+    shifted = points + rng.random(3)
+    return shifted - np.floor(shifted)
 
 
 def _repaired(

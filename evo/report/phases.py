@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from ase import Atoms
 
 from evo.campaign import Campaign
 from evo.candidate import Candidate, atoms_to_json
+from evo.hull import Hull
 from evo.symmetry import space_group, symbol
 
 STABLE = "stable"  # on the reference's hull: the reference has confirmed it
@@ -44,9 +45,12 @@ def phases(campaign: Campaign) -> list[Phase]:
     on_reference = set() if reference_hull is None else set(reference_hull.vertices)
     on_network = set() if network_hull is None else set(network_hull.vertices)
     everyone = {**archive.failed, **archive.members}
+    shown = [everyone[i] for i in sorted(on_reference | on_network)]
+    above_network = _above(network_hull, shown, archive.method)
+    above_reference = _above(reference_hull, shown, reference)
     rows = []
-    for i in on_reference | on_network:
-        c = everyone[i]
+    for c in shown:
+        i = c.id
         group = _group(*(a.tobytes() for a in (c.atoms.numbers, c.atoms.positions, c.atoms.cell.array, c.atoms.pbc)))
         network = c.per_atom(archive.method) if archive.method in c.energies else None
         confirmed = c.per_atom(reference) if reference in c.energies else None
@@ -59,8 +63,8 @@ def phases(campaign: Campaign) -> list[Phase]:
                 status=STABLE if i in on_reference else UNCONFIRMED if confirmed is None else METASTABLE,
                 energy_network=network,
                 energy_reference=confirmed,
-                above_hull_network=_above(network_hull, c, network),
-                above_hull_reference=_above(reference_hull, c, confirmed),
+                above_hull_network=above_network.get(i),
+                above_hull_reference=above_reference.get(i),
                 id=c.id,
                 operator=c.origin.operator,
                 ancestors=_ancestors(c, everyone),
@@ -85,7 +89,8 @@ def _group(numbers: bytes, positions: bytes, cell: bytes, pbc: bytes) -> int:
 
 
 def to_json(rows: list[Phase]) -> list[dict[str, Any]]:
-    return [asdict(r) for r in rows]
+    names = [field.name for field in fields(Phase)]
+    return [{name: getattr(r, name) for name in names} for r in rows]
 
 
 def from_json(data: list[dict[str, Any]]) -> list[Phase]:
@@ -105,10 +110,13 @@ def table(rows: list[Phase]) -> str:
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def _above(hull: Any, candidate: Candidate, per_atom: float | None) -> float | None:
-    if hull is None or per_atom is None:
-        return None
-    return float(hull.above(candidate.reduced_counts, per_atom))
+def _above(hull: Hull | None, candidates: list[Candidate], method: str) -> dict[str, float]:
+    """eV/atom above the hull by id, of those that this method has been asked about."""
+    asked = [c for c in candidates if method in c.energies]
+    if hull is None or not asked:
+        return {}
+    above = hull.above_many([c.reduced_counts for c in asked], [c.per_atom(method) for c in asked])
+    return dict(zip([c.id for c in asked], above.tolist(), strict=True))
 
 
 def _ancestors(candidate: Candidate, everyone: dict[str, Candidate]) -> list[str]:

@@ -97,6 +97,14 @@ class Store:
             raise self._error(error) from None
         return None if row is None else json.loads(row[0])
 
+    def has(self, key: str) -> bool:
+        """Whether there is a result of this key."""
+        try:
+            row = self._db.execute("SELECT 1 FROM results WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._error(error) from None
+        return row is not None
+
     def put(self, key: str, value: Any) -> None:
         """Durable when this returns. A key that is there stays as it was: results are idempotent."""
         try:

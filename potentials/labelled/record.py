@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -23,7 +24,7 @@ class DataError(ValueError):
     exit_code = 65
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dataset:
     """Labelled crystals. A family is whatever must stay on one side of a split: a relaxation, strains of one crystal."""
 
@@ -131,6 +132,10 @@ class Dataset:
 
     def hashes(self) -> list[str]:
         """The content hash of each crystal with its labels: 64 hex digits."""
+        return list(self._hashes)
+
+    @cached_property
+    def _hashes(self) -> tuple[str, ...]:
         digests = []
         for c in range(len(self)):
             s = self.structures
@@ -141,7 +146,7 @@ class Dataset:
             for array in (*parts, *labels):
                 digest.update(np.ascontiguousarray(array).tobytes())
             digests.append(digest.hexdigest())
-        return digests
+        return tuple(digests)
 
     def content_hash(self) -> str:
         """64 hex digits of all crystals, labels, families and weights, order included."""
@@ -162,7 +167,7 @@ class Dataset:
 
     def _draws(self) -> list[bytes]:
         """Random bytes of each crystal that its family shares."""
-        keys = [family or content for family, content in zip(self.families, self.hashes(), strict=True)]
+        keys = [family or content for family, content in zip(self.families, self._hashes, strict=True)]
         return [hashlib.sha256(k.encode()).digest() for k in keys]
 
     def held_out(self) -> Dataset:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from ase.data import covalent_radii
 
-from evo.bootstrap import SHARES, crystals, plan, run_task
+from evo.bootstrap import SHARES, crystals, plan, run_task, shares
 from evo.bootstrap.distort import log_uniform, scaled, shaken
 from evo.bootstrap.ledger import HIGHEST, STRONGEST, Labelled, Ledger, distinct
 from evo.candidate import Failure
 from evo.cell import Space, shortest_ratio
 from evo.reference import Label, open_reference
 from evo.settings import ReferenceSection
+from potentials.stratum import Stratum
 
 CU, PD, AG, PT = 29, 46, 47, 78
 TERNARY = Space(elements=(CU, PD, AG), n_atoms=(1, 8))
@@ -199,3 +200,13 @@ def test_distortions():
     assert scaled(bulk("Cu"), 1.3).cell.volume == pytest.approx(1.3 * bulk("Cu").cell.volume)
     one = shaken(rng, bulk("Cu"), 0.05, 0.1)
     assert 0.7 < one.cell.volume / bulk("Cu").cell.volume < 1.4
+
+
+def test_an_element_takes_no_more_than_its_part_where_there_are_compounds():
+    parts = {n: shares([s for s in Stratum.parse(n).subsets() if s.order < 4]) for n in ("Cu", "AlNi", "CuPdAg")}
+    assert parts["Cu"] == {Stratum.parse("Cu"): 1.0}
+    assert {s.name: round(v, 3) for s, v in parts["AlNi"].items()} == {"Al": 0.15, "Ni": 0.15, "AlNi": 0.7}
+    for found in parts.values():
+        assert sum(found.values()) == pytest.approx(1.0)
+    assert all(v <= 0.15 for s, v in parts["CuPdAg"].items() if s.order == 1)
+    assert parts["CuPdAg"][Stratum.parse("CuPdAg")] > parts["CuPdAg"][Stratum.parse("CuPd")]

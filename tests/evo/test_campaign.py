@@ -6,12 +6,16 @@ import pty
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ase.build import bulk
 from ase.units import GPa
 
+from evo.prepare import given_labels
+from evo.report.answers import answers
+from potentials.labelled.reading import read_labels
 from potentials.library import Library
 from tests.faults.campaigns import BY_EMT, SMALL, evo, write
 
@@ -126,8 +130,6 @@ def test_a_changed_library_is_refused_unless_told(trained, tmp_path):
     rows = run(directory)
     (number,) = [v for n, v in given.versions().items() if n == "CuPd"]
     pair = given.stratum(next(s for s in given.strata() if s.name == "CuPd"), number)
-    from dataclasses import replace
-
     given.add(
         replace(
             pair, parameters=replace(pair.parameters, columns={z: 2 * c for z, c in pair.parameters.columns.items()})
@@ -169,3 +171,54 @@ def test_progress_is_one_live_line_on_a_terminal(tmp_path):
     assert b"formula" in table
     assert shown.count("\r\x1b[K") >= 3  # two chunks and the end, each over the one before
     assert shown.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def library_with_data(trained, tmp_path_factory):
+    """The library of that campaign, and in it what the reference said."""
+    place = tmp_path_factory.mktemp("library")
+    done = evo("export", trained, "--labels", "-o", place / "labels.extxyz")
+    assert done.returncode == 0, done.stderr
+    library = Library.open(trained / "out" / "library").copy(place / "library")
+    library.add_data([read_labels(place / "labels.extxyz")])
+    return library
+
+
+def test_what_the_reference_said_is_exported_to_the_last_bit(trained, library_with_data):
+    energies = answers(trained).labels.energies.tolist()
+    bootstrap = [x["energy"] for r in results(trained, "bootstrap/").values() for x in r["labels"]]
+    assert energies[: len(bootstrap)] == bootstrap
+    status = json.loads(evo("status", trained, "--json").stdout)
+    assert len(energies) - len(bootstrap) == status["reference_calls"] - status["bootstrap_calls"]  # no call failed
+    kept = library_with_data.data_as_labelled()
+    assert set(kept.labels.energies.tolist()) <= set(energies) and len(set(kept.methods)) == 1
+    assert evo("export", trained, "--labels", "-o", "labels.csv").returncode == 64
+
+
+def test_a_given_library_is_retrained_on_its_own_data_too(library_with_data, tmp_path):
+    """With its data a campaign can retrain from the first labels on; without them three labels are too few."""
+    poor = Library.open(library_with_data.path).copy(tmp_path / "poor")
+    for stratum in poor.strata():  # the pair is wrong by tens of meV/atom
+        trained_one = poor.stratum(stratum)
+        if stratum.order == 2:
+            columns = {z: 1.5 * c for z, c in trained_one.parameters.columns.items()}
+            poor.add(replace(trained_one, parameters=replace(trained_one.parameters, columns=columns)))
+    without = Library.create(tmp_path / "without", poor.recipe)
+    without.add_all([poor.stratum(s) for s in poor.strata()])
+    retrained = {}
+    for name in ("poor", "without"):
+        text = SMALL.replace("max_calls = 30", "max_calls = 12") + f'library = "../{name}"\n'
+        directory = write(tmp_path / f"by-{name}", text, chunks=4)
+        run(directory)
+        status = json.loads(evo("status", directory, "--json").stdout)
+        assert status["bootstrap_calls"] == 0 and status["reference_calls"] <= 12
+        retrained[name] = set(results(directory, "train/"))
+    assert any(key.startswith("train/1/CuPd/") for key in retrained["poor"])
+    assert not retrained["without"]
+
+
+def test_data_by_another_method_are_left_alone(library_with_data):
+    method = library_with_data.data_as_labelled().methods[0]
+    assert len(given_labels(library_with_data, method, (29, 46))) == library_with_data.n_crystals()
+    assert len(given_labels(library_with_data, method, (29,))) == library_with_data.n_crystals("Cu")
+    assert given_labels(library_with_data, "ref:another", (29, 46)) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -12,6 +14,7 @@ from evo.archive import Archive
 from evo.budget import Budget
 from evo.candidate import Candidate, Energy, Failure, Origin
 from evo.hull import Hull
+from evo.likeness import fingerprint
 from evo.settings import GateSection, ReferenceSection
 from potentials.calibration import Calibration
 
@@ -106,6 +109,31 @@ def test_extrapolating_candidates_on_the_hull_are_probed_once():
     assert [c.id for c in learn.probes(made, REF, {"gated"})] == ["beyond"]
     made.refuted.add("beyond")
     assert [c.id for c in learn.probes(made, REF, {"gated"})] == []
+
+
+def test_what_was_not_learned_is_low_beyond_the_edge_unlike_each_other_and_asked_once():
+    far = Failure("extrapolation", "grade 3.00, 2.00 allowed")
+    made = archive(
+        *ENDS,
+        candidate("inside", "CuPd", -0.02),
+        candidate("edge", "CuPd", 0.05, grade=1.2, a=3.9),
+        candidate("kept out", "CuPd3", 0.04, grade=3.0, failure=far),
+        candidate("high", "CuPd", 0.4, grade=3.0, failure=far),
+        candidate("wide", "CuPd", 0.10, grade=3.0, failure=far, a=4.4),
+        candidate("checked", "Cu3Pd", 0.0, reference=0.0, grade=1.5),
+        candidate("collapsed", "Cu3Pd", 0.0, grade=1.5, failure=Failure("collapsed")),
+    )
+    assert {c.id for c in learn.unlearned(made, REF, (), 9)} == {"edge", "kept out", "wide"}
+    assert {c.id for c in learn.unlearned(made, REF, {"edge"}, 9)} == {"kept out", "wide"}
+    assert [c.id for c in learn.unlearned(made, REF, {"edge", "wide"}, 1)] == ["kept out"]
+    assert learn.unlearned(made, REF, (), 0) == [] and learn.unlearned(made, REF, (), -3) == []
+
+
+def test_a_crystal_that_was_kept_out_twice_is_learned_once():
+    far = Failure("extrapolation", "grade 3.00, 2.00 allowed")
+    twice = [candidate(name, "CuPd", 0.02, grade=3.0, failure=far) for name in ("one", "two")]
+    twice = [replace(c, fingerprint=fingerprint(c.atoms)) for c in twice]
+    assert [c.id for c in learn.unlearned(archive(*ENDS, *twice), REF, (), 5)] == ["one"]
 
 
 def test_hours_pay_for_so_many_calls():

@@ -45,7 +45,7 @@ def test_orbits_are_orbits(number: int) -> None:
     rng = np.random.default_rng(number)
     found = group(number)
     for position in found.positions:
-        points = position.orbit(rng)
+        points = position.orbits(rng, 1)[0]
         assert points.shape == (position.multiplicity, 3)
         apart = points[:, None] - points
         apart = np.abs(apart - np.rint(apart)).max(axis=2)
