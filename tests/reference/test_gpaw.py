@@ -135,4 +135,5 @@ def test_from_a_rank_of_an_mpi_job(engine, tmp_path):
         f"open(f'{tmp_path}/{{MPI.COMM_WORLD.rank}}', 'w').write(repr(found.energy))"
     )
     subprocess.run([MPIEXEC, "-n", "2", sys.executable, "-c", code], check=True, timeout=250)
-    assert float((tmp_path / "0").read_text()) == float((tmp_path / "1").read_text())
+    first, second = (float((tmp_path / rank).read_text()) for rank in "01")
+    assert first == pytest.approx(second, abs=1e-9)  # two programs: FFTW times its plans, so the last bits may differ
