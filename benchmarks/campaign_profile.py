@@ -49,7 +49,7 @@ CLOCKED = {
     ],
     "choice for the reference": ["evo.learn:choose", "evo.learn:probes", "evo.learn:erred", "evo.learn:no_worse"],
     "store": ["evo.store.sqlite:Store.put", "evo.store.sqlite:Store.get"],
-    "hulls of the reference": ["evo.campaign:Campaign.reference_hull", "evo.campaign:Campaign._known_hull"],
+    "hulls of the reference": ["evo.campaign:Campaign.reference_hull", "evo.known:Known.hull"],
     "table of phases, at every step": ["evo.report.phases:phases"],
     "libraries from disk": ["evo.relaxers:load_potential", "evo.campaign:load_potential"],
     "records to and from JSON": [

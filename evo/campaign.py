@@ -13,22 +13,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from evo import chunk as chunks
 from evo import labels, learn
 from evo.archive import Archive
 from evo.budget import Budget
 from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, from_json, to_json
-from evo.cell import counts_of
 from evo.desk import Desk
 from evo.hull import Hull, Point
+from evo.known import Known
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
 from evo.relaxers import NetworkRelaxer, Relaxer, load_potential
 from evo.settings import Settings
 from potentials.calibration import Calibration
-from potentials.dataset import Dataset
 from potentials.potential import Potential
 from potentials.units import EV_PER_A3_PER_GPA
 
@@ -69,7 +66,7 @@ class Campaign:
         self.ground: Ground
         self.archive: Archive
         self.relaxer: Relaxer
-        self.labels: list[dict[str, Any]] = []  # everything that the reference has said
+        self.known: Known  # everything that the reference has said
         self.calls = 0  # reference calls after the bootstrap
         self.budget = Budget(settings.reference)  # of their CPU hours
         self.round = 0  # trainings so far; round 0 made the first library
@@ -81,11 +78,6 @@ class Campaign:
         self._learning: Learning | None = None
         self._learns = True
         self._bred_with: dict[int, Relaxer] = {}
-        self._known: Hull | None = None
-        self._known_points: list[Point] = []
-        self._n_known = 0  # labels that these points were made from
-        self._data: Dataset | None = None
-        self._n_data = 0  # labels in it
         self._confirmed_hull: tuple[int, Hull | None] | None = None  # and how much the reference had said
         self._calibration: Calibration | None = None
         self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
@@ -98,7 +90,7 @@ class Campaign:
         for chunk in range(search.chunks):
             self._take_effect(chunk)
             self._issue(chunk)
-            self.archive.absorb(self._relaxed(chunk), self._known_hull())
+            self.archive.absorb(self._relaxed(chunk), self.known.hull())
             if (chunk + 1) % reference.every == 0:
                 due = chunk + 1 + reference.lag
                 self._ask_reference(due, self._affordable(), KEPT_BACK, spare=self._spare(chunk + 1))
@@ -113,7 +105,8 @@ class Campaign:
                 self.ground = step
         search = self.settings.search
         self.relaxer = self.ground.relaxer
-        self.labels = list(self.ground.labels)
+        self.known = Known(self.ground.reference_method, self.ground.space, self.ground.breeding.pressure)
+        self.known.add(self.ground.labels)
         self.archive = Archive(
             self.relaxer.method,
             self.ground.reference_method,
@@ -202,10 +195,10 @@ class Campaign:
 
     def _judge(self) -> learn.Judge:
         """How far the current library is believed, and what a call costs; made anew when one of them changes."""
-        if isinstance(self.relaxer, NetworkRelaxer) and self._judged != (self.relaxer.method, len(self.labels)):
-            held_out, known = self._dataset().held_out(), self._known_hull()
+        if isinstance(self.relaxer, NetworkRelaxer) and self._judged != (self.relaxer.method, len(self.known.labels)):
+            held_out, known = self.known.dataset().held_out(), self.known.hull()
             self._calibration = learn.calibrated(self._potential(), held_out, known)
-            self._judged = (self.relaxer.method, len(self.labels))
+            self._judged = (self.relaxer.method, len(self.known.labels))
         return learn.Judge(self._calibration, self.budget.seconds)
 
     def _take_effect(self, chunk: float) -> None:
@@ -220,30 +213,9 @@ class Campaign:
         new = [self.desk.result(self._key(f"reference/{i}")) for i in ids]
         for i, label in zip(ids, new, strict=True):
             if label["failure"] is None:
-                self.archive.add_energy(i, Energy(self.ground.reference_method, self._enthalpy(label)))
-        self.labels += new
-        self._known = None
+                self.archive.add_energy(i, Energy(self.ground.reference_method, self.known.enthalpy(label)))
+        self.known.add(new)
         return new
-
-    def _enthalpy(self, label: dict[str, Any]) -> float:
-        crystal = label["crystal"]
-        volume = abs(np.linalg.det(np.array(crystal["cell"]))) if all(crystal["pbc"]) else 0.0
-        return float(label["energy"] + self.ground.breeding.pressure * volume)
-
-    def _known_hull(self) -> Hull | None:
-        """The hull of everything the reference has said, bootstrap included: what a candidate must not undercut absurdly."""
-        if self._known is None and self.labels:
-            for n, label in enumerate(self.labels[self._n_known :], self._n_known):
-                if label["failure"] is not None:
-                    continue
-                numbers = label["crystal"]["numbers"]
-                counts = counts_of(numbers)
-                if self.ground.space.spans(counts):  # the bootstrap also asked about the elements of the end members
-                    per_atom = self._enthalpy(label) / len(numbers)
-                    self._known_points.append(Point(counts, per_atom, self.ground.reference_method, str(n)))
-            self._n_known = len(self.labels)
-            self._known = Hull.of(self._known_points) if self._known_points else None
-        return self._known
 
     # ---- learning
 
@@ -253,7 +225,7 @@ class Campaign:
             return
         data = labels.dataset(new, self.ground.reference_method)
         missed = learn.erred(self._potential(), data) if len(data.structures) else []
-        missed = learn.trainable(missed, self.ground.library.strata(), self._dataset()) if missed else []
+        missed = learn.trainable(missed, self.ground.library.strata(), self.known.dataset()) if missed else []
         if not missed:
             return
         self.round += 1
@@ -261,7 +233,7 @@ class Campaign:
         training = learn.Training(
             desk=self.desk,
             library=self.ground.library,
-            dataset=self._dataset(),
+            dataset=self.known.dataset(),
             strata=learn.with_those_above(missed, self.ground.library.strata()),
             key=self._key(f"train/{self.round}"),
             iterations=self.settings.network.retrain_iterations,
@@ -293,8 +265,8 @@ class Campaign:
         """The new library replaces the old one if it is no worse on held-out data; then the archive follows (law 4)."""
         assert self.ground.library is not None
         new = network_relaxer(self.settings, self.ground.library, versions, self.ground.space)
-        held_out = self._dataset().held_out()
-        if not learn.no_worse(load_potential(new), self._potential(), held_out, self._known_hull()):
+        held_out = self.known.dataset().held_out()
+        if not learn.no_worse(load_potential(new), self._potential(), held_out, self.known.hull()):
             assert isinstance(self.relaxer, NetworkRelaxer)
             self.ground.library.use(dict(self.relaxer.versions))
             return
@@ -307,19 +279,11 @@ class Campaign:
         best = [c for _, _, c in sorted((a, c.id, c) for a, c in zip(above, members, strict=True))[:RELAX_AGAIN]]
         key = self._key(f"again/{self.round}")
         self.desk.ask(key, chunks.again, self.ground.breeding, self.relaxer, self.round, [to_json(c) for c in best])
-        self.archive.absorb([from_json(c) for c in self.desk.result(key)], self._known_hull())
+        self.archive.absorb([from_json(c) for c in self.desk.result(key)], self.known.hull())
 
     def _potential(self) -> Potential:
         assert isinstance(self.relaxer, NetworkRelaxer)
         return load_potential(self.relaxer)
-
-    def _dataset(self) -> Dataset:
-        """All labels so far; what has been read is not read again."""
-        if self._data is None or self._n_data < len(self.labels):
-            new = labels.dataset(self.labels[self._n_data :], self.ground.reference_method)
-            self._data = new if self._data is None else self._data.followed_by(new)
-            self._n_data = len(self.labels)
-        return self._data
 
     # ---- the end
 
@@ -372,9 +336,9 @@ class Campaign:
             self.budget.spend([atoms_from_json(label["crystal"]) for label in path])
             sound = [label for label in path if label["failure"] is None]
             if sound:
-                best = min(sound, key=self._enthalpy)
+                best = min(sound, key=self.known.enthalpy)
                 atoms = atoms_from_json(best["crystal"])
-                energy = Energy(self.ground.reference_method, self._enthalpy(best))
+                energy = Energy(self.ground.reference_method, self.known.enthalpy(best))
                 moved.append(replace(c, atoms=atoms, energies={energy.method: energy, self.relaxer.method: _UNKNOWN}))
         self.archive.replace(self._single_points(self._key("points/final"), moved))
 

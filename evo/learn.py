@@ -152,12 +152,12 @@ def unlearned(archive: Archive, reference: str, taken: Collection[str], n: int) 
     The search keeps such crystals out; once they are learned it can enter there.
     """
     pool: list[Candidate] = []
-    for above, c in _extrapolating(archive, reference, taken):
+    for above, c in _extrapolating(archive, reference, taken) if n > 0 else []:
         if above > LOW_LYING or len(pool) == CHOICE * n:
             break
         if not any(alike(c.fingerprint, other.fingerprint) for other in pool):
             pool.append(c)
-    if n <= 0 or not pool:
+    if not pool:
         return []
     elements = Stratum.of(sorted({z for c in pool for z in c.reduced_counts}))
     return [pool[i] for i in far_apart([c.atoms for c in pool], n, elements)]

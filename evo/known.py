@@ -1,0 +1,58 @@
+"""Known: everything the reference has said, as training data and as a hull; what has been read is not read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from evo import labels
+from evo.cell import Space, counts_of
+from evo.hull import Hull, Point
+from potentials.dataset import Dataset
+
+
+class Known:
+    """Labels (JSON values, see evo/labels.py) in the order in which they came, those before the search included."""
+
+    def __init__(self, method: str, space: Space, pressure: float) -> None:
+        """method: of the reference. pressure: eV/Å³."""
+        self.labels: list[dict[str, Any]] = []
+        self._method, self._space, self._pressure = method, space, pressure
+        self._points: list[Point] = []
+        self._hull: Hull | None = None
+        self._data: Dataset | None = None
+        self._n_data = 0  # labels in it
+
+    def add(self, new: Sequence[dict[str, Any]]) -> None:
+        """Take in what the reference said now."""
+        first = len(self.labels)
+        self.labels += new
+        for n, label in enumerate(new, first):
+            if label["failure"] is None:
+                numbers = label["crystal"]["numbers"]
+                counts = counts_of(numbers)
+                if self._space.spans(counts):  # the bootstrap also asked about the elements of the end members
+                    self._points.append(Point(counts, self.enthalpy(label) / len(numbers), self._method, str(n)))
+        self._hull = None
+
+    def enthalpy(self, label: dict[str, Any]) -> float:
+        """eV per cell of a label that is no failure."""
+        crystal = label["crystal"]
+        volume = abs(np.linalg.det(np.array(crystal["cell"]))) if all(crystal["pbc"]) else 0.0
+        return float(label["energy"] + self._pressure * volume)
+
+    def hull(self) -> Hull | None:
+        """The hull of all of them: what a candidate must not undercut absurdly; None before there is any."""
+        if self._hull is None and self._points:
+            self._hull = Hull.of(self._points)
+        return self._hull
+
+    def dataset(self) -> Dataset:
+        """All labels, failures left out."""
+        if self._data is None or self._n_data < len(self.labels):
+            new = labels.dataset(self.labels[self._n_data :], self._method)
+            self._data = new if self._data is None else self._data.followed_by(new)
+            self._n_data = len(self.labels)
+        return self._data
