@@ -47,6 +47,11 @@ def run(chosen: argparse.Namespace) -> None:
             f" for {wanted.name}{' --from-scratch' if chosen.from_scratch else ''}"
         )
     library = open_or_make(chosen)
+    if chosen.widened and library.recipe.refined:
+        raise Misused(
+            f"--widened is for strata that are not refined, and {chosen.library} refines them; leave it out, or make a "
+            "library by --recipe quick"
+        )
     if readings:
         add_all(library, readings, shift)
     if chosen.from_scratch:
@@ -84,11 +89,16 @@ def _missing(library: Library, wanted: Stratum) -> list[Stratum]:
 
 
 def _train(library: Library, stratum: Stratum, iterations: int | None, widened: int | None) -> None:
+    from potentials.refine import finish_refined, plan_refined, refines
     from potentials.train import finish, plan
 
-    data = library.data(stratum)
-    tasks = plan(library, library.versions(), data, stratum, iterations=iterations, widened=widened)
+    data, versions = library.data(), library.versions()
+    tasks = plan(library, versions, data, stratum, iterations=iterations, widened=widened)
     trained = finish(tasks, _fit(library, tasks, stratum.name))
+    if refines(library, data, stratum):
+        more = plan_refined(library, versions, data, trained, iterations=iterations)
+        trained = finish_refined(more, _fit(library, more, f"{stratum.name} refined"), trained)
+        tasks = [*tasks, *more]
     _say(trained, f"version {library.add(trained)}")
     unfinished.forget(library.path, tasks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,23 @@ class AddedLike(Protocol):
     def biases(self) -> Floats: ...
     @property
     def outputs(self) -> Floats: ...
+
+
+class SetNetworkLike(Protocol):
+    """The network for centres that see exactly some elements; see `potentials.network.SetNetwork`."""
+
+    @property
+    def centre(self) -> int: ...
+    @property
+    def others(self) -> tuple[int, ...]: ...
+    @property
+    def weights(self) -> Floats: ...
+    @property
+    def biases(self) -> Floats: ...
+    @property
+    def outputs(self) -> Floats: ...
+    @property
+    def shifts(self) -> Floats: ...
 
 
 class ModelLike(Protocol):
@@ -53,6 +71,8 @@ class ModelLike(Protocol):
     def core_energy(self) -> float: ...
     @property
     def added(self) -> AddedLike | None: ...
+    @property
+    def refined(self) -> Sequence[SetNetworkLike]: ...
 
 
 def species_indices(structures: Structures, species: tuple[int, ...]) -> Ints:
