@@ -131,14 +131,13 @@ def _chosen(kernel: str, device: str, model: ModelLike | GuptaModel | None = Non
             raise RuntimeError(f'the triton kernels cannot run on "{device}": {reason}; write kernel="auto" or "torch"')
         if not _suits(model):
             raise ValueError(
-                f'kernel="{kernel}" needs the density and networks of one hidden layer, not refined; write kernel="torch"'
+                f'kernel="{kernel}" needs the density and networks of one hidden layer; write kernel="torch"'
             )
     return kernel
 
 
 def _suits(model: ModelLike | GuptaModel) -> bool:
-    """Whether the kernels for GPUs can evaluate the model: density, one hidden layer, no hard cores, not refined."""
+    """Whether the kernels for GPUs can evaluate the model: density, one hidden layer, no hard cores."""
     if isinstance(model, GuptaModel):
         return False
-    plain = model.second_weights is None and model.core_energy == 0.0 and not model.refined
-    return isinstance(model.shape, Shape) and plain
+    return isinstance(model.shape, Shape) and model.second_weights is None and model.core_energy == 0.0

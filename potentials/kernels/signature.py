@@ -75,6 +75,17 @@ class ModelLike(Protocol):
     def refined(self) -> Sequence[SetNetworkLike]: ...
 
 
+def whole_weights(model: ModelLike, net: SetNetworkLike) -> Floats:
+    """(n_features, lanes) of a refined network: its own for the blocks of its elements, the shared ones for the others."""
+    weights, row = model.weights[net.centre].copy(), 0
+    within = {model.species[k] for k in (net.centre, *net.others)}
+    for block in model.shape.blocks(model.species[net.centre], model.species):
+        if set(block.stratum.numbers) <= within:
+            weights[block.start : block.stop] = net.weights[row : row + block.size]
+            row += block.size
+    return weights
+
+
 def species_indices(structures: Structures, species: tuple[int, ...]) -> Ints:
     """(n_atoms,) the place of each atom's element in `species`, which must be ascending."""
     known = np.asarray(species, dtype=np.int64)

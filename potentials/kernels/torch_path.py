@@ -18,7 +18,7 @@ from potentials.features import Descriptor, Shape, SymmetryFunctions
 from potentials.kernels import torch_density, torch_pairs, torch_symmetry
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_IN_PAIRS, MOST_NEIGHBOURS, Neighbours, neighbours
-from potentials.kernels.signature import ModelLike, SetNetworkLike, species_indices
+from potentials.kernels.signature import ModelLike, SetNetworkLike, species_indices, whole_weights
 from potentials.structures import Floats, Prediction, Structures
 
 # Atoms at a time: some 100 kB each; where there are pairs of neighbours some 2 MB.
@@ -187,22 +187,18 @@ def _network(found: Tensor, kinds: Tensor, model: ModelLike) -> Tensor:
 def _blended(found: Tensor, s: int, shared: Tensor, own_sets: Sequence[SetNetworkLike], model: ModelLike) -> Tensor:
     """(n_atoms, members) eV of the networks of sets of elements and of the shared one, were all atoms of species s."""
     assert isinstance(model.shape, Shape)
-    blocks = model.shape.blocks(model.species[s], model.species)
-    places = [tuple(model.species.index(z) for z in b.stratum.numbers if z != model.species[s]) for b in blocks]
     seen = {}
-    for (y,), block in ((p, b) for p, b in zip(places, blocks, strict=True) if len(p) == 1):
-        u = torch.clamp(found[:, block.start] / model.shape.sight, max=1.0)
-        seen[y] = u * u * u * (10.0 - u * (15.0 - 6.0 * u))
+    for block in model.shape.blocks(model.species[s], model.species):
+        others = [model.species.index(z) for z in block.stratum.numbers if z != model.species[s]]
+        if len(others) == 1:
+            u = torch.clamp(found[:, block.start] / model.shape.sight, max=1.0)
+            seen[others[0]] = u * u * u * (10.0 - u * (15.0 - 6.0 * u))
     rest, energy = torch.ones_like(found[:, 0]), torch.zeros_like(shared)
     for net in own_sets:
         share = torch.ones_like(rest)
         for y, view in seen.items():
             share = share * (view if y in net.others else 1.0 - view)
-        weights, row = model.weights[s].copy(), 0
-        for place, block in zip(places, blocks, strict=True):
-            if set(place) <= set(net.others):
-                weights[block.start : block.stop] = net.weights[row : row + block.size]
-                row += block.size
+        weights = whole_weights(model, net)
         own = (torch.as_tensor(a, device=found.device) for a in (weights, net.biases, net.outputs, net.shifts))
         columns, biases, outputs, shifts = own
         units = torch.tanh(biases + found @ columns) * outputs
