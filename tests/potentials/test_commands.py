@@ -82,8 +82,10 @@ def test_a_training_that_was_killed_goes_on_with_the_next_member(library, capsys
     assert "fitted before" not in whole.err
 
 
-def test_a_pair_is_widened_and_described(library, capsys):
-    said(capsys, "train", library, "CuPd", "--widened", "2", code=65)  # it is there already, narrower
+def test_a_pair_is_widened_where_it_is_new(files, library, tmp_path, capsys):
+    quick = ["train", tmp_path / "quick", "CuPd", "--recipe", "quick", "--data", files / "data.xyz", "--iterations", "1"]
+    said(capsys, *quick)
+    said(capsys, *quick[:3], "--widened", "2", code=65)  # it is there already, narrower
     said(capsys, "train", library, "Cu", "--widened", "2", code=64)
     said(capsys, "train", library, "CuPd", "--widened", "-1", code=64)
 
