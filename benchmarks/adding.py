@@ -3,8 +3,8 @@
     python benchmarks/adding.py run [--train 1500]
     python benchmarks/adding.py table
 
-By reuse every new pair is trained on its two elements, which stay as they are to the bit, and refined; started over, each pair is
-trained together with all crystals of its elements. Same architecture (default recipe, one network), optimiser, validation and data.
+By reuse every new pair is trained on its two elements, which stay as they are to the bit, and refined; started over, each pair
+is trained with all crystals of its elements. Same architecture (default recipe, one network), optimiser, validation and data.
 Resumable by stratum; libraries in benchmarks/cache/adding; result in benchmarks/adding.json. Errors as in strata.py.
 """
 

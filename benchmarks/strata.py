@@ -118,8 +118,9 @@ def fit(library: Library, stratum: Stratum, data: Dataset, test: Dataset, joint:
     results = fit_all(library, tasks, clocks, f"{stratum.name}.{joint:d}")
     made, spent = finish_all(tasks, results), planned + sum(r.seconds for r in results)
     iterations = [r.iterations for r in results]
-    if not joint and refines(library, data, stratum):
-        tasks = plan_refined(library, library.versions(), data, made[0])
+    if not joint and refines(library.recipe, data, stratum):
+        below = [library.stratum(s) for s in stratum.subsets() if s != stratum]
+        tasks = plan_refined(library.recipe, data, made[0], below)
         results = fit_all(library, tasks, clocks, f"{stratum.name}.refined")
         made, spent = [finish_refined(tasks, results, made[0])], spent + sum(r.seconds for r in results)
         iterations += [r.iterations for r in results]

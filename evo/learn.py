@@ -240,8 +240,9 @@ class Training:
             made = [finish(tasks, [self.desk.result(key) for key in keys]) for _, tasks, keys in work]
             refining: dict[Stratum, tuple[list[FitTask], list[str]]] = {}
             for trained in made:
-                if refines(self.library, self.dataset, trained.stratum):
-                    tasks = plan_refined(self.library, self.versions, self.dataset, trained)
+                if refines(self.library.recipe, self.dataset, trained.stratum):
+                    below = [self.library.stratum(Stratum.parse(n), self.versions[n]) for n in trained.parents]
+                    tasks = plan_refined(self.library.recipe, self.dataset, trained, below)
                     keys = [f"{self.key}/{trained.stratum.name}/refined/{m}" for m in range(len(tasks))]
                     for key, task in zip(keys, tasks, strict=True):
                         self.desk.ask(key, fit, task)

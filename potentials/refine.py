@@ -6,7 +6,7 @@ and its subsets, those of subsets with less weight, because the strata below spe
 stratum uses these networks, and nothing below changes.
 
     trained = finish(tasks, [fit_member(task) for task in tasks])  # potentials.train
-    tasks = plan_refined(library, versions, dataset, trained)
+    tasks = plan_refined(recipe, dataset, trained, below)
     trained = finish_refined(tasks, [fit_member(task) for task in tasks], trained)
 """
 
@@ -21,8 +21,8 @@ import numpy as np
 from potentials.dataset import Dataset
 from potentials.finish import calibration_of, errors_of
 from potentials.heads import Head
-from potentials.library import Library
 from potentials.network import RefinedNetwork
+from potentials.recipe import Recipe
 from potentials.stratum import Stratum
 from potentials.stratum_file import TrainedStratum
 from potentials.structures import Floats
@@ -32,47 +32,46 @@ ITERATIONS = {2: 25, 3: 15}
 BELOW = 0.3  # weight of a crystal for each element that it lacks
 
 
-def refines(library: Library, dataset: Dataset, stratum: Stratum) -> bool:
+def refines(recipe: Recipe, dataset: Dataset, stratum: Stratum) -> bool:
     """Whether this stratum is to be refined: by the recipe, where all sets of its elements have crystals to fit."""
     there = set(dataset.training().strata())
-    return library.recipe.refined and stratum.order in ITERATIONS and there >= set(stratum.subsets())
+    return recipe.refined and stratum.order in ITERATIONS and there >= set(stratum.subsets())
 
 
 def plan_refined(
-    library: Library,
-    versions: Mapping[str, int],
+    recipe: Recipe,
     dataset: Dataset,
     trained: TrainedStratum,
+    below: Sequence[TrainedStratum],
     *,
     iterations: int | None = None,
 ) -> list[FitTask]:
-    """One task per member for a stratum just trained on the library's strata at these versions.
+    """One task per member for a stratum just trained on those `below`, which are all its subsets.
 
     dataset: crystals of the set and of all its subsets, others are left out.
     """
-    stratum, recipe = trained.stratum, library.recipe
-    parts = [dataset.of_stratum(s) for s in stratum.subsets()]
+    stratum = trained.stratum
     whole: Dataset | None = None
-    for s, part in zip(stratum.subsets(), parts, strict=True):
+    for s in stratum.subsets():
+        part = dataset.of_stratum(s)
         weighted = replace(part, weights=part.weights * BELOW ** (stratum.order - s.order))
         whole = weighted if whole is None else whole.merge(weighted)
-    assert whole is not None
-    below = [library.stratum(s, versions[s.name]) for s in stratum.subsets() if s != stratum]
-    started = {t.stratum: t.parameters for t in (*below, trained)}
-    usual = ITERATIONS[stratum.order] if iterations is None else iterations
+    assert whole is not None  # a stratum has itself among its subsets
+    strata = sorted((*below, trained), key=lambda t: Stratum.sort_key(t.stratum))
+    started = {t.stratum: t.parameters for t in strata}
     return [
         FitTask(
             strata=tuple(started),
             member=member,
             recipe=recipe,
             dataset=whole,
-            iterations=usual,
+            iterations=ITERATIONS[stratum.order] if iterations is None else iterations,
             scalings=started,
             warm=True,
             frozen=(),
-            known={t.stratum: t.environments for t in (*below, trained)},
+            known={t.stratum: t.environments for t in strata},
             parents=dict(trained.parents),
-            lowest={t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in below if t.stratum.order == 1},
+            lowest={t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in strata if t.stratum.order == 1},
         )
         for member in range(recipe.members)
     ]

@@ -27,6 +27,10 @@ def rms(library, data):
     return float(np.sqrt(np.mean(((said.energies - data.labels.energies) / data.structures.sizes) ** 2)))
 
 
+def below(library):
+    return [library.stratum(Stratum((z,))) for z in PAIR.numbers]
+
+
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory):
     """The pair as its columns make it, and refined."""
@@ -37,8 +41,8 @@ def libraries(tmp_path_factory):
     tasks = plan(plain, plain.versions(), whole(), PAIR, iterations=25)
     trained = finish(tasks, [fit_member(t) for t in tasks])
     plain.add(trained)
-    assert refines(refined, whole(), PAIR)
-    more = plan_refined(refined, refined.versions(), whole(), trained)
+    assert refines(REFINED, whole(), PAIR)
+    more = plan_refined(REFINED, whole(), trained, below(refined))
     refined.add(finish_refined(more, [fit_member(t).to_json() for t in more], trained))
     return plain, refined
 
@@ -81,14 +85,14 @@ def test_what_stands_above_stands_on_the_columns(libraries, tmp_path):
 
 
 def test_crystals_of_subsets_weigh_less(libraries):
-    (task, *_) = plan_refined(libraries[1], libraries[1].versions(), whole(), libraries[0].stratum(PAIR))
+    (task, *_) = plan_refined(REFINED, whole(), libraries[0].stratum(PAIR), below(libraries[0]))
     for own, weight in (((CU,), BELOW), ((PD,), BELOW), ((CU, PD), 1.0)):
         np.testing.assert_array_equal(task.dataset.of_stratum(Stratum(own)).weights, weight)
 
 
 @pytest.mark.parametrize(("recipe", "data"), [(SMALL, whole()), (REFINED, dataset((CU, PD), 60, 0))])
-def test_only_where_the_recipe_says_so_and_all_subsets_have_crystals(recipe, data, tmp_path):
-    assert not refines(Library.create(tmp_path / "lib", recipe), data, PAIR)
+def test_only_where_the_recipe_says_so_and_all_subsets_have_crystals(recipe, data):
+    assert not refines(recipe, data, PAIR)
 
 
 def test_recipes_that_cannot_be_refined():
@@ -115,6 +119,11 @@ def test_the_command_refines_by_default(files, tmp_path, capsys):
     assert not (library.path / "unfinished").exists()
     assert main(["train", path, "CuPd", "--widened", "2"]) == 64
     assert "--recipe quick" in capsys.readouterr().err
+    assert main(["refit", path, "--iterations", "1"]) == 0
+    assert "CuPd refined: member 4 of 4" in capsys.readouterr().err
+    library = Library.open(path)
+    assert library.versions() == {"Cu": 2, "Pd": 2, "CuPd": 2} and library.stratum(PAIR).parameters.refined
+    assert library.assemble(PAIR).evaluate(dataset((CU, PD), 3, 9).structures).energies.shape == (3,)
     quick = str(tmp_path / "quick")
     arguments = ["--recipe", "quick", "--cutoff", "4.5", "--iterations", "2"]
     assert main(["train", quick, "CuPd", "--data", *files, *arguments]) == 0
