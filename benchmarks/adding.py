@@ -3,8 +3,8 @@
     python benchmarks/adding.py run [--train 1500]
     python benchmarks/adding.py table
 
-By reuse every new pair is trained on its two elements, which stay as they are to the bit; started over, each pair is trained
-together with all crystals of its elements. Same architecture (default recipe, one network), optimiser, validation and data.
+By reuse every new pair is trained on its two elements, which stay as they are to the bit, and refined; started over, each pair
+is trained with all crystals of its elements. Same architecture (default recipe, one network), optimiser, validation and data.
 Resumable by stratum; libraries in benchmarks/cache/adding; result in benchmarks/adding.json. Errors as in strata.py.
 """
 
@@ -42,14 +42,14 @@ def run(train: int) -> None:
     print(HEADER)
     for stratum in strata():
         sets = {s: make(s.name, train, 500, 8, 0, CACHE / "unep") for s in stratum.subsets()}
-        data, test = sets[stratum]
+        (data, test), whole = sets[stratum], merged([sets[s][0] for s in stratum.subsets()])
         if stratum.name not in found["stratified"] or stratum.name not in library.versions():
             before = {
                 s.name: library.content(s.name, v)
                 for s, v in zip(library.strata(), library.versions().values(), strict=True)
             }
             found["stratified"][stratum.name] = {
-                **fit(library, stratum, data, test, joint=False),
+                **fit(library, stratum, whole, test, joint=False),
                 "labels": float(data.seconds.sum()),
             }
             assert all(library.content(name, library.versions()[name]) == content for name, content in before.items())
@@ -57,7 +57,6 @@ def run(train: int) -> None:
         if stratum.order > 1 and stratum.name not in found["scratch"]:
             with tempfile.TemporaryDirectory() as folder:
                 scratch = Library.create(Path(folder) / "library", recipe)
-                whole = merged([sets[s][0] for s in stratum.subsets()])
                 found["scratch"][stratum.name] = {
                     **fit(scratch, stratum, whole, test, joint=True),
                     "labels": float(whole.seconds.sum()),

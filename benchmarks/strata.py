@@ -32,8 +32,10 @@ from potentials.fit import Problem
 from potentials.jointly import plan_jointly
 from potentials.library import Library
 from potentials.recipe import RECIPES, Recipe
+from potentials.refine import finish_refined, plan_refined, refines
 from potentials.stratum import Stratum
 from potentials.structures import Floats
+from potentials.task import FitResult, FitTask
 from potentials.train import finish_all, fit_member, plan
 
 HERE = Path(__file__).resolve().parent
@@ -113,15 +115,18 @@ def fit(library: Library, stratum: Stratum, data: Dataset, test: Dataset, joint:
     else:
         tasks = plan(library, library.versions(), data, stratum)
     planned, clocks = time.process_time() - cpu, [Clock(stratum) for _ in tasks]
-    results = [
-        fit_member(task, clock, clock.beside(library.path / f"{stratum.name}.{joint:d}.npz"))
-        for task, clock in zip(tasks, clocks, strict=True)
-    ]
-    for clock in clocks:
-        clock.forget()
-    spent = (planned + sum(r.seconds for r in results), time.perf_counter() - wall)
+    results = fit_all(library, tasks, clocks, f"{stratum.name}.{joint:d}")
+    made, spent = finish_all(tasks, results), planned + sum(r.seconds for r in results)
+    iterations = [r.iterations for r in results]
+    if not joint and refines(library.recipe, data, stratum):
+        below = [library.stratum(s) for s in stratum.subsets() if s != stratum]
+        tasks = plan_refined(library.recipe, data, made[0], below)
+        results = fit_all(library, tasks, clocks, f"{stratum.name}.refined")
+        made, spent = [finish_refined(tasks, results, made[0])], spent + sum(r.seconds for r in results)
+        iterations += [r.iterations for r in results]
+    wall = time.perf_counter() - wall
     before = {s.name: library.stratum(s).content_hash() for s in library.strata()}
-    for trained in finish_all(tasks, results):
+    for trained in made:
         library.add(trained)
     if not joint:
         assert all(
@@ -129,11 +134,22 @@ def fit(library: Library, stratum: Stratum, data: Dataset, test: Dataset, joint:
         )
     return {
         **errors(library, stratum, test),
-        "cpu": spent[0],
-        "wall": spent[1],
-        "iterations": [r.iterations for r in results],
+        "cpu": spent,
+        "wall": wall,
+        "iterations": iterations,
         "trace": [[round(t, 2), round(e, 4)] for t, e in clocks[0].trace],
     }
+
+
+def fit_all(library: Library, tasks: Sequence[FitTask], clocks: Sequence[Clock], name: str) -> list[FitResult]:
+    """One member after another; what a clock has seen of the member before goes on."""
+    results = []
+    for task, clock in zip(tasks, clocks, strict=True):
+        checkpoint = clock.beside(library.path / f"{name}.{task.member}.npz")
+        clock.last = time.process_time()
+        results.append(fit_member(task, clock, checkpoint))
+        clock.forget()
+    return results
 
 
 def run_one(
@@ -149,7 +165,7 @@ def run_one(
         data = merged([sets[s][0] for s in stratum.subsets()])
         if stratum.name not in found["stratified"]:
             library = opened(ways["stratified"], recipe)
-            found["stratified"][stratum.name] = fit(library, stratum, sets[stratum][0], sets[stratum][1], joint=False)
+            found["stratified"][stratum.name] = fit(library, stratum, data, sets[stratum][1], joint=False)
             save(path, found)
         if stratum.order > 1:
             ways[stratum.name] = path.parent / f"scratch-{stratum.name}"
@@ -290,11 +306,11 @@ def main() -> None:
         raise SystemExit(f"{POTENTIAL.name} is not there; it belongs beside the repository, in shared/unep")
     if chosen.quick:
         found = run_one(
-            "quick",
+            "trial",
             RECIPES["default"],
             0,
             (200, 100),
-            CACHE / "strata" / f"quick-{time.time_ns()}",
+            CACHE / "strata" / f"trial-{time.time_ns()}",
             Stratum.parse("CuPd"),
             False,
         )

@@ -20,6 +20,7 @@ from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.library import Library
 from potentials.potential import Potential
+from potentials.refine import finish_refined, plan_refined, refines
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Ints
 from potentials.train import FitTask, finish, fit_member, plan
@@ -236,9 +237,23 @@ class Training:
                     self.desk.ask(key, fit, task)
                 work.append((stratum, tasks, keys))
             yield [key for _, _, keys in work for key in keys]
-            for stratum, tasks, keys in work:
-                trained = finish(tasks, [self.desk.result(key) for key in keys])
-                self.versions[stratum.name] = self.library.add(trained)
+            made = [finish(tasks, [self.desk.result(key) for key in keys]) for _, tasks, keys in work]
+            refining: dict[Stratum, tuple[list[FitTask], list[str]]] = {}
+            for trained in made:
+                if refines(self.library.recipe, self.dataset, trained.stratum):
+                    below = [self.library.stratum(Stratum.parse(n), self.versions[n]) for n in trained.parents]
+                    tasks = plan_refined(self.library.recipe, self.dataset, trained, below)
+                    keys = [f"{self.key}/{trained.stratum.name}/refined/{m}" for m in range(len(tasks))]
+                    for key, task in zip(keys, tasks, strict=True):
+                        self.desk.ask(key, fit, task)
+                    refining[trained.stratum] = tasks, keys
+            if refining:
+                yield [key for _, keys in refining.values() for key in keys]
+            for trained in made:
+                if trained.stratum in refining:
+                    tasks, keys = refining[trained.stratum]
+                    trained = finish_refined(tasks, [self.desk.result(key) for key in keys], trained)
+                self.versions[trained.stratum.name] = self.library.add(trained)
 
 
 def complete(training: Training, tick: Callable[[], None] = lambda: None) -> dict[str, int]:

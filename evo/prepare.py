@@ -252,7 +252,8 @@ def _open_library(settings: Settings, directory: Path) -> Library:
     if network.library:
         return Library.open(directory / network.library).copy(own)
     shape = Shape(network.cutoff, n_max=network.radial, l_max=network.angular, n_pair=network.pair)
-    return Library.create(own, Recipe(shape=shape, hidden=network.hidden, members=network.members))
+    recipe = Recipe(shape=shape, hidden=network.hidden, members=network.members, refined=network.refined)
+    return Library.create(own, recipe)
 
 
 def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any]) -> Iterator[Progress]:

@@ -201,6 +201,9 @@ class NetworkSection(Section):
     pair: Count = Field(8, description="two-body radial functions")
     hidden: Count = Field(6, description="hidden units per element")
     members: Count = Field(4, description="networks in the committee")
+    refined: bool = Field(
+        False, description="refine pairs and triples (potentials/refine.py): less error, minutes instead of seconds"
+    )
     retrain_iterations: Count = Field(
         6, description="Levenberg-Marquardt iterations when a stratum is retrained from where it was"
     )

@@ -54,8 +54,8 @@ def finish_all(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[s
             "data": data.content_hash(),
             "n_data": len(data),
             "together": [s.name for s in task.strata] if len(task.strata) > 1 else [],
-            "errors": _errors(task, stratum, data, [below[s] for s in subsets if s in below]),
-            "calibration": _calibration(task, stratum, data.held_out(), below, {**known, stratum: surroundings}),
+            "errors": errors_of(task, stratum, data, [below[s] for s in subsets if s in below]),
+            "calibration": calibration_of(task, stratum, data.held_out(), below, {**known, stratum: surroundings}),
             "lowest": _lowest(task, stratum, per_atom) if stratum.order == 1 else None,
             "iterations": [r.iterations for r in made],
             "seconds_labels": float(data.seconds.sum()),
@@ -100,7 +100,7 @@ def _lowest(task: FitTask, stratum: Stratum, per_atom: Floats) -> float:
     return float(per_atom.min()) if len(per_atom) else task.lowest[stratum.numbers[0]]
 
 
-def _errors(task: FitTask, stratum: Stratum, data: Dataset, strata: Sequence[StratumParameters]) -> dict[str, float]:
+def errors_of(task: FitTask, stratum: Stratum, data: Dataset, strata: Sequence[StratumParameters]) -> dict[str, float]:
     """RMSE of the committee over crystals at most `high_energy` above the lowest, eV/atom and eV/Å."""
     recipe = task.recipe
     model = fold(recipe.shape, stratum.numbers, strata, recipe.repulsion, recipe.core_energy)
@@ -120,7 +120,7 @@ def _errors(task: FitTask, stratum: Stratum, data: Dataset, strata: Sequence[Str
     return errors
 
 
-def _calibration(
+def calibration_of(
     task: FitTask,
     stratum: Stratum,
     held_out: Dataset,

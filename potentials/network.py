@@ -4,6 +4,9 @@ One network per element and committee member, with one hidden layer or two: with
 E_i = e + sum_h v_h t_h or E_i = e + sum_k v_k tanh(c_k + sum_h U_hk t_h). A unary stratum owns e, b, v, c, U and the
 columns of its block; a larger stratum owns, for each of its elements as centre, the columns of its block and, where it is
 widened, units of its own that see this block alone: sum_k v_k (tanh(b_k + sum_d W_dk f_d) - tanh(b_k)), exactly zero with it.
+Or it is refined: it owns a whole network for each of its elements, with all inputs of its subsets, which speaks for centres that
+see neighbours of exactly its elements. s_Y = 10u³ - 15u⁴ + 6u⁵, u = min(T_Y1/sight, 1), is how much of element Y a centre sees;
+the network of set S has the share prod_(Y in S) s_Y prod_(Y not in S) (1 - s_Y), the assembled network the rest.
 """
 
 from __future__ import annotations
@@ -32,6 +35,16 @@ class OwnUnits:
 
 
 @dataclass(frozen=True, slots=True)
+class RefinedNetwork:
+    """A network for the centres of one element that see exactly the elements of a pair or triple; features are unscaled."""
+
+    weights: Floats  # (members, n_features, hidden) of all features that the centre has among these elements
+    biases: Floats  # (members, hidden)
+    outputs: Floats  # (members, hidden) eV
+    shifts: Floats  # (members,) eV per atom
+
+
+@dataclass(frozen=True, slots=True)
 class StratumParameters:
     """What one stratum owns. The input to hidden unit h is sum_d columns[d, h] (f_d - scale_shift_d) scale_d.
 
@@ -49,6 +62,7 @@ class StratumParameters:
     second_biases: Floats | None = None  # (members, second), unary only
     gupta: Floats | None = None  # (7,) of its pair of elements; such a stratum has no networks
     own_units: Mapping[int, OwnUnits] | None = None  # where it is widened, never unary
+    refined: Mapping[int, RefinedNetwork] | None = None  # where it is refined, never unary
 
     @property
     def n_own(self) -> int:
@@ -78,6 +92,25 @@ class AddedUnits:
 
 
 @dataclass(frozen=True, eq=False)
+class SetNetwork:
+    """The refined network of one element and set; lane = member * hidden + h."""
+
+    centre: int  # place in the species
+    others: tuple[int, ...]  # one or two places in the species, ascending
+    weights: Floats  # (n_features among these elements, members * hidden)
+    biases: Floats  # (members * hidden,)
+    outputs: Floats  # (members * hidden,) eV
+    shifts: Floats  # (members,) eV per atom
+
+    def member(self, m: int) -> SetNetwork:
+        """That of one committee member."""
+        hidden = len(self.biases) // len(self.shifts)
+        lanes, one = slice(m * hidden, (m + 1) * hidden), slice(m, m + 1)
+        weights = np.ascontiguousarray(self.weights[:, lanes])
+        return SetNetwork(self.centre, self.others, weights, self.biases[lanes], self.outputs[lanes], self.shifts[one])
+
+
+@dataclass(frozen=True, eq=False)
 class Model:
     """A library's networks, ready for evaluation: lane = member * hidden + h, the input scaling folded in."""
 
@@ -94,6 +127,7 @@ class Model:
     second_biases: Floats | None = None  # (n_species, members, second)
     core_energy: float = 0.0  # eV, of hard cores as MAISE adds them to published models; 0: none
     added: AddedUnits | None = None  # of widened strata
+    refined: tuple[SetNetwork, ...] = ()  # of refined strata
 
     def __post_init__(self) -> None:
         n, lanes = len(self.species), self.members * self.hidden
@@ -110,10 +144,16 @@ class Model:
         elif self.second_weights is not None or self.second_biases is not None:
             raise ValueError("`second_weights` and `second_biases` must both be given, or neither")
         if self.added is not None:
-            lanes, blocks = self.members * self.added.units, n_blocks(n)
-            shapes = ((n, self.shape.n_features(n), lanes), (n, blocks, lanes), (n, blocks, lanes))
+            width, blocks = self.members * self.added.units, n_blocks(n)
+            shapes = ((n, self.shape.n_features(n), width), (n, blocks, width), (n, blocks, width))
             if (found := tuple(a.shape for a in (self.added.weights, self.added.biases, self.added.outputs))) != shapes:
                 raise ValueError(f"the arrays of `added` must have shapes {shapes}, got {found}")
+        if self.refined and (self.second_weights is not None or not isinstance(self.shape, Shape)):
+            raise ValueError("`refined` networks need the density and one hidden layer")
+        for own in self.refined:
+            wanted = [(self.shape.n_features(1 + len(own.others)), lanes), (lanes,), (lanes,), (self.members,)]
+            if (there := [a.shape for a in (own.weights, own.biases, own.outputs, own.shifts)]) != wanted:
+                raise ValueError(f"the arrays of a refined network must have shapes {wanted}, got {there}")
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"`{name}` must have shape {shape}, got {getattr(self, name).shape}")
@@ -136,6 +176,7 @@ class Model:
             second_weights=None if self.second_weights is None else np.ascontiguousarray(self.second_weights[:, one]),
             second_biases=None if self.second_biases is None else np.ascontiguousarray(self.second_biases[:, one]),
             added=None if self.added is None else self.added.member(m),
+            refined=tuple(own.member(m) for own in self.refined),
         )
 
 
@@ -191,10 +232,10 @@ def fold(
             outputs.append(own.outputs)
             if own.second_weights is not None and own.second_biases is not None:
                 second.append((own.second_weights, own.second_biases))
-    added = _added(shape, species, by_stratum, members)
+    added, refined = _added(shape, species, by_stratum, members), _refined(species, parameters)
     if not second:
         last = np.array(outputs).reshape(len(species), lanes)
-        deepest = (None, None, core_energy, added)
+        deepest = (None, None, core_energy, added, refined)
         return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, *deepest)
     if len(second) != len(species):
         raise ValueError("the unary strata must all have a second hidden layer, or none")
@@ -229,6 +270,22 @@ def _added(
             biases[s, place, :, :k], outputs[s, place, :, :k] = own.biases, own.outputs
     flat = (a.reshape(*a.shape[:2], members * units) for a in (weights, biases, outputs))
     return AddedUnits(units, *flat)
+
+
+def _refined(species: tuple[int, ...], parameters: Collection[StratumParameters]) -> tuple[SetNetwork, ...]:
+    """The refined networks of all strata among `species`, canonical order."""
+    found = []
+    for p in sorted(parameters, key=lambda p: Stratum.sort_key(p.stratum)):
+        if not p.refined or not set(p.stratum.numbers) <= set(species):
+            continue
+        for z, own in sorted(p.refined.items()):
+            members, n_features, hidden = own.weights.shape
+            weights = np.ascontiguousarray(own.weights.transpose(1, 0, 2)).reshape(n_features, members * hidden)
+            others = tuple(species.index(y) for y in p.stratum.numbers if y != z)
+            found.append(
+                SetNetwork(species.index(z), others, weights, own.biases.ravel(), own.outputs.ravel(), own.shifts)
+            )
+    return tuple(found)
 
 
 def fold_gupta(species: tuple[int, ...], parameters: Collection[StratumParameters]) -> GuptaModel:

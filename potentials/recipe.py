@@ -45,6 +45,7 @@ class Recipe:
     scaling: str = "deviation"  # an input is divided by its deviation, or (Gmin = 0) by its greatest value: "range"
     core_energy: float = 0.0  # eV, of hard cores as MAISE adds them to published models; 0: none
     widened: int = 0  # units of its own that a pair or triple adds for each of its elements
+    refined: bool = False  # pairs and triples have networks of their own beside their columns (potentials.refine)
 
     def __post_init__(self) -> None:
         for name, least in (("hidden", 1), ("members", 1), ("second", 0), ("widened", 0)):
@@ -52,12 +53,14 @@ class Recipe:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
         if self.scaling not in SCALINGS:
             raise ValueError(f'`scaling` must be "deviation" or "range", got "{self.scaling}"')
+        if self.refined and (self.widened or self.second or not isinstance(self.shape, Shape)):
+            raise ValueError("`refined` strata need the density, one hidden layer, and `widened` 0")
         if not 0.0 <= self.core_energy < float("inf"):
             raise ValueError(f"`core_energy` must be an energy in eV, or 0 for none, got {self.core_energy}")
 
     def __str__(self) -> str:
         hidden = f"{self.hidden} + {self.second}" if self.second else str(self.hidden)
-        widened = f", widened by {self.widened}" if self.widened else ""
+        widened = f", widened by {self.widened}" if self.widened else ", refined" if self.refined else ""
         return f"{self.shape}, hidden {hidden}{widened}, members {self.members}"
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +72,8 @@ class Recipe:
             "repulsion": self.repulsion,
             "fitting": asdict(self.fitting),
         }
-        late = {f.name: f.default for f in fields(self) if f.name in ("second", "scaling", "core_energy", "widened")}
+        later = ("second", "scaling", "core_energy", "widened", "refined")
+        late = {f.name: f.default for f in fields(self) if f.name in later}
         return value | {name: getattr(self, name) for name, usual in late.items() if getattr(self, name) != usual}
 
     @classmethod
@@ -96,9 +100,9 @@ def recipe_from_json(data: dict[str, Any]) -> Recipe | GuptaRecipe:
 
 # vp2017: the architecture of Hajinazar, Shao, Kolmogorov, Phys. Rev. B 95, 014114 (2017): 30-10-10-1 for an element
 RECIPES = {
-    "default": Recipe(Shape(6.0, n_max=5, l_max=4, n_pair=8), hidden=10),
-    "fine": Recipe(
-        Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10
-    ),  # less error, a fifth more cost (docs/descriptors.md)
+    "default": Recipe(Shape(6.0, n_max=5, l_max=4, n_pair=8), hidden=10, refined=True),
+    "quick": Recipe(Shape(6.0, n_max=5, l_max=4, n_pair=8), hidden=10),
+    # less error, a fifth more cost (docs/descriptors.md)
+    "fine": Recipe(Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10, refined=True),
     "vp2017": Recipe(VP2017, hidden=10, second=10, repulsion=False, scaling="range"),
 }

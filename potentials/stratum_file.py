@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potentials.environments import Environments
-from potentials.network import OwnUnits, StratumParameters
+from potentials.network import OwnUnits, RefinedNetwork, StratumParameters
 from potentials.stratum import Stratum
 
 FORMAT = 1
+REFINED = ("weights", "biases", "outputs", "shifts")  # arrays of a RefinedNetwork
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every archive member: equal contents are equal bytes
 Arrays = dict[str, NDArray[Any]]
 
@@ -60,6 +61,7 @@ class TrainedStratum:
         above = (p.biases, p.outputs, p.shifts, p.second_weights, p.second_biases)
         added = list((p.own_units or {}).values())
         own += sum(x[0].size for u in added for x in (u.weights, u.biases, u.outputs))
+        own += sum(getattr(net, k)[0].size for net in (p.refined or {}).values() for k in REFINED)
         return own + sum(x[0].size for x in above if x is not None)
 
     def arrays(self) -> Arrays:
@@ -92,6 +94,8 @@ def parameter_arrays(p: StratumParameters) -> Arrays:
         named |= {"second_weights": p.second_weights, "second_biases": p.second_biases}
     for z, u in (p.own_units or {}).items():
         named |= {f"own_weights.{z}": u.weights, f"own_biases.{z}": u.biases, f"own_outputs.{z}": u.outputs}
+    for z, net in (p.refined or {}).items():
+        named |= {f"refined_{k}.{z}": getattr(net, k) for k in REFINED}
     return named
 
 
@@ -165,6 +169,9 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
             for z in stratum.numbers
         }
         if f"own_biases.{stratum.numbers[0]}" in arrays
+        else None,
+        refined={z: RefinedNetwork(*(arrays[f"refined_{k}.{z}"] for k in REFINED)) for z in stratum.numbers}
+        if f"refined_biases.{stratum.numbers[0]}" in arrays
         else None,
     )
     edges = {z: float(a) for z, a in known("edge").items()}

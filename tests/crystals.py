@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
-from potentials.network import Descriptor, Model, OwnUnits, StratumParameters, fold
+from potentials.network import Descriptor, Model, OwnUnits, RefinedNetwork, StratumParameters, fold
 from potentials.stratum import Stratum
 from potentials.structures import Floats
 
@@ -55,7 +55,13 @@ def mixed(rng: np.random.Generator, numbers: Sequence[int] = (CU, PD, AG)) -> li
 
 
 def stratum_parameters(
-    stratum: Stratum, shape: Descriptor, members: int, hidden: int, second: int = 0, own: int = 0
+    stratum: Stratum,
+    shape: Descriptor,
+    members: int,
+    hidden: int,
+    second: int = 0,
+    own: int = 0,
+    refined: bool = False,
 ) -> StratumParameters:
     """Parameters drawn from a stream of the stratum's own: the same in every library."""
     rng = np.random.default_rng(stratum.numbers)
@@ -80,6 +86,16 @@ def stratum_parameters(
             z: OwnUnits(0.1 * rng.normal(size=(members, size, own)), *rng.normal(size=(2, members, own)))
             for z in stratum.numbers
         },
+        refined=None
+        if unary or not refined
+        else {
+            z: RefinedNetwork(
+                0.1 * rng.normal(size=(members, shape.n_features(stratum.order), hidden)),
+                *rng.normal(size=(2, members, hidden)),
+                rng.normal(size=members),
+            )
+            for z in stratum.numbers
+        },
     )
 
 
@@ -92,8 +108,9 @@ def library(
     second: int = 0,
     core_energy: float = 0.0,
     own: int = 0,
+    refined: bool = False,
 ) -> Model:
     """The model of `species` from such strata."""
     strata = [s for s in Stratum(species).subsets() if s.order <= 3]
-    parameters = [stratum_parameters(s, shape, members, hidden, second, own) for s in strata]
+    parameters = [stratum_parameters(s, shape, members, hidden, second, own, refined) for s in strata]
     return fold(shape, species, parameters, repulsion, core_energy)

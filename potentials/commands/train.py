@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from potentials.commands.make import add_recipe, open_or_make
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from potentials.dataset import Dataset
     from potentials.library import Library
     from potentials.stratum import Stratum
     from potentials.stratum_file import TrainedStratum
@@ -47,6 +49,11 @@ def run(chosen: argparse.Namespace) -> None:
             f" for {wanted.name}{' --from-scratch' if chosen.from_scratch else ''}"
         )
     library = open_or_make(chosen)
+    if chosen.widened and library.recipe.refined:
+        raise Misused(
+            f"--widened is for strata that are not refined, and {chosen.library} refines them; leave it out, or make a "
+            "library by --recipe quick"
+        )
     if readings:
         add_all(library, readings, shift)
     if chosen.from_scratch:
@@ -86,11 +93,25 @@ def _missing(library: Library, wanted: Stratum) -> list[Stratum]:
 def _train(library: Library, stratum: Stratum, iterations: int | None, widened: int | None) -> None:
     from potentials.train import finish, plan
 
-    data = library.data(stratum)
-    tasks = plan(library, library.versions(), data, stratum, iterations=iterations, widened=widened)
+    data, versions = library.data(), library.versions()
+    tasks = plan(library, versions, data, stratum, iterations=iterations, widened=widened)
     trained = finish(tasks, _fit(library, tasks, stratum.name))
+    below = [library.stratum(s, versions[s.name]) for s in stratum.subsets() if s != stratum]
+    trained, more = _refined(library, data, trained, below, iterations)
     _say(trained, f"version {library.add(trained)}")
-    unfinished.forget(library.path, tasks)
+    unfinished.forget(library.path, [*tasks, *more])
+
+
+def _refined(
+    library: Library, data: Dataset, trained: TrainedStratum, below: Sequence[TrainedStratum], iterations: int | None
+) -> tuple[TrainedStratum, list[FitTask]]:
+    """The stratum, refined where it is to be, and the tasks that took."""
+    from potentials.refine import finish_refined, plan_refined, refines
+
+    if not refines(library.recipe, data, trained.stratum):
+        return trained, []
+    tasks = plan_refined(library.recipe, data, trained, below, iterations=iterations)
+    return finish_refined(tasks, _fit(library, tasks, f"{trained.stratum.name} refined"), trained), tasks
 
 
 def train_jointly(library: Library, elements: Stratum, iterations: int | None, *, warm: bool) -> None:
@@ -100,14 +121,24 @@ def train_jointly(library: Library, elements: Stratum, iterations: int | None, *
 
     there = [s.name for s in elements.subsets() if s in library.strata()]
     source = library if warm else None
-    tasks = plan_jointly(library.recipe, library.data(), elements, iterations=iterations, library=source)
+    data = library.data()
+    tasks = plan_jointly(library.recipe, data, elements, iterations=iterations, library=source)
     results = _fit(library, tasks, "refit" if warm else "from scratch")
-    made = finish_all(tasks, results)
-    kept = library.add_all(made) if warm or not there else [0] * len(made)
+    made, spent = finish_all(tasks, results), sum(r.seconds for r in results)
+    kept = [0] * len(made)
+    if warm or not there:
+        done: dict[str, TrainedStratum] = {}
+        for trained in made:
+            parents = {name: done[name].content_hash() for name in trained.parents}
+            fresh = replace(trained, parents=parents)
+            done[fresh.stratum.name], more = _refined(library, data, fresh, [done[n] for n in parents], iterations)
+            tasks = [*tasks, *more]
+        made = list(done.values())
+        kept = library.add_all(made)
     for trained, number in zip(made, kept, strict=True):
         _say(trained, f"version {number}" if number else "from scratch, not kept")
     if not warm and there and elements in library.strata():
-        library.note_from_scratch(elements, sum(r.seconds for r in results))
+        library.note_from_scratch(elements, spent)
     unfinished.forget(library.path, tasks)
 
 

@@ -43,6 +43,12 @@ class Shape:
                 raise ValueError(f"`{name}` must be between 1 and {most}, got {value}")
 
     @property
+    def sight(self) -> float:
+        """The first sum T_Y1 of a centre with one neighbour of element Y at 5/6 Rc: from there on it sees Y fully."""
+        x = np.pi * 5 / 6
+        return float(np.sqrt(2 / self.cutoff) * np.sin(x) / (self.cutoff * 5 / 6) * (1 + np.cos(x)) / 2)
+
+    @property
     def n_products(self) -> int:
         """Products of one pair of neighbour elements."""
         return self.n_max * (self.n_max + 1) // 2 * self.l_max

@@ -99,7 +99,14 @@ def _pack(model: ModelLike | GuptaModel) -> Any:
     arrays = (model.weights, model.biases, second_weights, second_biases, model.outputs, model.shifts, *added)
     units = 0 if model.second_biases is None else model.second_biases.shape[2]
     numbers = (model.members, model.hidden, units, 0 if model.added is None else model.added.units)
-    return _kernel.Network(_descriptor(model.shape), between, *numbers, *(np.ascontiguousarray(a) for a in arrays))
+    sight = model.shape.sight if isinstance(model.shape, Shape) else 0.0
+    refined = []
+    for own in model.refined:
+        y, z = own.others if len(own.others) > 1 else (own.others[0], -1)
+        parts = (np.ascontiguousarray(a) for a in (own.weights, own.biases, own.outputs, own.shifts))
+        refined.append((own.centre, y, z, *parts))
+    flat = (np.ascontiguousarray(a) for a in arrays)
+    return _kernel.Network(_descriptor(model.shape), between, *numbers, *flat, sight, refined)
 
 
 def _arrays(structures: Structures, kinds: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:

@@ -22,24 +22,40 @@ void widen(const double* from, std::size_t n, int real, int width, std::vector<d
     for (int x = 0; x < width; ++x) to.push_back(x < real ? from[row * real + x] : 0.0);
 }
 
+// weights (rows, real) of one block in tiles of `lanes` units, appended to `to`
+void lay_block(const double* weights, int size, int real, int lanes, std::vector<double>& to) {
+  each_tile(padded(size) / WIDTH, [&](auto width, int at) {
+    for (int lane = 0; lane < lanes; ++lane)
+      for (int d = at * WIDTH; d < (at + width) * WIDTH; ++d)
+        to.push_back(lane < real && d < size ? weights[std::size_t(d) * real + lane] : 0.0);
+  });
+}
+
 // weights (n_species, D, real) of `lanes` units in tiles, appended to `to`; returns the doubles of one centre element
 std::size_t lay_tiles(const Sizes& sizes, int n_species, const double* weights, int real, int lanes,
                       std::vector<double>& to) {
   const int D = sizes.features(n_species);
   const std::vector<char> everything(n_species, 1);
   for (int s = 0; s < n_species; ++s) {
-    for (const Block& block : blocks_of(s, everything, sizes)) {
-      each_tile(padded(block.size) / WIDTH, [&](auto width, int at) {
-        for (int lane = 0; lane < lanes; ++lane) {
-          for (int d = at * WIDTH; d < (at + width) * WIDTH; ++d) {
-            const std::size_t from = (std::size_t(s) * D + block.table + d) * real + lane;
-            to.push_back(lane < real && d < block.size ? weights[from] : 0.0);
-          }
-        }
-      });
-    }
+    for (const Block& block : blocks_of(s, everything, sizes))
+      lay_block(weights + (std::size_t(s) * D + block.table) * real, block.size, real, lanes, to);
   }
   return to.size() / n_species;
+}
+
+Refined refined_of(const RefinedArrays& a, const Sizes& sizes, int members, int real, int lanes) {
+  Refined it{a.y, a.z, {}, {}, {}, {}, {}};
+  const int pair = sizes.sums + 2 * sizes.products, all[4] = {sizes.sums + sizes.products, pair, pair, sizes.products};
+  int row = 0, start = 0;
+  for (int b = 0; b < (a.z < 0 ? 2 : 4); ++b) {
+    lay_block(a.weights + std::size_t(row) * real, all[b], real, lanes, it.weights);
+    it.starts[b] = start;
+    row += all[b], start += padded(all[b]);
+  }
+  widen(a.biases, 1, real, lanes, it.biases);
+  widen(a.outputs, 1, real, lanes, it.outputs);
+  it.shifts.assign(a.shifts, a.shifts + members);
+  return it;
 }
 
 }  // namespace
@@ -62,6 +78,10 @@ Network pack(const Descriptor& descriptor, const Arrays& a, const Repulsion& rep
     widen(a.outputs, n, a.members * a.hidden, it.lanes, it.outputs);
   }
   it.shifts.assign(a.shifts, a.shifts + networks);
+  it.sight = a.sight;
+  it.refined.resize(n);
+  for (const RefinedArrays& one : a.refined)
+    it.refined[one.centre].push_back(refined_of(one, it.sizes, a.members, a.members * a.hidden, it.lanes));
   if (a.added) {
     AddedUnits& more = it.added;
     const int real = a.members * a.added;

@@ -82,6 +82,14 @@ struct AddedUnits {
   std::vector<double> biases, at_rest, outputs;  // (n_species, n_blocks, lanes); at_rest = tanh(biases)
 };
 
+// A network of its own for centres that see the elements y and z, or y alone, and no other; see potentials/network.py.
+struct Refined {
+  int y, z;                     // places in the library, y < z; z = -1: y alone
+  std::vector<double> weights;  // tiles of the blocks {x}, {x, y}, and with z {x, z}, {x, y, z}
+  int starts[4];                // of these blocks, in padded features
+  std::vector<double> biases, outputs, shifts;  // (lanes,), (lanes,), (members,)
+};
+
 // Networks of a library. Weights lie in tiles (see network.h); lanes are padded to a multiple of four with zeros.
 struct Network {
   Descriptor descriptor;
@@ -93,7 +101,15 @@ struct Network {
   std::vector<double> outputs;  // (n_species, lanes), or (n_species, members, second.units)
   std::vector<double> shifts;   // (n_species, members)
   AddedUnits added;
+  double sight = 0.0;                         // first sum of an element from which on it is fully seen
+  std::vector<std::vector<Refined>> refined;  // (n_species, ...)
   Repulsion repulsion;
+};
+
+// One refined network as in potentials/network.py: centre, y, z, rows of its blocks and what stands on them.
+struct RefinedArrays {
+  int centre, y, z;
+  const double *weights, *biases, *outputs, *shifts;
 };
 
 // The arrays of a model as in potentials/network.py; `second` and `added` are numbers of units, 0 without them.
@@ -101,6 +117,8 @@ struct Arrays {
   int n_species, members, hidden, second, added;
   const double *weights, *biases, *second_weights, *second_biases, *outputs, *shifts;
   const double *added_weights, *added_biases, *added_outputs;
+  double sight;
+  std::vector<RefinedArrays> refined;
 };
 Network pack(const Descriptor& descriptor, const Arrays& arrays, const Repulsion& repulsion);
 

@@ -80,10 +80,13 @@ Repulsion repulsion_of(bool screened, double core_energy, const In& charges, con
   return it;
 }
 
+// centre, y, z, weights, biases, outputs, shifts
+using RefinedIn = std::tuple<int, int, int, In, In, In, In>;
+
 void make_network(Network* self, const Descriptor& descriptor, const Repulsion& repulsion, int members, int hidden,
                   int second, int added, const In& weights, const In& biases, const In& second_weights,
                   const In& second_biases, const In& outputs, const In& shifts, const In& added_weights,
-                  const In& added_biases, const In& added_outputs) {
+                  const In& added_biases, const In& added_outputs, double sight, const std::vector<RefinedIn>& refined) {
   const std::size_t n = repulsion.charges.size(), networks = n * members, lanes = networks * hidden;
   const std::size_t last = networks * (second ? second : hidden);
   const std::size_t D = sizes_of(descriptor).features(int(n)), blocks = n_blocks(int(n));
@@ -93,12 +96,22 @@ void make_network(Network* self, const Descriptor& descriptor, const Repulsion& 
              second_weights.size() == lanes * second && second_biases.size() == networks * second &&
              outputs.size() == last && shifts.size() == networks,
          "the arrays of a model do not fit together");
+  std::vector<RefinedArrays> nets;
+  for (const auto& [x, y, z, w, b, v, e] : refined) {
+    const bool triple = z >= 0;
+    expect(!second && sight > 0.0 && x >= 0 && x < int(n) && y >= 0 && y < int(n) && z < int(n) && y != x && z != x &&
+               (!triple || y < z) && w.size() == std::size_t(sizes_of(descriptor).features(triple ? 3 : 2)) * members * hidden &&
+               b.size() == std::size_t(members) * hidden && v.size() == b.size() && e.size() == std::size_t(members),
+           "the arrays of a refined network do not fit together");
+    nets.push_back({x, y, z, w.data(), b.data(), v.data(), e.data()});
+  }
   const Arrays arrays{int(n),         members,
                       hidden,         second, added,
                       weights.data(), biases.data(),
                       second_weights.data(), second_biases.data(),
                       outputs.data(), shifts.data(),
-                      added_weights.data(), added_biases.data(), added_outputs.data()};
+                      added_weights.data(), added_biases.data(), added_outputs.data(),
+                      sight,          nets};
   new (self) Network(pack(descriptor, arrays, repulsion));
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,23 @@ class AddedLike(Protocol):
     def biases(self) -> Floats: ...
     @property
     def outputs(self) -> Floats: ...
+
+
+class SetNetworkLike(Protocol):
+    """The network for centres that see exactly some elements; see `potentials.network.SetNetwork`."""
+
+    @property
+    def centre(self) -> int: ...
+    @property
+    def others(self) -> tuple[int, ...]: ...
+    @property
+    def weights(self) -> Floats: ...
+    @property
+    def biases(self) -> Floats: ...
+    @property
+    def outputs(self) -> Floats: ...
+    @property
+    def shifts(self) -> Floats: ...
 
 
 class ModelLike(Protocol):
@@ -53,6 +71,19 @@ class ModelLike(Protocol):
     def core_energy(self) -> float: ...
     @property
     def added(self) -> AddedLike | None: ...
+    @property
+    def refined(self) -> Sequence[SetNetworkLike]: ...
+
+
+def whole_weights(model: ModelLike, net: SetNetworkLike) -> Floats:
+    """(n_features, lanes) of a refined network: its own for the blocks of its elements, the shared ones for the others."""
+    weights, row = model.weights[net.centre].copy(), 0
+    within = {model.species[k] for k in (net.centre, *net.others)}
+    for block in model.shape.blocks(model.species[net.centre], model.species):
+        if set(block.stratum.numbers) <= within:
+            weights[block.start : block.stop] = net.weights[row : row + block.size]
+            row += block.size
+    return weights
 
 
 def species_indices(structures: Structures, species: tuple[int, ...]) -> Ints:

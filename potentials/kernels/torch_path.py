@@ -7,6 +7,7 @@ Results may differ in the last bits with the batch they are part of.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from potentials.features import Descriptor, Shape, SymmetryFunctions
 from potentials.kernels import torch_density, torch_pairs, torch_symmetry
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_IN_PAIRS, MOST_NEIGHBOURS, Neighbours, neighbours
-from potentials.kernels.signature import ModelLike, species_indices
+from potentials.kernels.signature import ModelLike, SetNetworkLike, species_indices, whole_weights
 from potentials.structures import Floats, Prediction, Structures
 
 # Atoms at a time: some 100 kB each; where there are pairs of neighbours some 2 MB.
@@ -175,10 +176,35 @@ def _network(found: Tensor, kinds: Tensor, model: ModelLike) -> Tensor:
             deep = torch.einsum("amh,mhk->amk", units, own(model.second_weights))
             units = torch.tanh(own(model.second_biases) + deep)
         energy = own(model.shifts) + (units * own(model.outputs).reshape(model.members, -1)).sum(2)
+        if own_sets := [net for net in model.refined if net.centre == s]:
+            energy = _blended(found, s, energy, own_sets, model)
         if model.added is not None:
             energy = energy + _added(found, s, model)
         energies = torch.where((kinds == s)[:, None], energy, energies)
     return energies
+
+
+def _blended(found: Tensor, s: int, shared: Tensor, own_sets: Sequence[SetNetworkLike], model: ModelLike) -> Tensor:
+    """(n_atoms, members) eV of the networks of sets of elements and of the shared one, were all atoms of species s."""
+    assert isinstance(model.shape, Shape)
+    seen = {}
+    for block in model.shape.blocks(model.species[s], model.species):
+        others = [model.species.index(z) for z in block.stratum.numbers if z != model.species[s]]
+        if len(others) == 1:
+            u = torch.clamp(found[:, block.start] / model.shape.sight, max=1.0)
+            seen[others[0]] = u * u * u * (10.0 - u * (15.0 - 6.0 * u))
+    rest, energy = torch.ones_like(found[:, 0]), torch.zeros_like(shared)
+    for net in own_sets:
+        share = torch.ones_like(rest)
+        for y, view in seen.items():
+            share = share * (view if y in net.others else 1.0 - view)
+        weights = whole_weights(model, net)
+        own = (torch.as_tensor(a, device=found.device) for a in (weights, net.biases, net.outputs, net.shifts))
+        columns, biases, outputs, shifts = own
+        units = torch.tanh(biases + found @ columns) * outputs
+        said = shifts + units.reshape(len(found), model.members, -1).sum(2)
+        energy, rest = energy + share[:, None] * said, rest - share
+    return energy + rest[:, None] * shared
 
 
 def _added(found: Tensor, s: int, model: ModelLike) -> Tensor:

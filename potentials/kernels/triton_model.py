@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from potentials import memory
 from potentials.features import Shape
 from potentials.kernels import repulsion
-from potentials.kernels.signature import ModelLike
+from potentials.kernels.signature import ModelLike, whole_weights
 from potentials.kernels.triton_text import n_moments
 from potentials.structures import Floats, Structures
 
@@ -32,12 +33,23 @@ class Lanes:
 
 
 @dataclass(frozen=True)
+class SetLanes:
+    """The network for centres of one element that see exactly some others."""
+
+    kind: int  # place of the centre in the library
+    others: tuple[int, ...]  # of the others
+    lanes: Lanes  # of one species
+    shifts: Tensor  # (1, members) float64 eV
+
+
+@dataclass(frozen=True)
 class Packed:
     """A model on a device."""
 
     shape: Shape
     lanes: Lanes
     added: tuple[Lanes, ...]  # the own units of each block, apart: their sums must not depend on what else there is
+    refined: tuple[SetLanes, ...]
     shifts: Tensor  # (n_species, members) float64 eV
     screening: Tensor  # (n_species, n_species, 4) 1/a, half of Zi Zj e²/(4 pi eps0), r1, 1/(r2 - r1)
     pairs: Tensor  # (n_pairs, 2) of elements
@@ -87,11 +99,11 @@ def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Pack
     assert isinstance(model.shape, Shape)  # others are refused at the door of the package
     n = len(model.species)
 
-    def lanes(weights: Floats, biases: Floats, outputs: Floats, units: int) -> Lanes:
+    def lanes(weights: Floats, biases: Floats, outputs: Floats, units: int, kinds: Sequence[int] = range(n)) -> Lanes:
         used = biases.shape[1]
         padded = max(16, 1 << (used - 1).bit_length())
-        wide = np.zeros((n, weights.shape[1], padded))
-        for x, centre in enumerate(model.species):
+        wide = np.zeros((len(kinds), weights.shape[1], padded))
+        for x, centre in enumerate(model.species[k] for k in kinds):
             wide[x, model.shape.sizes.places(centre, model.species), :used] = weights[x]
         more = ((0, 0), (0, padded - used))
         return Lanes(
@@ -109,6 +121,18 @@ def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Pack
                 block = model.shape.blocks(centre, model.species)[place]
                 weights[x, block.start : block.stop] = own.weights[x, block.start : block.stop]
             added.append(lanes(weights, own.biases[:, place], own.outputs[:, place], own.units))
+    refined = []
+    for net in model.refined:
+        weights = whole_weights(model, net)[None]
+        shifts = on_device(net.shifts[None], where, torch.float64)
+        refined.append(
+            SetLanes(
+                net.centre,
+                net.others,
+                lanes(weights, net.biases[None], net.outputs[None], model.hidden, [net.centre]),
+                shifts,
+            )
+        )
     places = np.full(119, -1)
     places[list(model.species)] = np.arange(n)
     charges = np.array(model.species, dtype=float)
@@ -120,6 +144,7 @@ def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Pack
         shape=model.shape,
         lanes=lanes(model.weights, model.biases, model.outputs, model.hidden),
         added=tuple(added),
+        refined=tuple(refined),
         shifts=on_device(model.shifts, where, torch.float64),
         screening=on_device(np.stack([rates, strengths, inner, 1 / (outer - inner)], -1), where, precision),
         pairs=on_device(np.array([(y, z) for y in range(n) for z in range(y, n)]), where),

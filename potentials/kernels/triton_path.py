@@ -7,6 +7,8 @@ that a crystal's bits do not depend on its batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_NEIGHBOURS, Candidates, candidates
 from potentials.kernels.signature import ModelLike, species_indices
 from potentials.kernels.triton_kernels import NETWORK_TILE, PLAIN, WIDE
-from potentials.kernels.triton_model import Packed, on_device, pack, portions
+from potentials.kernels.triton_model import Lanes, Packed, SetLanes, on_device, pack, portions
 from potentials.kernels.triton_products import parts
 from potentials.kernels.triton_text import n_moments
 from potentials.structures import Prediction, Structures
@@ -141,21 +143,86 @@ def _describe(packed: Packed, bonds: Tensor, bounds: Tensor, size: int) -> tuple
 
 def _network(packed: Packed, features: Tensor, counts: list[int], members: int) -> tuple[Tensor, Tensor]:
     """Energies (members, size) eV and slopes (n_features, size) of centres that are sorted by element."""
-    n_features, size = features.shape
     slopes = torch.empty_like(features)
-    energies = torch.empty(members, size, dtype=torch.float64, device=features.device)
-    for layer, own in ((packed.lanes, False), *((more, True) for more in packed.added)):
-        lanes, first = layer.biases.shape[1], 0
-        model = (layer.weights, layer.biases, layer.outputs, layer.owners, packed.shifts)
-        options: dict[str, Any] = {**PLAIN, "enable_fp_fusion": True, "BLOCK": max(1, NETWORK_TILE // lanes)}
-        options |= {"LANES": lanes, "ADDED": own, "FLOAT": _float(features.dtype)}
-        for kind, count in enumerate(counts):
-            if count:
-                grid = _over(count, options["BLOCK"])
-                where = (size, first, first + count, kind, n_features, members)
-                triton_kernels.network[grid](features, *model, slopes, energies, *where, **options)
-            first += count
+    energies = torch.empty(members, features.shape[1], dtype=torch.float64, device=features.device)
+    ends = np.cumsum([0, *counts]).tolist()
+    runs = [(kind, first, end) for kind, (first, end) in enumerate(pairwise(ends)) if end > first]
+    for run in runs:
+        _layer(packed.lanes, packed.shifts, features, slopes, energies, run)
+        nets = [net for net in packed.refined if net.kind == run[0]]
+        if nets:
+            _blend(packed, nets, features, slopes, energies, run)
+    for lanes in packed.added:
+        for run in runs:
+            _layer(lanes, packed.shifts, features, slopes, energies, run, added=True)
     return energies, slopes
+
+
+def _layer(
+    lanes: Lanes,
+    shifts: Tensor,
+    features: Tensor,
+    slopes: Tensor,
+    energies: Tensor,
+    run: tuple[int, int, int],
+    added: bool = False,
+) -> None:
+    """Writes, or adds, what these units say of the centres of one element: its place, the first centre, the end."""
+    kind, first, end = run
+    width, (n_features, size) = lanes.biases.shape[1], features.shape
+    model = (lanes.weights, lanes.biases, lanes.outputs, lanes.owners, shifts)
+    options: dict[str, Any] = {**PLAIN, "enable_fp_fusion": True, "BLOCK": max(1, NETWORK_TILE // width)}
+    options |= {"LANES": width, "ADDED": added, "FLOAT": _float(features.dtype)}
+    where = (size, first, end, kind, n_features, len(energies))
+    triton_kernels.network[_over(end - first, options["BLOCK"])](features, *model, slopes, energies, *where, **options)
+
+
+def _blend(
+    packed: Packed,
+    nets: Sequence[SetLanes],
+    features: Tensor,
+    slopes: Tensor,
+    energies: Tensor,
+    run: tuple[int, int, int],
+) -> None:
+    """The networks of sets of elements take their shares of the centres of one element (see `potentials.network`)."""
+    kind, first, end = run
+    part = slice(first, end)
+    rows = {y: y * packed.shape.n_pair for y in range(packed.n_species) if y != kind}
+    inside = {y: torch.clamp(features[row, part].double() / packed.shape.sight, max=1.0) for y, row in rows.items()}
+    seen = {y: u * u * u * (10.0 - u * (15.0 - 6.0 * u)) for y, u in inside.items()}
+    shared, shared_slopes = energies[:, part].clone(), slopes[:, part].clone()
+    total, by_feature = torch.zeros_like(shared), torch.zeros_like(shared_slopes)
+    rest = torch.ones_like(shared[0])
+    pulls = {y: torch.zeros_like(rest) for y in rows}
+    said, said_slopes = torch.empty_like(energies), torch.empty_like(slopes)
+    for net in nets:
+        factors = {y: view if y in net.others else 1.0 - view for y, view in seen.items()}
+        share = _product(factors.values(), rest)
+        if not bool((share > 0).any()):
+            continue  # where nothing is shared nothing is pulled: both begin with slope zero
+        _layer(net.lanes, net.shifts, features, said_slopes, said, (0, first, end))
+        total += share * said[:, part]
+        by_feature += (share * said_slopes[:, part]).to(by_feature.dtype)
+        rest = rest - share
+        gain = (_total(said[:, part]) - _total(shared)) / len(energies)
+        for y in rows:
+            without = _product((f for x, f in factors.items() if x != y), rest)
+            pulls[y] += (gain if y in net.others else -gain) * without
+    energies[:, part] = total + rest * shared
+    slopes[:, part] = by_feature + (rest * shared_slopes).to(by_feature.dtype)
+    for y, row in rows.items():
+        u = inside[y]
+        rise = 30.0 * u * u * (1.0 - u) * (1.0 - u) / packed.shape.sight
+        slopes[row, part] += (pulls[y] * rise).to(slopes.dtype)
+
+
+def _product(factors: Iterable[Tensor], like: Tensor) -> Tensor:
+    """One after the other: a factor of one, of an element that is not there, changes no bit."""
+    result = torch.ones_like(like)
+    for factor in factors:
+        result = result * factor
+    return result
 
 
 def _pull(

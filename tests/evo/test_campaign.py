@@ -17,6 +17,7 @@ from evo.prepare import given_labels
 from evo.report.answers import answers
 from potentials.labelled.reading import read_labels
 from potentials.library import Library
+from potentials.stratum import Stratum
 from tests.faults.campaigns import BY_EMT, SMALL, evo, write
 
 TWO = """
@@ -59,6 +60,20 @@ def test_what_a_finished_campaign_leaves(trained):
     assert status["stage"] == "done"
     assert status["bootstrap_calls"] <= 60
     assert status["reference_calls"] - status["bootstrap_calls"] <= 30
+
+
+def test_a_campaign_refines_where_it_is_told_to(tmp_path):
+    """The networks are tasks like others: run again, the campaign finds them done."""
+    directory = write(tmp_path / "c", SMALL.replace("[network]\n", "[network]\nrefined = true\n"), chunks=3)
+    run(directory)
+    library = Library.open(directory / "out" / "library")
+    pair = library.stratum(Stratum.parse("CuPd"))
+    assert pair.parameters.refined and pair.metadata["refined"]["n_data"] > pair.metadata["n_data"]
+    assert all(name.startswith("train/") for name in results(directory, "train/"))
+    assert any("/CuPd/refined/" in name for name in results(directory, "train/"))
+    version = library.version()
+    run(directory)
+    assert Library.open(directory / "out" / "library").version() == version
 
 
 def test_bootstrap_crystals_do_not_enter_the_hull(trained):

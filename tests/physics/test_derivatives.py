@@ -20,6 +20,7 @@ FUNCTIONS = SymmetryFunctions(
 MODELS = {
     "density": library(SPECIES, SHAPE),
     "widened strata": library(SPECIES, SHAPE, own=3),
+    "refined strata": library(SPECIES, SHAPE, refined=True),
     "symmetry functions": library(SPECIES, FUNCTIONS, second=4),
 }
 WAYS = [(name, kernel) for name in MODELS for kernel in kernels.available()]
@@ -69,6 +70,33 @@ def test_forces_are_minus_the_gradient(way, axes, n_atoms, scale):
 
             assert abs(difference(way, change) + forces[i, axis]) < 2e-8 * size
     np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-11 * size * n_atoms)
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+@pytest.mark.parametrize("distance", [4.6, 5.2, 5.6, 5.9, 6.2])
+def test_forces_while_an_element_comes_into_sight(kernel, distance):
+    """Silver comes near a cluster of copper and palladium, whose refined networks pass on to those of all three."""
+    way = ("refined strata", kernel)
+    positions = np.array([[0, 0, 0], [2.6, 0, 0], [1.3, 2.4, 0], [0, 0, 5.4], [distance, 0.6, 0.4]])
+    atoms = Atoms([29, 46, 29, 46, 47], positions)
+    forces = evaluate([atoms], way).forces
+    for i in range(len(atoms)):
+        for axis in range(3):
+
+            def change(h, i=i, axis=axis):
+                moved = atoms.copy()
+                moved.positions[i, axis] += h
+                return moved
+
+            assert abs(difference(way, change) + forces[i, axis]) < 1e-7 * (1 + np.abs(forces).max())
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_out_of_sight_an_element_changes_no_bit(kernel):
+    pair, far = Atoms("CuPd", [[0, 0, 0], [2.6, 0, 0]]), Atoms("CuPdAg", [[0, 0, 0], [2.6, 0, 0], [9.0, 0, 0]])
+    alone, beside = (evaluate([a], ("refined strata", kernel)) for a in (pair, far))
+    np.testing.assert_array_equal(beside.forces[:2], alone.forces)
+    np.testing.assert_array_equal(beside.atomic_energies[:2], alone.atomic_energies)
 
 
 @pytest.mark.parametrize("way", WAYS, ids="-".join)

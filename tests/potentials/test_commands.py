@@ -82,8 +82,20 @@ def test_a_training_that_was_killed_goes_on_with_the_next_member(library, capsys
     assert "fitted before" not in whole.err
 
 
-def test_a_pair_is_widened_and_described(library, capsys):
-    said(capsys, "train", library, "CuPd", "--widened", "2", code=65)  # it is there already, narrower
+def test_a_pair_is_widened_where_it_is_new(files, library, tmp_path, capsys):
+    quick = [
+        "train",
+        tmp_path / "quick",
+        "CuPd",
+        "--recipe",
+        "quick",
+        "--data",
+        files / "data.xyz",
+        "--iterations",
+        "1",
+    ]
+    said(capsys, *quick)
+    said(capsys, *quick[:3], "--widened", "2", code=65)  # it is there already, narrower
     said(capsys, "train", library, "Cu", "--widened", "2", code=64)
     said(capsys, "train", library, "CuPd", "--widened", "-1", code=64)
 
@@ -272,7 +284,7 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (
             64,
             ["train", tmp_path / "new", "Cu", "--data", data, "--recipe", "best"],
-            "--recipe must be one of default, fine, vp2017",
+            "--recipe must be one of default, quick, fine, vp2017",
         ),
         (64, ["train", tmp_path / "new", "Cu", "--data", data, "--cutoff", "0"], "--cutoff must be positive"),
         (65, ["data", "add", library, data, "--cutoff", "4.2"], "was made with another recipe"),

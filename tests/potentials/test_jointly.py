@@ -76,8 +76,8 @@ def test_from_scratch_fills_an_empty_library_and_only_compares_with_a_full_one(f
 
 
 def test_a_refit_is_a_new_version_of_everything(files, tmp_path, capsys):
-    path = str(tmp_path / "lib")
-    assert main(["train", path, "CuPd", "--data", *files, "--cutoff", "4.5", "--iterations", "6"]) == 0
+    path, quick = str(tmp_path / "lib"), ["--recipe", "quick", "--cutoff", "4.5", "--iterations", "6"]
+    assert main(["train", path, "CuPd", "--data", *files, *quick]) == 0
     library = Library.open(path)
     first, error = library.versions(), rms(library, dataset((CU, PD), 24, 0).training())
     capsys.readouterr()

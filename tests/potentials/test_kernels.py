@@ -152,6 +152,36 @@ def test_widened_strata_have_the_same_bits_in_every_library(own):
 
 
 @needs_compiled
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("members", "hidden"), [(1, 16), (3, 5)])
+def test_predictions_of_refined_strata_agree(shape, members, hidden):
+    """In crystals that see all elements, and in thin ones that see some of them in part."""
+    rng = np.random.default_rng(3)
+    crystals = [*mixed(rng), *(crystal(rng, n, SPECIES, scale=s) for n in (3, 4, 6) for s in (1.6, 1.8, 2.0, 2.2))]
+    structures, model = Structures.from_ase(crystals), library(SPECIES, shape, members, hidden, refined=True)
+    found, expected = (kernels.evaluate(structures, model, kernel=k) for k in ("compiled", "torch"))
+    for field in FIELDS:
+        close(getattr(found, field), getattr(expected, field))
+    last = members - 1
+    np.testing.assert_allclose(
+        kernels.evaluate(structures, model.member(last)).energies, expected.member_energies[:, last], rtol=1e-10
+    )
+
+
+@needs_compiled
+@pytest.mark.parametrize("own", [(CU,), (PD, AG), (CU, PD, AG)])
+def test_refined_strata_have_the_same_bits_in_every_library(own):
+    """The networks of a set speak for its own crystals alone; an element is as it was before."""
+    rng = np.random.default_rng(7)
+    structures = Structures.from_ase([*mixed(rng, own), *(crystal(rng, 4, own, scale=s) for s in (1.7, 2.0))])
+    small, large = (library(s, SMALL, refined=True) for s in (own, (CU, PD, AG, AU)))
+    expected = kernels.evaluate(structures, small, kernel="compiled")
+    same_bits(kernels.evaluate(structures, large, kernel="compiled"), expected)
+    if len(own) == 1:
+        same_bits(kernels.evaluate(structures, library(own, SMALL), kernel="compiled"), expected)
+
+
+@needs_compiled
 def test_wider_and_narrower_strata_go_together():
     """A triple that adds five units does not change the bits of a pair that adds two."""
     structures = Structures.from_ase(mixed(np.random.default_rng(7), (CU, PD)))

@@ -70,10 +70,11 @@ def same_bits(found, expected, crystals, atoms):
 
 @triton
 @pytest.mark.parametrize("shape", [SMALL, Shape(3.6, 2, 4, 5), Shape(3.6, 1, 5, 2)], ids=str)
-@pytest.mark.parametrize("own", [0, 2])
-def test_in_double_precision_it_is_the_processors_result(shape, own):
-    structures = Structures.from_ase(few(np.random.default_rng(3)))
-    model = library(SPECIES, shape, members=3, hidden=5, own=own)
+@pytest.mark.parametrize(("own", "refined"), [(0, False), (2, False), (0, True)])
+def test_in_double_precision_it_is_the_processors_result(shape, own, refined):
+    thin = Atoms("CuPdAgCu", [[0, 0, 0], [2.6, 0, 0], [3.2, 2.5, 0], [0, 0, 3.3]])  # sees some elements in part
+    structures = Structures.from_ase([*few(np.random.default_rng(3)), thin])
+    model = library(SPECIES, shape, members=3, hidden=5, own=own, refined=refined)
     found, expected = said(structures, model, "triton-double"), expected_of(structures, model)
     for field in FIELDS:
         np.testing.assert_allclose(
@@ -113,13 +114,15 @@ def test_a_result_is_the_crystals_own():
 
 
 @triton
-@pytest.mark.parametrize("own", [0, 2])
-def test_a_crystal_has_the_same_bits_in_a_larger_library(own):
+@pytest.mark.parametrize(("own", "refined"), [(0, False), (2, False), (0, True)])
+def test_a_crystal_has_the_same_bits_in_a_larger_library(own, refined):
     rng = np.random.default_rng(6)
     atoms = cell(rng, (2, 1, 1))
     atoms.numbers = [AG, CU]
     structures = Structures.from_ase([atoms, Atoms("CuAg2", 1.5 * rng.random((3, 3)) + np.diag([2, 4, 6]))])
-    small, large = (said(structures, library(s, SMALL, own=own), "triton") for s in ((CU, AG), SPECIES))
+    small, large = (
+        said(structures, library(s, SMALL, own=own, refined=refined), "triton") for s in ((CU, AG), SPECIES)
+    )
     same_bits(large, small, slice(None), slice(None))
 
 

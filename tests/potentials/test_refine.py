@@ -1,0 +1,131 @@
+"""Refined strata: better where all their elements are seen, and nothing else is touched."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from potentials.__main__ import main
+from potentials.dataset import write_dataset
+from potentials.library import Library
+from potentials.refine import BELOW, finish_refined, plan_refined, refines
+from potentials.stratum import Stratum
+from potentials.train import finish, fit_member, plan
+from tests.crystals import AG, CU, PD
+from tests.labelled import SMALL, dataset, train
+
+REFINED = replace(SMALL, refined=True)
+PAIR = Stratum((CU, PD))
+
+
+def whole(n=60):
+    return dataset((CU,), n, 0).merge(dataset((PD,), n, 0)).merge(dataset((CU, PD), n, 0))
+
+
+def rms(library, data):
+    said = library.assemble(Stratum.of(data.structures.numbers.tolist())).evaluate(data.structures)
+    return float(np.sqrt(np.mean(((said.energies - data.labels.energies) / data.structures.sizes) ** 2)))
+
+
+def below(library):
+    return [library.stratum(Stratum((z,))) for z in PAIR.numbers]
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory):
+    """The pair as its columns make it, and refined."""
+    folder = tmp_path_factory.mktemp("refined")
+    plain, refined = (Library.create(folder / name, REFINED) for name in ("plain", "refined"))
+    for library in (plain, refined):
+        train(library, ["Cu", "Pd"], n=60)
+    tasks = plan(plain, plain.versions(), whole(), PAIR, iterations=25)
+    trained = finish(tasks, [fit_member(t) for t in tasks])
+    plain.add(trained)
+    assert refines(REFINED, whole(), PAIR)
+    more = plan_refined(REFINED, whole(), trained, below(refined))
+    refined.add(finish_refined(more, [fit_member(t).to_json() for t in more], trained))
+    return plain, refined
+
+
+def test_a_refined_pair_is_better(libraries):
+    plain, refined = libraries
+    test = dataset((CU, PD), 60, 9)
+    assert rms(refined, test) < 0.9 * rms(plain, test)
+    metadata = refined.stratum(PAIR).metadata
+    assert metadata["refined"]["n_data"] == 180
+    assert metadata["errors"]["energy_train"] < metadata["refined"]["errors_before"]["energy_train"]
+    assert metadata["seconds_training"] > plain.stratum(PAIR).metadata["seconds_training"]
+
+
+def test_what_lies_below_keeps_its_bytes_and_its_bits(libraries):
+    plain, refined = libraries
+    for name in ("Cu", "Pd"):
+        assert refined.content(name, 1) == plain.content(name, 1)
+    assert refined.content("CuPd", 1) != plain.content("CuPd", 1)
+    structures = dataset((PD,), 20, 9).structures
+    alone = refined.assemble(Stratum((PD,))).evaluate(structures)
+    for library in libraries:
+        beside = library.assemble(PAIR).evaluate(structures)
+        np.testing.assert_array_equal(beside.member_energies, alone.member_energies)
+        np.testing.assert_array_equal(beside.forces, alone.forces)
+
+
+def test_what_stands_above_stands_on_the_columns(libraries, tmp_path):
+    """A triple is trained on the same ground, whether the pairs below are refined or not."""
+    said = []
+    for library in libraries:
+        copy = library.copy(tmp_path / library.path.name)
+        train(copy, ["Ag", "CuAg", "PdAg"])
+        data = dataset((CU, PD, AG), 30, 0)
+        tasks = plan(copy, copy.versions(), data, Stratum((CU, PD, AG)), iterations=3)
+        said.append([fit_member(t) for t in tasks])
+    for a, b in zip(*said, strict=True):
+        for z in (CU, PD, AG):
+            np.testing.assert_array_equal(a.columns[Stratum((CU, PD, AG))][z], b.columns[Stratum((CU, PD, AG))][z])
+
+
+def test_crystals_of_subsets_weigh_less(libraries):
+    (task, *_) = plan_refined(REFINED, whole(), libraries[0].stratum(PAIR), below(libraries[0]))
+    for own, weight in (((CU,), BELOW), ((PD,), BELOW), ((CU, PD), 1.0)):
+        np.testing.assert_array_equal(task.dataset.of_stratum(Stratum(own)).weights, weight)
+
+
+@pytest.mark.parametrize(("recipe", "data"), [(SMALL, whole()), (REFINED, dataset((CU, PD), 60, 0))])
+def test_only_where_the_recipe_says_so_and_all_subsets_have_crystals(recipe, data):
+    assert not refines(recipe, data, PAIR)
+
+
+def test_recipes_that_cannot_be_refined():
+    with pytest.raises(ValueError, match="`refined` strata need the density, one hidden layer"):
+        replace(REFINED, widened=2)
+    with pytest.raises(ValueError, match="`refined` strata need the density"):
+        replace(REFINED, second=3)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for name, numbers in (("Cu", (CU,)), ("Pd", (PD,)), ("CuPd", (CU, PD))):
+        write_dataset(folder / f"{name}.extxyz", dataset(numbers, 24, 0))
+    return [str(folder / f"{name}.extxyz") for name in ("Cu", "Pd", "CuPd")]
+
+
+def test_the_command_refines_by_default(files, tmp_path, capsys):
+    path = str(tmp_path / "lib")
+    assert main(["train", path, "CuPd", "--data", *files, "--cutoff", "4.5", "--iterations", "2"]) == 0
+    assert "CuPd refined: member 4 of 4" in capsys.readouterr().err
+    library = Library.open(path)
+    assert library.recipe.refined and library.stratum(PAIR).parameters.refined
+    assert not (library.path / "unfinished").exists()
+    assert main(["train", path, "CuPd", "--widened", "2"]) == 64
+    assert "--recipe quick" in capsys.readouterr().err
+    assert main(["refit", path, "--iterations", "1"]) == 0
+    assert "CuPd refined: member 4 of 4" in capsys.readouterr().err
+    library = Library.open(path)
+    assert library.versions() == {"Cu": 2, "Pd": 2, "CuPd": 2} and library.stratum(PAIR).parameters.refined
+    assert library.assemble(PAIR).evaluate(dataset((CU, PD), 3, 9).structures).energies.shape == (3,)
+    quick = str(tmp_path / "quick")
+    arguments = ["--recipe", "quick", "--cutoff", "4.5", "--iterations", "2"]
+    assert main(["train", quick, "CuPd", "--data", *files, *arguments]) == 0
+    assert "refined" not in capsys.readouterr().err
+    assert Library.open(quick).stratum(PAIR).parameters.refined is None
