@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Run = chosen.run
     try:
         run(chosen)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough: `potentials describe LIB | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         code: int | None = IO if isinstance(error, OSError) else getattr(error, "exit_code", None)
         if code is None:

@@ -122,8 +122,9 @@ def batches(
     constant: Mapping[int, tuple[Floats, Floats]],
     widened: Collection[Stratum] = (),
     frozen: Collection[StratumParameters] = (),
+    at_once: int = AT_ONCE,
 ) -> list[Batch]:
-    """The crystals of `tables`, whose elements are `company`.
+    """The crystals of `tables`, whose elements are `company`, so many in one array.
 
     places: of each table, as it is to be known later. constant: by centre, weights (D, members, hidden) and biases
     (members, hidden) of what does not change. widened: the blocks whose own units are free. frozen: strata whose own units,
@@ -134,8 +135,8 @@ def batches(
         kinds.setdefault(tuple((z, len(c.features)) for z, c in sorted(table.centres.items())), []).append(k)
     result = []
     for kind, members in sorted(kinds.items()):
-        for start in range(0, len(members), AT_ONCE):
-            chosen = members[start : start + AT_ONCE]
+        for start in range(0, len(members), at_once):
+            chosen = members[start : start + at_once]
             own = [tables[k] for k in chosen]
             centres = tuple(_centres(shape, company, own, z, bases, *constant[z], widened) for z, _ in kind)
             result.append(

@@ -72,6 +72,7 @@ def plan_refined(
             known={t.stratum: t.environments for t in strata},
             parents=dict(trained.parents),
             lowest={t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in strata if t.stratum.order == 1},
+            anchored=True,
         )
         for member in range(recipe.members)
     ]

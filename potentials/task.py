@@ -35,6 +35,9 @@ class FitTask:
     known: Mapping[Stratum, Environments]  # surroundings of the frozen strata
     parents: Mapping[str, str]  # their content hashes, by name
     lowest: Mapping[int, float]  # eV/atom of each element at its most stable
+    anchored: bool = (
+        False  # atoms of crystals of subsets keep the energies that `scalings` give them (potentials.anchors)
+    )
 
     @property
     def elements(self) -> tuple[int, ...]:

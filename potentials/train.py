@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from potentials.anchors import anchors
 from potentials.batches import Bases, Batch, batches
 from potentials.checkpoint import Checkpoint
 from potentials.dataset import Dataset
@@ -213,6 +214,7 @@ def _prepared(task: FitTask) -> Prepared:
         task.strata,
         tuple(task.own_units(s) for s in task.strata),
         task.warm,
+        task.anchored,
         tuple(sorted(task.parents.items())),
         tuple(sorted(task.lowest.items())),
         tuple(s.scale[z].tobytes() + s.columns[z].tobytes() for s in task.scalings.values() for z in s.stratum.numbers),
@@ -250,4 +252,6 @@ def prepare(task: FitTask) -> Prepared:
             constant[z] = (weights.reshape(len(weights), recipe.members, recipe.hidden), biases)
         at = [int(places[company][t.place]) for t in found]
         made += batches(recipe.shape, company, found, at, bases, constant, widened, task.frozen)
+        if task.anchored and company != task.strata[-1]:
+            made += anchors(task, company, training.select(places[company]), found, at, bases, constant)
     return made, bases, ground

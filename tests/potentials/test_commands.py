@@ -100,6 +100,15 @@ def test_a_pair_is_widened_where_it_is_new(files, library, tmp_path, capsys):
     said(capsys, "train", library, "CuPd", "--widened", "-1", code=64)
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(library):
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-m", "potentials", "describe", library]
+    done = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_ledger_says_what_reuse_saved(library, capsys):
     known = json.loads(said(capsys, "describe", library, "--json").out)
     strata = {row["stratum"]: row for row in known["strata"]}

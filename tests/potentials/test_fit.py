@@ -9,6 +9,7 @@ import pytest
 from potentials.jointly import plan_jointly
 from potentials.levenberg import PATIENCE, minimise
 from potentials.library import Library
+from potentials.refine import plan_refined
 from potentials.start import start
 from potentials.stratum import Stratum
 from potentials.train import TrainingError, finish, fit_member, layout_of, plan, prepare, problem_of
@@ -33,6 +34,18 @@ def test_rows_are_derivatives_of_the_residuals(library, numbers):
 def test_rows_of_a_joint_fit_are_derivatives_of_the_residuals(recipe):
     data = dataset((CU,), 4, 5).merge(dataset((CU, PD), 5, 5)).merge(dataset((CU, PD, AG), 4, 5))
     check_rows(plan_jointly(recipe, data, Stratum((CU, PD, AG)))[1])
+
+
+def test_rows_of_a_refined_fit_are_derivatives_of_the_residuals(tmp_path):
+    """Those of anchors among them: one for each atom of a crystal of a subset."""
+    library, pair = trained(tmp_path / "lib", ["Cu", "Pd", "CuPd"]), Stratum((CU, PD))
+    data = dataset((CU,), 4, 5).merge(dataset((PD,), 4, 5)).merge(dataset((CU, PD), 5, 5))
+    below = [library.stratum(Stratum((z,))) for z in (CU, PD)]
+    task = plan_refined(SMALL, data, library.stratum(pair), below)[1]
+    found = sum(len(b.places) for b in prepare(task)[0] if b.targets.shape[1] == 1)
+    elements = data.training().of_stratum(below[0].stratum).merge(data.training().of_stratum(below[1].stratum))
+    assert found == elements.structures.sizes.sum()
+    check_rows(task)
 
 
 def test_what_is_fitted_is_what_the_library_says(library, tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from potentials import kernels
 from potentials.__main__ import main
 from potentials.dataset import write_dataset
 from potentials.library import Library
@@ -68,6 +69,19 @@ def test_what_lies_below_keeps_its_bytes_and_its_bits(libraries):
         beside = library.assemble(PAIR).evaluate(structures)
         np.testing.assert_array_equal(beside.member_energies, alone.member_energies)
         np.testing.assert_array_equal(beside.forces, alone.forces)
+
+
+@pytest.mark.parametrize("z", PAIR.numbers)
+def test_an_atom_keeps_its_energy_when_an_element_comes_into_sight(libraries, z):
+    """The pair's networks give the atoms of an element's crystals the energies that the element's own give them."""
+    library, crystals = libraries[1], dataset((z,), 40, 9).structures
+    alone = replace(library.assemble(Stratum((z,))).model, repulsion=False)
+    net = library.stratum(PAIR).parameters.refined[z]
+    features = np.concatenate(kernels.features(crystals, SMALL.shape, PAIR.numbers))
+    units = np.tanh(np.einsum("ad,mdh->amh", features, net.weights) + net.biases)
+    said = (np.einsum("amh,mh->am", units, net.outputs) + net.shifts).mean(axis=1)
+    apart = said - kernels.evaluate(crystals, alone).atomic_energies
+    assert np.sqrt(np.mean(apart**2)) < 0.02
 
 
 def test_what_stands_above_stands_on_the_columns(libraries, tmp_path):
