@@ -22,7 +22,7 @@ from potentials.structures import Floats
 from potentials.tables import Centres, Table
 from potentials.task import FitTask
 
-UNIT = 0.01  # eV per atom: what a difference is divided by, beside the fit's own 0.003 eV/atom of whole crystals
+UNIT = 0.02  # eV per atom: what a difference is divided by, beside the fit's own 0.003 eV/atom of whole crystals
 AT_ONCE = 4096  # atoms in one array
 
 
