@@ -69,7 +69,8 @@ def minimise(
     (Madsen, Nielsen, Tingleff, Methods for non-linear least squares problems, 2004, algorithm 3.16). Where the problem
     validates, the parameters with the best validation are returned, and PATIENCE matrices without a better one end it.
     `watch` sees the parameters after every step, `keep` where the minimisation stands after every iteration; from such a
-    `progress` it goes on to the same bits as if it had not been cut. `damping` is the first; CLOSE_DAMPING suits a start near a minimum.
+    `progress` it goes on to the same bits as if it had not been cut. `damping` is the first one; CLOSE_DAMPING suits a start near
+    a minimum.
     """
     p, growth, first = start.copy(), 2.0, 0
     if progress is not None:

@@ -13,19 +13,10 @@ from potentials.refine import BELOW, finish_refined, plan_refined, refines
 from potentials.stratum import Stratum
 from potentials.train import finish, fit_member, plan
 from tests.crystals import AG, CU, PD
-from tests.labelled import SMALL, dataset, train
+from tests.labelled import SMALL, dataset, rms, train, whole
 
 REFINED = replace(SMALL, refined=True)
 PAIR = Stratum((CU, PD))
-
-
-def whole(n=60):
-    return dataset((CU,), n, 0).merge(dataset((PD,), n, 0)).merge(dataset((CU, PD), n, 0))
-
-
-def rms(library, data):
-    said = library.assemble(Stratum.of(data.structures.numbers.tolist())).evaluate(data.structures)
-    return float(np.sqrt(np.mean(((said.energies - data.labels.energies) / data.structures.sizes) ** 2)))
 
 
 def below(library):
