@@ -253,6 +253,6 @@ def prepare(task: FitTask) -> Prepared:
             constant[z] = (weights.reshape(len(weights), recipe.members, recipe.hidden), biases)
         at = [int(places[company][t.place]) for t in found]
         made += batches(recipe.shape, company, found, at, bases, constant, widened, task.frozen)
-        if task.anchored and company != task.strata[-1]:
+        if task.anchored:
             made += anchors(task, company, training.select(places[company]), found, at, bases, constant)
     return made, bases, ground
