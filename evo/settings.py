@@ -202,7 +202,7 @@ class NetworkSection(Section):
     hidden: Count = Field(6, description="hidden units per element")
     members: Count = Field(4, description="networks in the committee")
     refined: bool = Field(
-        False, description="refine pairs and triples (potentials/refine.py): less error, minutes instead of seconds"
+        False, description="refine pairs and triples of a new library: less error, minutes instead of seconds"
     )
     retrain_iterations: Count = Field(
         6, description="Levenberg-Marquardt iterations when a stratum is retrained from where it was"

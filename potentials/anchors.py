@@ -1,9 +1,9 @@
-"""Anchors of a refined fit: in crystals of a subset every atom keeps the energy that the subset's own networks give it.
+"""Anchors of a refined fit: every atom keeps, nearly, the energy that the networks beside the refined ones give it.
 
 Labels say what all atoms of a crystal have together; how it is shared between them is free, and every network shares it in its
-own way. Where an atom passes from the networks of one set of elements to those of another, as a third element comes into its
-sight, its energy would jump by tenths of an eV, though both sets of networks are right about whole crystals. With anchors the
-networks of a set agree with those of its subsets, atom by atom, where they see the same.
+own way. Where an atom passes from the networks of one set of elements to those of another, as an element comes into its sight,
+its energy would jump by tenths of an eV, though both are right about whole crystals. With anchors the networks of a set agree,
+atom by atom, with those of its subsets on crystals of these, and with the assembled one on its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from potentials.structures import Floats
 from potentials.tables import Centres, Table
 from potentials.task import FitTask
 
-UNIT = 0.01  # eV per atom: what a difference is divided by, beside the fit's own 0.003 eV/atom of whole crystals
+UNIT = 0.02  # eV: what a difference is divided by, where whole crystals have 0.003 eV/atom
 AT_ONCE = 4096  # atoms in one array
 
 
@@ -40,7 +40,10 @@ def anchors(
     tables: of `crystals`. places: of each table's crystal, as it is to be known later.
     """
     shape, fitting = task.recipe.shape, task.recipe.fitting
-    model = fold(shape, company.numbers, [task.scalings[s] for s in company.subsets()], repulsion=False)
+    beside = [task.scalings[s] for s in company.subsets()]
+    if company == task.strata[-1]:
+        beside = [replace(p, refined=None) for p in beside]
+    model = fold(shape, company.numbers, beside, repulsion=False)
     members = range(task.recipe.members)
     said = np.stack([kernels.evaluate(crystals.structures, model.member(m)).atomic_energies for m in members])
     numbers, offsets = crystals.structures.numbers, crystals.structures.offsets

@@ -71,7 +71,7 @@ def finish_all(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[s
 def _parameters(task: FitTask, stratum: Stratum, made: Sequence[FitResult]) -> StratumParameters:
     columns = {z: np.stack([r.columns[stratum][z] for r in made]) for z in stratum.numbers}
     if stratum.order > 1:
-        return replace(task.scalings[stratum], columns=columns, own_units=_own_units(stratum, made))
+        return replace(task.scalings[stratum], columns=columns, own_units=_own_units(stratum, made), refined=None)
     heads = [r.heads[stratum.numbers[0]] for r in made]
     weights = [h.second_weights for h in heads if h.second_weights is not None]
     biases = [h.second_biases for h in heads if h.second_biases is not None]

@@ -12,7 +12,7 @@ from scipy.linalg import cho_factor, cho_solve
 from potentials.structures import Floats
 
 TRIES = 6  # dampings tried with one normal matrix
-FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-7, 1e7
+FIRST_DAMPING, CLOSE_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-4, 1e-7, 1e7
 PATIENCE = 12  # normal matrices without a better validation
 WORTH = 1e-3  # a gain of the validation below this share is none
 
@@ -61,6 +61,7 @@ def minimise(
     watch: Callable[[Floats], None] | None = None,
     progress: Progress | None = None,
     keep: Callable[[Progress], None] | None = None,
+    damping: float = FIRST_DAMPING,
 ) -> Minimum:
     """Parameters with a lower |r|² + sum decay (p - prior)², after this many normal matrices at most.
 
@@ -68,9 +69,10 @@ def minimise(
     (Madsen, Nielsen, Tingleff, Methods for non-linear least squares problems, 2004, algorithm 3.16). Where the problem
     validates, the parameters with the best validation are returned, and PATIENCE matrices without a better one end it.
     `watch` sees the parameters after every step, `keep` where the minimisation stands after every iteration; from such a
-    `progress` it goes on to the same bits as if it had not been cut.
+    `progress` it goes on to the same bits as if it had not been cut. `damping` is the first one; CLOSE_DAMPING suits a start near
+    a minimum.
     """
-    p, damping, growth, first = start.copy(), FIRST_DAMPING, 2.0, 0
+    p, growth, first = start.copy(), 2.0, 0
     if progress is not None:
         p, damping, growth = progress.parameters, progress.damping, progress.growth
         first = progress.iteration

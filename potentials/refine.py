@@ -2,8 +2,8 @@
 
 A stratum adds columns to networks that stay as they are; what its own crystals say of the blocks below has nowhere to go. A
 refined stratum has room for it: networks that begin as the assembled ones and are then free, fitted to all crystals of the set
-and its subsets, those of subsets with less weight, because the strata below speak for those. Nothing that stands on the
-stratum uses these networks, and nothing below changes.
+and its subsets, those of subsets with less weight, because the strata below speak for those, and with atoms' energies held
+near to where they were (`anchors`). Nothing that stands on the stratum uses these networks, and nothing below changes.
 
     trained = finish(tasks, [fit_member(task) for task in tasks])  # potentials.train
     tasks = plan_refined(recipe, dataset, trained, below)
@@ -12,6 +12,7 @@ stratum uses these networks, and nothing below changes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,13 +30,14 @@ from potentials.structures import Floats
 from potentials.task import FitResult, FitTask
 
 ITERATIONS = {2: 25, 3: 15}
+FEWEST = 10  # training crystals of the set and of each of its subsets, below which the networks would forget more than they learn
 BELOW = 0.3  # weight of a crystal for each element that it lacks
 
 
 def refines(recipe: Recipe, dataset: Dataset, stratum: Stratum) -> bool:
-    """Whether this stratum is to be refined: by the recipe, where all sets of its elements have crystals to fit."""
-    there = set(dataset.training().strata())
-    return recipe.refined and stratum.order in ITERATIONS and there >= set(stratum.subsets())
+    """Whether this stratum is to be refined: by the recipe, where it and all its subsets have crystals enough."""
+    counts = Counter(dataset.training().strata())
+    return recipe.refined and stratum.order in ITERATIONS and all(counts[s] >= FEWEST for s in stratum.subsets())
 
 
 def plan_refined(

@@ -28,7 +28,7 @@ from potentials.dataset import Dataset
 from potentials.finish import finish, finish_all
 from potentials.fit import Layout, Problem
 from potentials.heads import Head
-from potentials.levenberg import minimise
+from potentials.levenberg import CLOSE_DAMPING, FIRST_DAMPING, minimise
 from potentials.library import Library
 from potentials.network import OwnUnits
 from potentials.prior import whole
@@ -146,6 +146,7 @@ def fit_member(task: FitTask, watch: Watch | None = None, checkpoint: Path | Non
                 None if watch is None else lambda p: watch(problem, p),
                 None if saved is None else saved.progress,
                 None if saved is None else saved.keep,
+                CLOSE_DAMPING if task.anchored else FIRST_DAMPING,
             )
             p, iterations = minimum.parameters, minimum.iterations
     columns: dict[Stratum, dict[int, Floats]] = {s: {} for s in task.strata}
@@ -252,6 +253,6 @@ def prepare(task: FitTask) -> Prepared:
             constant[z] = (weights.reshape(len(weights), recipe.members, recipe.hidden), biases)
         at = [int(places[company][t.place]) for t in found]
         made += batches(recipe.shape, company, found, at, bases, constant, widened, task.frozen)
-        if task.anchored and company != task.strata[-1]:
+        if task.anchored:
             made += anchors(task, company, training.select(places[company]), found, at, bases, constant)
     return made, bases, ground

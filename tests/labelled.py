@@ -60,6 +60,17 @@ def dataset(numbers: tuple[int, ...], n: int, seed: int) -> Dataset:
     return labelled(crystals, [f"{seed}/{k // 2}" for k in range(n)])
 
 
+def whole(n: int = 60) -> Dataset:
+    """n crystals each of Cu, Pd, CuPd."""
+    return dataset((CU,), n, 0).merge(dataset((PD,), n, 0)).merge(dataset((CU, PD), n, 0))
+
+
+def rms(library: Library, data: Dataset) -> float:
+    """eV/atom by which the library misses these energies."""
+    said = library.assemble(Stratum.of(data.structures.numbers.tolist())).evaluate(data.structures)
+    return float(np.sqrt(np.mean(((said.energies - data.labels.energies) / data.structures.sizes) ** 2)))
+
+
 def train(library: Library, names: Sequence[str], n: int = 40, iterations: int | None = 25) -> None:
     """Add these strata, in this order."""
     for name in names:

@@ -35,7 +35,8 @@ def open_or_make(chosen: argparse.Namespace) -> Library:
     library = Library.open(chosen.library)
     if (chosen.recipe or chosen.cutoff is not None) and library.recipe != recipe:
         raise Unusable(
-            f"{chosen.library} was made with another recipe; leave out --recipe and --cutoff, or make another library"
+            f"{chosen.library} was made with another recipe ({library.recipe}); leave out --recipe and --cutoff, or make "
+            "another library"
         )
     return library
 

@@ -69,6 +69,7 @@ def _key(task: FitTask) -> str:
         task.dataset.content_hash(),
         task.iterations,
         task.warm,
+        task.anchored,
         sorted(task.parents.items()),
         sorted(task.lowest.items()),
     ]

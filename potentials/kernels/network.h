@@ -103,7 +103,9 @@ struct Layer {
       voices.push_back({&it, share, 0.0});
       rest -= share;
     }
-    if (rest > 0.0 || voices.empty()) voices.push_back({nullptr, rest, 0.0});
+    // where shares are about to change the shared network is heard, whatever rounding has left for it
+    const bool changing = std::any_of(views.begin(), views.end(), [](const View& view) { return view.slope != 0.0; });
+    if (rest > 0.0 || voices.empty() || changing) voices.push_back({nullptr, rest, 0.0});
   }
 
   // product over the other elements of what is seen, or not seen, of each; `without` one of them

@@ -12,11 +12,9 @@ from potentials.features import Descriptor
 from potentials.structures import Floats, Ints, Structures
 
 
-class AddedLike(Protocol):
-    """Units that see one block of features each; see `potentials.network.AddedUnits`."""
+class LayerLike(Protocol):
+    """One hidden layer and what stands on it."""
 
-    @property
-    def units(self) -> int: ...
     @property
     def weights(self) -> Floats: ...
     @property
@@ -25,19 +23,20 @@ class AddedLike(Protocol):
     def outputs(self) -> Floats: ...
 
 
-class SetNetworkLike(Protocol):
+class AddedLike(LayerLike, Protocol):
+    """Units that see one block of features each; see `potentials.network.AddedUnits`."""
+
+    @property
+    def units(self) -> int: ...
+
+
+class SetNetworkLike(LayerLike, Protocol):
     """The network for centres that see exactly some elements; see `potentials.network.SetNetwork`."""
 
     @property
     def centre(self) -> int: ...
     @property
     def others(self) -> tuple[int, ...]: ...
-    @property
-    def weights(self) -> Floats: ...
-    @property
-    def biases(self) -> Floats: ...
-    @property
-    def outputs(self) -> Floats: ...
     @property
     def shifts(self) -> Floats: ...
 

@@ -191,6 +191,7 @@ def _blend(
     rows = {y: y * packed.shape.n_pair for y in range(packed.n_species) if y != kind}
     inside = {y: torch.clamp(features[row, part].double() / packed.shape.sight, max=1.0) for y, row in rows.items()}
     seen = {y: u * u * u * (10.0 - u * (15.0 - 6.0 * u)) for y, u in inside.items()}
+    changing = torch.stack([(u > 0) & (u < 1) for u in inside.values()]).any(0)
     shared, shared_slopes = energies[:, part].clone(), slopes[:, part].clone()
     total, by_feature = torch.zeros_like(shared), torch.zeros_like(shared_slopes)
     rest = torch.ones_like(shared[0])
@@ -199,8 +200,8 @@ def _blend(
     for net in nets:
         factors = {y: view if y in net.others else 1.0 - view for y, view in seen.items()}
         share = _product(factors.values(), rest)
-        if not bool((share > 0).any()):
-            continue  # where nothing is shared nothing is pulled: both begin with slope zero
+        if not bool(((share > 0) | changing).any()):
+            continue  # it adds zero to every centre
         _layer(net.lanes, net.shifts, features, said_slopes, said, (0, first, end))
         total += share * said[:, part]
         by_feature += (share * said_slopes[:, part]).to(by_feature.dtype)

@@ -23,6 +23,7 @@ MODELS = {
     "refined strata": library(SPECIES, SHAPE, refined=True),
     "symmetry functions": library(SPECIES, FUNCTIONS, second=4),
 }
+FOUR = library((*SPECIES, 79), SHAPE, refined=True)
 WAYS = [(name, kernel) for name in MODELS for kernel in kernels.available()]
 AXES = {
     "crystal": (True, True, True),
@@ -35,7 +36,7 @@ STEP = 1e-4  # Å, or strain
 
 def evaluate(crystals, way):
     name, kernel = way
-    return kernels.evaluate(Structures.from_ase(crystals), MODELS[name], kernel=kernel)
+    return kernels.evaluate(Structures.from_ase(crystals), MODELS.get(name, FOUR), kernel=kernel)
 
 
 def strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
@@ -73,12 +74,13 @@ def test_forces_are_minus_the_gradient(way, axes, n_atoms, scale):
 
 
 @pytest.mark.parametrize("kernel", kernels.available())
+@pytest.mark.parametrize("last", [47, 79])
 @pytest.mark.parametrize("distance", [4.6, 5.2, 5.6, 5.9, 6.2])
-def test_forces_while_an_element_comes_into_sight(kernel, distance):
-    """Silver comes near a cluster of copper and palladium, whose refined networks pass on to those of all three."""
-    way = ("refined strata", kernel)
-    positions = np.array([[0, 0, 0], [2.6, 0, 0], [1.3, 2.4, 0], [0, 0, 5.4], [distance, 0.6, 0.4]])
-    atoms = Atoms([29, 46, 29, 46, 47], positions)
+def test_forces_while_an_element_comes_into_sight(kernel, last, distance):
+    """An atom comes near a cluster of the others, whose refined networks pass on to those of all three, or the assembled one."""
+    way = ("refined strata of four", kernel)
+    positions = np.array([[0, 0, 0], [2.6, 0, 0], [1.3, 2.4, 0], [0, 0, 5.4], [distance, 0.6, 0.4], [-2.2, 1.5, 1.0]])
+    atoms = Atoms([29, 46, 29, 46, last, 29 if last == 47 else 47], positions)
     forces = evaluate([atoms], way).forces
     for i in range(len(atoms)):
         for axis in range(3):

@@ -37,14 +37,13 @@ def test_rows_of_a_joint_fit_are_derivatives_of_the_residuals(recipe):
 
 
 def test_rows_of_a_refined_fit_are_derivatives_of_the_residuals(tmp_path):
-    """Those of anchors among them: one for each atom of a crystal of a subset."""
+    """Those of anchors among them: one for each atom."""
     library, pair = trained(tmp_path / "lib", ["Cu", "Pd", "CuPd"]), Stratum((CU, PD))
     data = dataset((CU,), 4, 5).merge(dataset((PD,), 4, 5)).merge(dataset((CU, PD), 5, 5))
     below = [library.stratum(Stratum((z,))) for z in (CU, PD)]
     task = plan_refined(SMALL, data, library.stratum(pair), below)[1]
     found = sum(len(b.places) for b in prepare(task)[0] if b.targets.shape[1] == 1)
-    elements = data.training().of_stratum(below[0].stratum).merge(data.training().of_stratum(below[1].stratum))
-    assert found == elements.structures.sizes.sum()
+    assert found == data.training().structures.sizes.sum()
     check_rows(task)
 
 

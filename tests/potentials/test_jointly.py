@@ -12,18 +12,9 @@ from potentials.library import Library
 from potentials.stratum import Stratum
 from potentials.train import finish_all, fit_member
 from tests.crystals import CU, PD
-from tests.labelled import SMALL, dataset, trained
+from tests.labelled import SMALL, dataset, rms, trained, whole
 
 BOTH = Stratum((CU, PD))
-
-
-def whole(n=60):
-    return dataset((CU,), n, 0).merge(dataset((PD,), n, 0)).merge(dataset((CU, PD), n, 0))
-
-
-def rms(library, data):
-    said = library.assemble(Stratum.of(data.structures.numbers.tolist())).evaluate(data.structures)
-    return float(np.sqrt(np.mean(((said.energies - data.labels.energies) / data.structures.sizes) ** 2)))
 
 
 def test_everything_at_once_is_as_good_as_one_after_the_other(tmp_path):

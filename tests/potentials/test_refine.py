@@ -13,19 +13,10 @@ from potentials.refine import BELOW, finish_refined, plan_refined, refines
 from potentials.stratum import Stratum
 from potentials.train import finish, fit_member, plan
 from tests.crystals import AG, CU, PD
-from tests.labelled import SMALL, dataset, train
+from tests.labelled import SMALL, dataset, rms, train, whole
 
 REFINED = replace(SMALL, refined=True)
 PAIR = Stratum((CU, PD))
-
-
-def whole(n=60):
-    return dataset((CU,), n, 0).merge(dataset((PD,), n, 0)).merge(dataset((CU, PD), n, 0))
-
-
-def rms(library, data):
-    said = library.assemble(Stratum.of(data.structures.numbers.tolist())).evaluate(data.structures)
-    return float(np.sqrt(np.mean(((said.energies - data.labels.energies) / data.structures.sizes) ** 2)))
 
 
 def below(library):
@@ -143,3 +134,24 @@ def test_the_command_refines_by_default(files, tmp_path, capsys):
     assert main(["train", quick, "CuPd", "--data", *files, *arguments]) == 0
     assert "refined" not in capsys.readouterr().err
     assert Library.open(quick).stratum(PAIR).parameters.refined is None
+
+
+def test_atoms_of_a_pair_keep_near_the_assembled_energies(libraries):
+    """So that an atom's energy does not jump where the assembled network takes over, as a further element comes into sight."""
+    plain, refined = libraries
+    crystals = dataset((CU, PD), 40, 9).structures
+    said = [library.assemble(PAIR).evaluate(crystals).atomic_energies for library in (plain, refined)]
+    for z in PAIR.numbers:
+        apart = (said[1] - said[0])[crystals.numbers == z]
+        assert abs(apart.mean()) < 0.01 and np.median(np.abs(apart)) < 0.005  # tails: what neither knows
+
+
+def test_a_stratum_retrained_without_its_subsets_data_drops_its_networks(libraries, tmp_path):
+    library = libraries[1].copy(tmp_path / "lib")
+    data = dataset((CU, PD), 60, 0)
+    labels = replace(data.labels, energies=data.labels.energies + 0.3 * data.structures.sizes)
+    moved = replace(data, labels=labels)
+    tasks = plan(library, library.versions(), moved, PAIR, iterations=20)
+    library.add(finish(tasks, [fit_member(t) for t in tasks]))
+    assert library.stratum(PAIR).parameters.refined is None
+    assert rms(library, moved) < 0.15
