@@ -64,7 +64,8 @@ def test_what_a_finished_campaign_leaves(trained):
 
 def test_a_campaign_refines_where_it_is_told_to(tmp_path):
     """The networks are tasks like others: run again, the campaign finds them done."""
-    directory = write(tmp_path / "c", SMALL.replace("[network]\n", "[network]\nrefined = true\n"), chunks=3)
+    text = SMALL.replace("[network]\n", "[network]\nrefined = true\n").replace("max_calls = 60", "max_calls = 150")
+    directory = write(tmp_path / "c", text, chunks=3)
     run(directory)
     library = Library.open(directory / "out" / "library")
     pair = library.stratum(Stratum.parse("CuPd"))

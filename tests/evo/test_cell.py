@@ -66,7 +66,8 @@ def test_reduced_cell_holds_the_same_crystal(seed: int) -> None:
     assert np.linalg.det(reduced.cell) > 0
     before, after = (np.sort(neighbor_list("d", a, 5.0)) for a in (atoms, reduced))
     np.testing.assert_allclose(before, after, atol=1e-8)
-    np.testing.assert_allclose(chirality(atoms), chirality(reduced), rtol=1e-6)
+    # some crystals have none: what is left then is rounding
+    np.testing.assert_allclose(chirality(atoms), chirality(reduced), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(reduce_cell(reduced).cell, reduced.cell, atol=1e-8)
 
 
