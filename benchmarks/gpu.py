@@ -55,7 +55,7 @@ def cells(n: int, rattle: float = 0.15, scale: float = 1.0, seed: int = 0) -> St
 
 def recipes() -> dict[str, Recipe]:
     """What a library and what a campaign trains by default."""
-    found = {"library": RECIPES["default"]}
+    found = {"library": RECIPES["quick"]}
     with suppress(ImportError):  # a machine with a GPU may lack what the search needs
         from evo.settings import NetworkSection
 

@@ -36,7 +36,7 @@ from potentials.structures import Structures
 ELEMENTS = (29, 46, 47, 79)
 SUPERCELLS = {4: (1, 1, 1), 8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2), 108: (3, 3, 3), 256: (4, 4, 4)}
 ATOMS = 512  # about, of a batch
-RECIPES_SHOWN = {"library": RECIPES["default"], "campaign": campaign_recipe()}
+RECIPES_SHOWN = {"library": RECIPES["quick"], "campaign": campaign_recipe()}
 
 
 def network(recipe: Recipe, n_elements: int = 3, cutoff: float = 6.0, members: int | None = None) -> Model:

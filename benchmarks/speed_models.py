@@ -31,7 +31,7 @@ def quoted(train: int = TRAIN) -> dict[str, Potential]:
     """Trained on labels of UNEP-v1 (once; benchmarks/cache): single networks and committees of both recipes."""
     found = {}
     for name, recipe, cache in (
-        ("library", RECIPES["default"], "unep-default"),
+        ("library", RECIPES["quick"], "unep-default"),
         ("campaign", campaign_recipe(), "unep-campaign"),
     ):
         potential = trained(SYSTEM, train, recipe, cache).assemble(Stratum.parse(SYSTEM))

@@ -5,10 +5,11 @@
     python benchmarks/strata.py --quick
 
 Both ways have the same architecture, data, optimiser (Levenberg-Marquardt), validation crystals and stopping rule; from
-scratch, a compound is fitted together with all crystals of its subsets. `run` is resumable (each stratum once; libraries in
-benchmarks/cache/strata) and writes benchmarks/strata/<recipe>-<seed>.json; `table` prints them. Errors are those of a single
-network on test crystals whose formation energy is up to 0.6 eV/atom above the lowest of their set. `sooner`: CPU time of the
-fit from scratch until its best validation, over the CPU time in which the new stratum alone reaches an error no larger.
+scratch, a compound is fitted together with all crystals of its subsets; bottom up, the default recipe refines pairs and the
+triple. `run` is resumable (each stratum once; libraries in benchmarks/cache/strata) and writes
+benchmarks/strata/<recipe>-<seed>.json; `table` prints them. Errors are those of a single network on test crystals whose
+formation energy is up to 0.6 eV/atom above the lowest of their set. `sooner`: CPU time of the fit from scratch until its best
+validation, over the CPU time in which the new stratum alone reaches an error no larger.
 """
 
 from __future__ import annotations

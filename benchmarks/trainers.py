@@ -147,7 +147,7 @@ def adamw(ours: Torch, p: Floats, watch: Watch, seconds: float, rate: float) -> 
 
 
 def compare(name: str, seed: int, n: int, times: float, report: Callable[[str], None]) -> dict[str, Any]:
-    recipe = replace(RECIPES["default"], members=1, fitting=replace(RECIPES["default"].fitting, seed=seed))
+    recipe = replace(RECIPES["quick"], members=1, fitting=replace(RECIPES["quick"].fitting, seed=seed))
     stratum = Stratum.parse(name)
     with tempfile.TemporaryDirectory() as directory:
         library = Library.create(Path(directory) / "lib", recipe)

@@ -40,7 +40,7 @@ def run(name: str, train: int) -> dict[str, Any]:
     data, test = make(name, train, TEST, LARGEST, 0, HERE / "cache" / "unep")
     stratum = Stratum.parse(name)
     with tempfile.TemporaryDirectory() as folder:
-        library = Library.create(Path(folder) / "library", RECIPES["default"])
+        library = Library.create(Path(folder) / "library", RECIPES["quick"])
         cpu, wall = time.process_time(), time.perf_counter()
         tasks = plan(library, {}, data, stratum)
         results = [fit_member(task) for task in tasks]

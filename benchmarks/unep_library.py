@@ -34,9 +34,7 @@ def few(data: Dataset, number: int) -> Dataset:
     return data.select(sorted(sorted(range(len(data)), key=lambda c: order[names[c]])[:number]))
 
 
-def trained(
-    system: str, train: int = TRAIN, recipe: Recipe = RECIPES["default"], name: str = "unep-default"
-) -> Library:
+def trained(system: str, train: int = TRAIN, recipe: Recipe = RECIPES["quick"], name: str = "unep-default") -> Library:
     """With every stratum of these elements; what is there already is not trained again."""
     path = CACHE / f"{name}-{train}"
     library = Library.open(path) if (path / "library.json").exists() else Library.create(path, recipe)

@@ -31,7 +31,7 @@ PAIR = Stratum.parse("CuPd")
 
 def below(seed: int, n: int) -> Library:
     """Cu and Pd."""
-    recipe = replace(RECIPES["default"], members=1, fitting=replace(RECIPES["default"].fitting, seed=seed))
+    recipe = replace(RECIPES["quick"], members=1, fitting=replace(RECIPES["quick"].fitting, seed=seed))
     library = opened(CACHE / "widened" / f"{seed}-{n}", recipe)
     for name in ("Cu", "Pd"):
         if name not in library.versions():

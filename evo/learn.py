@@ -229,24 +229,18 @@ class Training:
     def steps(self) -> Iterator[list[str]]:
         """Yields the keys it waits for; go on when their results are there."""
         for order in sorted({s.order for s in self.strata}):
-            work: list[tuple[Stratum, list[FitTask], list[str]]] = []
+            work: list[tuple[list[FitTask], list[str]]] = []
             for stratum in (s for s in self.strata if s.order == order):
                 tasks = plan(self.library, self.versions, self.dataset, stratum, iterations=self.iterations)
-                keys = [f"{self.key}/{stratum.name}/{m}" for m in range(len(tasks))]
-                for key, task in zip(keys, tasks, strict=True):
-                    self.desk.ask(key, fit, task)
-                work.append((stratum, tasks, keys))
-            yield [key for _, _, keys in work for key in keys]
-            made = [finish(tasks, [self.desk.result(key) for key in keys]) for _, tasks, keys in work]
+                work.append((tasks, self._ask(tasks, stratum.name)))
+            yield [key for _, keys in work for key in keys]
+            made = [finish(tasks, [self.desk.result(key) for key in keys]) for tasks, keys in work]
             refining: dict[Stratum, tuple[list[FitTask], list[str]]] = {}
             for trained in made:
                 if refines(self.library.recipe, self.dataset, trained.stratum):
                     below = [self.library.stratum(Stratum.parse(n), self.versions[n]) for n in trained.parents]
                     tasks = plan_refined(self.library.recipe, self.dataset, trained, below)
-                    keys = [f"{self.key}/{trained.stratum.name}/refined/{m}" for m in range(len(tasks))]
-                    for key, task in zip(keys, tasks, strict=True):
-                        self.desk.ask(key, fit, task)
-                    refining[trained.stratum] = tasks, keys
+                    refining[trained.stratum] = tasks, self._ask(tasks, f"{trained.stratum.name}/refined")
             if refining:
                 yield [key for _, keys in refining.values() for key in keys]
             for trained in made:
@@ -254,6 +248,13 @@ class Training:
                     tasks, keys = refining[trained.stratum]
                     trained = finish_refined(tasks, [self.desk.result(key) for key in keys], trained)
                 self.versions[trained.stratum.name] = self.library.add(trained)
+
+    def _ask(self, tasks: list[FitTask], name: str) -> list[str]:
+        """The keys under which the results will be."""
+        keys = [f"{self.key}/{name}/{m}" for m in range(len(tasks))]
+        for key, task in zip(keys, tasks, strict=True):
+            self.desk.ask(key, fit, task)
+        return keys
 
 
 def complete(training: Training, tick: Callable[[], None] = lambda: None) -> dict[str, int]:

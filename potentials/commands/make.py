@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from potentials.commands.command import Misused, Unusable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from potentials.library import Library
     from potentials.recipe import Recipe
 
@@ -25,12 +27,19 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cutoff", metavar="R", type=float, default=None, help="in place of the recipe's own, Å")
 
 
+def recipe_of(chosen: argparse.Namespace) -> Recipe:
+    """That of LIB, or the one that it would be made by."""
+    from potentials.library import Library
+
+    return _recipe(chosen) if _is_new(chosen.library) else Library.open(chosen.library).recipe
+
+
 def open_or_make(chosen: argparse.Namespace) -> Library:
     """LIB, which is made when there is nothing of that name; Unusable where it is there with another recipe than asked for."""
     from potentials.library import Library
 
     recipe = _recipe(chosen)
-    if not chosen.library.exists() or (chosen.library.is_dir() and not any(chosen.library.iterdir())):
+    if _is_new(chosen.library):
         return Library.create(chosen.library, recipe)
     library = Library.open(chosen.library)
     if (chosen.recipe or chosen.cutoff is not None) and library.recipe != recipe:
@@ -39,6 +48,10 @@ def open_or_make(chosen: argparse.Namespace) -> Library:
             "another library"
         )
     return library
+
+
+def _is_new(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def _recipe(chosen: argparse.Namespace) -> Recipe:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from potentials.commands import unfinished
 from potentials.commands.command import Commands, Misused, Unusable, add_command
 from potentials.commands.data import FILES, add_all, add_labels, parse_shift, read_all
-from potentials.commands.make import add_recipe, open_or_make
+from potentials.commands.make import add_recipe, open_or_make, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,12 +48,12 @@ def run(chosen: argparse.Namespace) -> None:
             f"--widened must be 0 or more, for a pair or triple trained on what is below it, got {chosen.widened}"
             f" for {wanted.name}{' --from-scratch' if chosen.from_scratch else ''}"
         )
-    library = open_or_make(chosen)
-    if chosen.widened and library.recipe.refined:
+    if chosen.widened and recipe_of(chosen).refined:
         raise Misused(
             f"--widened is for strata that are not refined, and {chosen.library} refines them; leave it out, or make a "
             "library by --recipe quick"
         )
+    library = open_or_make(chosen)
     if readings:
         add_all(library, readings, shift)
     if chosen.from_scratch:

@@ -1,6 +1,6 @@
 """Formulas that several kernels share, on any numbers: torch tensors, or the symbols that code is written from.
 
-The compiled kernel has them in `harmonics.h` and `centre.h`; tests hold all of them equal.
+The compiled kernel has them in `harmonics.h`, `centre.h` and `network.h`; tests hold all of them equal.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ def radial(distance: Number, sine: Number, cosine: Number, cutoff: float, n: int
         if k + 1 < n:
             s, c = s * cosine + c * sine, c * cosine - s * sine
     return functions
+
+
+def smooth_step(u: Number) -> Number:
+    """10u³ - 15u⁴ + 6u⁵: from 0 to 1 for u from 0 to 1, with two derivatives that vanish at both ends."""
+    return u * u * u * (10.0 - u * (15.0 - 6.0 * u))
+
+
+def smooth_step_slope(u: Number) -> Number:
+    """Its derivative."""
+    return 30.0 * u * u * (1.0 - u) * (1.0 - u)
 
 
 def harmonics(x: Number, y: Number, z: Number, l_max: int) -> list[Number]:

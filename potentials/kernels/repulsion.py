@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
+from potentials.kernels.formulas import smooth_step
 from potentials.structures import Floats
 from potentials.units import COULOMB
 
@@ -61,7 +62,7 @@ def screened(distance: Any, rate: Any, strength: Any, u: Any, exp: Callable[[Any
     """V(r), for torch tensors or symbols: rate 1/a (1/Å), strength Zi Zj e²/(4 pi eps0) (eV Å), u between 0 and 1."""
     x = distance * rate
     screening = sum(amplitude * exp(x * -decay) for amplitude, decay in zip(AMPLITUDES, RATES, strict=True))
-    return strength / distance * screening * (1 - u * u * u * (10 - u * (15 - 6 * u)))
+    return strength / distance * screening * (1 - smooth_step(u))
 
 
 def radii(species: tuple[int, ...]) -> Floats:

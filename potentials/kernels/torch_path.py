@@ -16,6 +16,7 @@ from torch import Tensor
 
 from potentials.features import Descriptor, Shape, SymmetryFunctions
 from potentials.kernels import torch_density, torch_pairs, torch_symmetry
+from potentials.kernels.formulas import smooth_step
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_IN_PAIRS, MOST_NEIGHBOURS, Neighbours, neighbours
 from potentials.kernels.signature import ModelLike, SetNetworkLike, species_indices, whole_weights
@@ -191,8 +192,7 @@ def _blended(found: Tensor, s: int, shared: Tensor, own_sets: Sequence[SetNetwor
     for block in model.shape.blocks(model.species[s], model.species):
         others = [model.species.index(z) for z in block.stratum.numbers if z != model.species[s]]
         if len(others) == 1:
-            u = torch.clamp(found[:, block.start] / model.shape.sight, max=1.0)
-            seen[others[0]] = u * u * u * (10.0 - u * (15.0 - 6.0 * u))
+            seen[others[0]] = smooth_step(torch.clamp(found[:, block.start] / model.shape.sight, max=1.0))
     rest, energy = torch.ones_like(found[:, 0]), torch.zeros_like(shared)
     for net in own_sets:
         share = torch.ones_like(rest)

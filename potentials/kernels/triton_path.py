@@ -17,6 +17,7 @@ from torch import Tensor
 
 from potentials import memory
 from potentials.kernels import triton_kernels
+from potentials.kernels.formulas import smooth_step, smooth_step_slope
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_NEIGHBOURS, Candidates, candidates
 from potentials.kernels.signature import ModelLike, species_indices
@@ -190,7 +191,7 @@ def _blend(
     part = slice(first, end)
     rows = {y: y * packed.shape.n_pair for y in range(packed.n_species) if y != kind}
     inside = {y: torch.clamp(features[row, part].double() / packed.shape.sight, max=1.0) for y, row in rows.items()}
-    seen = {y: u * u * u * (10.0 - u * (15.0 - 6.0 * u)) for y, u in inside.items()}
+    seen = {y: smooth_step(u) for y, u in inside.items()}
     changing = torch.stack([(u > 0) & (u < 1) for u in inside.values()]).any(0)
     shared, shared_slopes = energies[:, part].clone(), slopes[:, part].clone()
     total, by_feature = torch.zeros_like(shared), torch.zeros_like(shared_slopes)
@@ -213,9 +214,7 @@ def _blend(
     energies[:, part] = total + rest * shared
     slopes[:, part] = by_feature + (rest * shared_slopes).to(by_feature.dtype)
     for y, row in rows.items():
-        u = inside[y]
-        rise = 30.0 * u * u * (1.0 - u) * (1.0 - u) / packed.shape.sight
-        slopes[row, part] += (pulls[y] * rise).to(slopes.dtype)
+        slopes[row, part] += (pulls[y] * smooth_step_slope(inside[y]) / packed.shape.sight).to(slopes.dtype)
 
 
 def _product(factors: Iterable[Tensor], like: Tensor) -> Tensor:

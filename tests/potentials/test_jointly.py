@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from potentials.__main__ import main
-from potentials.dataset import write_dataset
 from potentials.jointly import lowest_of, plan_jointly
 from potentials.library import Library
 from potentials.stratum import Stratum
@@ -40,14 +39,6 @@ def test_elements_that_occur_only_in_a_compound(tmp_path):
     library.add_all(made)
     test = dataset((CU, PD), 40, 9)
     assert rms(library, test) < 0.3 * float(np.std(test.labels.energies / test.structures.sizes))
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    for name, numbers in (("Cu", (CU,)), ("Pd", (PD,)), ("CuPd", (CU, PD))):
-        write_dataset(folder / f"{name}.extxyz", dataset(numbers, 24, 0))
-    return [str(folder / f"{name}.extxyz") for name in ("Cu", "Pd", "CuPd")]
 
 
 def test_from_scratch_fills_an_empty_library_and_only_compares_with_a_full_one(files, tmp_path, capsys):

@@ -7,7 +7,6 @@ import pytest
 
 from potentials import kernels
 from potentials.__main__ import main
-from potentials.dataset import write_dataset
 from potentials.library import Library
 from potentials.refine import BELOW, finish_refined, plan_refined, refines
 from potentials.stratum import Stratum
@@ -107,14 +106,6 @@ def test_recipes_that_cannot_be_refined():
         replace(REFINED, second=3)
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    for name, numbers in (("Cu", (CU,)), ("Pd", (PD,)), ("CuPd", (CU, PD))):
-        write_dataset(folder / f"{name}.extxyz", dataset(numbers, 24, 0))
-    return [str(folder / f"{name}.extxyz") for name in ("Cu", "Pd", "CuPd")]
-
-
 def test_the_command_refines_by_default(files, tmp_path, capsys):
     path = str(tmp_path / "lib")
     assert main(["train", path, "CuPd", "--data", *files, "--cutoff", "4.5", "--iterations", "2"]) == 0
@@ -129,6 +120,9 @@ def test_the_command_refines_by_default(files, tmp_path, capsys):
     library = Library.open(path)
     assert library.versions() == {"Cu": 2, "Pd": 2, "CuPd": 2} and library.stratum(PAIR).parameters.refined
     assert library.assemble(PAIR).evaluate(dataset((CU, PD), 3, 9).structures).energies.shape == (3,)
+    new = tmp_path / "new"
+    assert main(["train", str(new), "CuPd", "--widened", "2"]) == 64  # and nothing is made that would be in the way
+    assert "--recipe quick" in capsys.readouterr().err and not new.exists()
     quick = str(tmp_path / "quick")
     arguments = ["--recipe", "quick", "--cutoff", "4.5", "--iterations", "2"]
     assert main(["train", quick, "CuPd", "--data", *files, *arguments]) == 0
