@@ -24,6 +24,7 @@ class Fitting:
     virial: float = 0.03  # eV/atom: plane-wave stresses carry a Pulay term of that order
     high_energy: float = 0.4  # eV/atom, x0
     high_force: float = 1.5  # eV/Å, x0
+    # both of 400 crystals or more; fewer are given more of both (potentials.train.FEW)
     decay: float = 0.05  # times the sum of squared parameters of an element
     pull: float = 1.0  # times the sum of squared differences of the columns of a pair or triple from their prior
     seed: int = 0
