@@ -156,6 +156,7 @@ class _Version(argparse.Action):
 
 def _init(options: argparse.Namespace) -> int:
     from evo.settings import SettingsError, parse, template
+    from evo.shipped import library_for
 
     system, path = options.system, options.directory / "campaign.toml"
     if any(ch.isdigit() for ch in system):
@@ -165,7 +166,7 @@ def _init(options: argparse.Namespace) -> int:
     if path.exists():
         raise SettingsError(f"{path} is there already; edit it, or choose another directory")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(template(elements, formula), encoding="utf-8")
+    path.write_text(template(elements, formula, *library_for(elements)), encoding="utf-8")
     print(path)
     return EXIT_OK
 

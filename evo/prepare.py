@@ -191,7 +191,7 @@ def _library(
     network = settings.network
     if network.library:
         _refuse_changed(
-            desk, "library/given", Library.open(directory / network.library), network.library, accept_library
+            desk, "library/given", Library.open(network.library, directory), network.library, accept_library
         )
     library = _open_library(settings, directory)
     wanted = learn.strata_to_train(ground.space.elements)
@@ -250,7 +250,7 @@ def _open_library(settings: Settings, directory: Path) -> Library:
     if (own / "library.json").exists():
         return Library.open(own)
     if network.library:
-        return Library.open(directory / network.library).copy(own)
+        return Library.open(network.library, directory).copy(own)
     shape = Shape(network.cutoff, n_max=network.radial, l_max=network.angular, n_pair=network.pair)
     recipe = Recipe(shape=shape, hidden=network.hidden, members=network.members, refined=network.refined)
     return Library.create(own, recipe)

@@ -73,9 +73,9 @@ def kernel_note(device: str) -> str:
     return f"torch on the CPU, some fifty times slower than the compiled one: {kernels.missing()}"
 
 
-def library_note(path: Path) -> str:
-    """The strata of this library and its method; LibraryError when it is none."""
-    library = Library.open(path)
+def library_note(name: str, beside: Path) -> str:
+    """The strata of the library of this name and its method; LibraryError when there is none."""
+    library = Library.open(name, beside)
     return f"{', '.join(s.name for s in library.strata())} ({library.version()})"
 
 

@@ -300,12 +300,22 @@ def _keys_at(path: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def template(elements: list[str], formula: str = "") -> str:
-    """A commented campaign.toml with every key and its default."""
-    given = {"elements": elements, "formula": formula}
-    lines = ["# Every key with its default; delete what you do not change.", ""]
+def template(elements: list[str], formula: str = "", library: str = "", options: dict[str, Any] | None = None) -> str:
+    """A commented campaign.toml with every key and its default.
+
+    library: one that is trained for these elements already, by a reference with these options; DFT is switched on by hand.
+    """
+    given: dict[str, dict[str, Any]] = {"system": {"elements": elements, "formula": formula}}
+    lines = ["# Every key with its default; delete what you do not change."]
+    if library:
+        given |= {"network": {"library": library}, "reference": {"engine": "none", "options": options or {}}}
+        lines.append(
+            f"# {library} comes with the package: nothing is calculated but by its networks. What they find is checked by "
+            'the DFT\n# that they were trained on, and they learn from it, where reference.engine is "gpaw" (docs/dft.md).'
+        )
+    lines.append("")
     for name, info in Settings.model_fields.items():
-        lines += _section(name, info.annotation, given if name == "system" else {})
+        lines += _section(name, info.annotation, given.get(name, {}))
     return "\n".join(lines)
 
 

@@ -30,6 +30,7 @@ from potentials.storage.index import read_index, write_index
 from potentials.storage.ledger import Row, rows
 from potentials.storage.lock import LibraryLockedError, locked
 from potentials.storage.methods import Shift, on_one_scale
+from potentials.storage.shipped import place, refuse_changes
 from potentials.storage.strata import load_stratum, store_stratum, stratum_file
 from potentials.stratum import Stratum
 from potentials.stratum_file import FORMAT, LibraryError, TrainedStratum, write_atomically
@@ -64,9 +65,20 @@ class Library:
         return cls(path, index)
 
     @classmethod
-    def open(cls, path: str | Path) -> Library:
-        """The library in this directory; LibraryError when there is none that can be read."""
-        return cls(Path(path), read_index(Path(path)))
+    def open(cls, path: str | Path, beside: Path = Path()) -> Library:
+        """The library in this directory, relative to `beside`, or the one of this name that comes with the package.
+
+        LibraryError when there is none that can be read.
+        """
+        found = place(path, beside)
+        return cls(found, read_index(found))
+
+    @classmethod
+    def open_to_change(cls, path: str | Path) -> Library:
+        """The same, and LibraryError for one that comes with the package."""
+        library = cls.open(path)
+        refuse_changes(library.path)
+        return library
 
     def copy(self, path: str | Path) -> Library:
         """The same library in another directory, which must not hold one."""
@@ -260,6 +272,7 @@ class Library:
     @contextmanager
     def _change(self) -> Iterator[dict[str, Any]]:
         """The index as it is on disk now, alone; what is done to it is written at the end, or not at all."""
+        refuse_changes(self.path)
         with locked(self.path):
             index = read_index(self.path)
             yield index

@@ -34,7 +34,7 @@ def check(directory: Path) -> Iterator[str]:
     if settings.relax.engine == "network":
         yield f"kernel     {kernel_note(settings.relax.device)}"
         if settings.network.library:
-            yield f"library    {settings.network.library}: {library_note(directory / settings.network.library)}"
+            yield f"library    {settings.network.library}: {library_note(settings.network.library, directory)}"
     target = directory / "out"
     parent = target if target.exists() else directory
     if not os.access(parent, os.W_OK):

@@ -5,7 +5,7 @@ Nothing here imports numpy or torch before a command runs, so that `potentials -
 
 from __future__ import annotations
 
-from potentials.commands import assess, data, describe, evaluate, import_maise, refit, relax, train
+from potentials.commands import assess, copy, data, describe, evaluate, import_maise, refit, relax, train
 
 COMMANDS = (
     data,
@@ -15,5 +15,6 @@ COMMANDS = (
     evaluate,
     relax,
     assess,
+    copy,
     import_maise,
 )

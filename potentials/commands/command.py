@@ -29,5 +29,10 @@ def add_command(commands: Commands, name: str, run: Run, text: str) -> argparse.
     """The parser of a new command on a library, which it takes as its first argument."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
-    parser.add_argument("library", metavar="LIB", type=Path, help="directory of the library")
+    parser.add_argument(
+        "library",
+        metavar="LIB",
+        type=Path,
+        help="directory of the library, or the name of one that comes with the package",
+    )
     return parser

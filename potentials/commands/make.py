@@ -41,7 +41,7 @@ def open_or_make(chosen: argparse.Namespace) -> Library:
     recipe = _recipe(chosen)
     if _is_new(chosen.library):
         return Library.create(chosen.library, recipe)
-    library = Library.open(chosen.library)
+    library = Library.open_to_change(chosen.library)
     if (chosen.recipe or chosen.cutoff is not None) and library.recipe != recipe:
         raise Unusable(
             f"{chosen.library} was made with another recipe ({library.recipe}); leave out --recipe and --cutoff, or make "
@@ -51,6 +51,9 @@ def open_or_make(chosen: argparse.Namespace) -> Library:
 
 
 def _is_new(path: Path) -> bool:
+    from potentials.storage.shipped import place
+
+    path = place(path)
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 

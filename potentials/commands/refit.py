@@ -23,7 +23,7 @@ def run(chosen: argparse.Namespace) -> None:
     from potentials.library import Library
     from potentials.stratum import Stratum
 
-    library = Library.open(chosen.library)
+    library = Library.open_to_change(chosen.library)
     if chosen.iterations is not None and chosen.iterations < 0:
         raise Misused(f"--iterations must not be negative, got {chosen.iterations}")
     if not (there := library.strata()):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from potentials.recipe import recipe_from_json
+from potentials.storage.shipped import names
 from potentials.stratum import Stratum
 from potentials.stratum_file import FORMAT, LibraryError, write_atomically
 
@@ -26,7 +27,8 @@ def read_index(directory: Path) -> dict[str, Any]:
         return content
     except FileNotFoundError:
         if not directory.is_dir():
-            raise LibraryError(f"{directory} is not there and holds no library; give the directory of one") from None
+            shipped = " or ".join(["the directory of one", *names()])
+            raise LibraryError(f"{directory} is not there and holds no library; give {shipped}") from None
         raise LibraryError(f"{path} is not there; {directory} holds no library") from None
     except NotADirectoryError:
         raise LibraryError(f"{directory} is no directory and holds no library; give the directory of one") from None
