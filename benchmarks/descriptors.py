@@ -68,7 +68,7 @@ DESCRIPTORS: dict[str, Descriptor] = {
 SETS = ("Cu", "CuPd", "CuPdAg", "VASP CuAg")
 # VASP: 384 crystals of two atoms, of which many lie high and which leave the pair open: smaller networks and stronger priors,
 # for all descriptors; decay was chosen among 0.5, 5 and 20 on another division into folds (7)
-VASP_FITTING = Fitting(energy=0.002, virial=0.06, high_energy=1.5, high_force=5.0, decay=20.0, pull=50.0)
+VASP_FITTING = Fitting(energy=0.002, virial=0.06, high_energy=1.5, high_force=5.0, decay=20.0, pull=50.0, few=0)
 VASP_HIDDEN = 6
 REPEATS = 15
 

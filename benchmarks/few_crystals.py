@@ -4,7 +4,7 @@
     python benchmarks/few_crystals.py table
 
 One network of the recipe `quick`, `decay` and `pull` held at 1, 10 and 100 times the recipe's whatever the number of crystals,
-and as a fit chooses them by itself (potentials.train.FEW). Medians over the seeds, which choose the crystals and the first
+and as a fit chooses them by itself (potentials.recipe, `few`). Medians over the seeds, which choose the crystals and the first
 weights; errors on the 500 test crystals of benchmarks/strata.py, as there. Resumable; benchmarks/few_crystals.json.
 """
 
@@ -25,7 +25,7 @@ from unep_data import make
 from potentials.library import Library
 from potentials.recipe import RECIPES
 from potentials.stratum import Stratum
-from potentials.train import FEW, finish, fit_member, plan
+from potentials.train import finish, fit_member, plan
 
 RESULT = Path(__file__).resolve().parent / "few_crystals.json"
 STRATA = [Stratum.parse(name) for name in ("Cu", "Pd", "CuPd")]
@@ -34,9 +34,9 @@ NUMBERS, TIMES = (40, 100, 250, 600), (1, 10, 100, None)  # None: as a fit choos
 
 def one(number: int, times: int | None, seed: int) -> dict[str, Any]:
     """Errors by stratum after training on this many crystals of each."""
-    scale = 1.0 if times is None else times / max(1.0, FEW / number) ** 2
-    usual = RECIPES["quick"].fitting
-    fitting = replace(usual, seed=seed, decay=usual.decay * scale, pull=usual.pull * scale)
+    fitting = replace(RECIPES["quick"].fitting, seed=seed)
+    if times is not None:
+        fitting = replace(fitting, few=0, decay=fitting.decay * times, pull=fitting.pull * times)
     found, sets = {}, []
     with tempfile.TemporaryDirectory() as folder:
         library = Library.create(Path(folder) / "library", replace(RECIPES["quick"], members=1, fitting=fitting))

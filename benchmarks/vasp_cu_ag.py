@@ -62,7 +62,9 @@ RECIPE = Recipe(
     Shape(6.0, n_max=5, l_max=4, n_pair=8),
     hidden=6,
     repulsion=False,
-    fitting=Fitting(energy=0.002, force=0.06, virial=0.06, high_energy=1.5, high_force=5.0, decay=0.5, pull=50.0),
+    fitting=Fitting(
+        energy=0.002, force=0.06, virial=0.06, high_energy=1.5, high_force=5.0, decay=0.5, pull=50.0, few=0
+    ),
 )
 
 

@@ -44,9 +44,6 @@ ITERATIONS = {1: 100}  # for a new element; a new pair or triple starts closer
 ITERATIONS_ABOVE = 30
 ITERATIONS_WIDENED = 60  # units of its own begin at random
 FREE_SHIFT = 1e-6  # decay of e relative to the other parameters: a cohesive energy is not to be small
-# crystals below which parameters are drawn harder, by the square of what is missing: with labels of UNEP-v1, 40 crystals want a
-# hundred times the decay of 400 to 1,500 (benchmarks/few_crystals.py)
-FEW = 400
 FOLDS = 8  # member m validates on every eighth family, fold m
 FEWEST = 8  # crystals to validate on; with fewer, the fit ends by its number of iterations
 KEPT = 1  # prepared sets of crystals that are remembered: the members of a committee share theirs
@@ -198,12 +195,12 @@ def problem_of(task: FitTask, prepared: Sequence[Batch], layout: Layout) -> Prob
 
 
 def decay_of(task: FitTask, layout: Layout) -> Floats:
-    """How strongly each parameter is drawn to its prior: the more, the fewer crystals speak of it (FEW)."""
+    """How strongly each parameter is drawn to its prior: the more, the fewer crystals speak of it."""
     fitting, shape = task.recipe.fitting, task.recipe.shape
     speaking = Counter(subset for company in task.dataset.training().strata() for subset in company.subsets())
     decay = np.full(layout.size, fitting.decay)
     for stratum in task.strata:
-        scarce = max(1.0, FEW / max(speaking[stratum], 1)) ** 2
+        scarce = max(1.0, fitting.few / max(speaking[stratum], 1)) ** 2
         for z in stratum.numbers:
             if shape.block_size(stratum.order):
                 of_columns = fitting.decay if stratum.order == 1 else fitting.pull
