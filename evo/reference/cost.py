@@ -1,8 +1,8 @@
 """Cost: CPU seconds that a call will take, predicted from the crystal alone, so that choices do not depend on the machine.
 
 A plane-wave calculation takes about 3 s and 0.036 s n² for each k-point that symmetry leaves, n atoms: what Cu-Pd-Ag crystals
-of 1 to 4 atoms took in all with GPAW at 400 eV on one core of 2.4 GHz (runs/cu-pd-ag-pbe; two of three lie within 1.6 times that).
-Quantum ESPRESSO takes twice as long. Ratios between crystals are what matters here.
+of 1 to 4 atoms took in all with GPAW at 400 eV on one core of 2.4 GHz (runs/cu-pd-ag-pbe; two of three lie within 1.6 times
+that). Quantum ESPRESSO takes twice as long. Ratios between crystals are what matters here.
 """
 
 from __future__ import annotations
