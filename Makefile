@@ -11,8 +11,10 @@ GPAW ?= gpaw==26.7.0
 GPAW_ENV := .venv-gpaw
 export EVO_GPAW_PYTHON ?= $(wildcard $(CURDIR)/$(GPAW_ENV)/bin/python)
 PBE := runs/cu-pd-ag-pbe
+PBE_RECIPE ?= quick
+SHIPPED := potentials/shipped/cu-pd-ag-pbe
 
-.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels
+.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library
 
 campaign: .venv/installed  ## the main job: find the Cu-Pd-Ag hull on two ranks
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/evo run $(RUN)
@@ -38,6 +40,11 @@ truth: .venv/developed  ## the benchmark behind README's figures (hours; resumab
 
 pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/structures.extxyz -o $(PBE)/labels.extxyz.xz --settings $(PBE)/reference.toml
+
+pbe-library: .venv/installed  ## the library that comes with the package, from the labels there are
+	rm -rf $(PBE)/out && mkdir $(PBE)/out
+	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/labels.extxyz.xz
+	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
 
 wheels: .venv/installed  ## wheels of all supported Pythons into dist/; on Linux with docker or podman
 	$(PIP) "cibuildwheel>=3"

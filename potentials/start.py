@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from potentials.tables import Table, heights
 from potentials.task import FitTask
 
 SPREAD = (0.5, 0.3, 0.3)  # of the first pre-activations, biases, outputs (eV) of an element
+PART = 0.5  # at most, of random parameters: where few crystals have their element drawn to
 SPREAD_OWN = (0.5, 0.5, 0.03)  # of the own units of a pair or triple
 
 Known = Sequence[tuple[Stratum, Sequence[Table]]]  # tables of the crystals of each set of elements
@@ -149,23 +151,27 @@ def start(task: FitTask, layout: Layout, bases: Bases) -> Floats:
         if task.warm:
             heads[z] = Head.of(task.scalings[stratum], task.member)
             continue
-        rng = np.random.default_rng([task.recipe.fitting.seed, task.member, z])
-        basis, recipe = bases[stratum, z], task.recipe
-        columns = rng.normal(scale=SPREAD[0] / basis.length, size=(recipe.hidden, len(basis.scale)))
-        layout.columns(p, stratum, z)[:] = columns @ basis.axes
-        biases = rng.normal(scale=SPREAD[1], size=recipe.hidden)
-        outputs = rng.normal(scale=SPREAD[2], size=recipe.second or recipe.hidden)
-        heads[z] = Head(biases, outputs, _mean_energy(task, z))
-        if recipe.second:
-            weights = rng.normal(scale=recipe.hidden**-0.5, size=(recipe.hidden, recipe.second))
-            second_biases = rng.normal(scale=SPREAD[1], size=recipe.second)
-            heads[z] = Head(biases, outputs, heads[z].shift, weights, second_biases)
+        layout.columns(p, stratum, z)[:], head = _drawn(task, bases[stratum, z], z)
+        heads[z] = replace(head, shift=_mean_energy(task, z))
     for z, head in heads.items():
         p[layout.place(z)] = head.vector()
     for stratum in (s for s in task.strata if layout.has_own(s)):
         for z in stratum.numbers:
             _start_own(task, layout, bases[stratum, z], stratum, z, p)
     return p
+
+
+def _drawn(task: FitTask, basis: Basis, z: int) -> tuple[Floats, Head]:
+    """Random columns (hidden, k) along the axes and a random head, which belong to an element and a member of the committee."""
+    rng, recipe = np.random.default_rng([task.recipe.fitting.seed, task.member, z]), task.recipe
+    columns = rng.normal(scale=SPREAD[0] / basis.length, size=(recipe.hidden, len(basis.scale)))
+    biases = rng.normal(scale=SPREAD[1], size=recipe.hidden)
+    outputs = rng.normal(scale=SPREAD[2], size=recipe.second or recipe.hidden)
+    head = Head(biases, outputs, 0.0)
+    if recipe.second:
+        weights = rng.normal(scale=recipe.hidden**-0.5, size=(recipe.hidden, recipe.second))
+        head = Head(biases, outputs, 0.0, weights, rng.normal(scale=SPREAD[1], size=recipe.second))
+    return columns @ basis.axes, head
 
 
 def _start_own(task: FitTask, layout: Layout, basis: Basis, stratum: Stratum, z: int, p: Floats) -> None:
@@ -184,12 +190,27 @@ def _start_own(task: FitTask, layout: Layout, basis: Basis, stratum: Stratum, z:
 
 
 def drawn_to(task: FitTask, layout: Layout, bases: Bases, ground: Ground) -> Floats:
-    """The parameters that the decay prefers: those where every block is what its prior says, and an element's are zero."""
-    p = np.zeros(layout.size)
+    """The parameters that the decay prefers: those where every block is what its prior says, and an element's are zero.
+
+    Few crystals have their element drawn to a part of random parameters instead, other ones for each member: networks that are
+    all drawn to one point agree where there are no data, and their spread says nothing (Pearce et al., Uncertainty in neural
+    networks: approximately Bayesian ensembling, AISTATS 2020).
+    """
+    p, scarce = np.zeros(layout.size), scarcity(task)
     for (stratum, z), basis in bases.items():
         apart = ground.apart[stratum, z][:, task.member] / basis.scale[:, None]
         layout.columns(p, stratum, z)[:] = -(basis.axes.T @ apart).T
+        if stratum.order == 1 and (part := PART * (1 - 1 / scarce[stratum])):
+            columns, head = _drawn(task, basis, z)
+            layout.columns(p, stratum, z)[:] += part * columns
+            p[layout.place(z)] = part * head.vector()
     return p
+
+
+def scarcity(task: FitTask) -> dict[Stratum, float]:
+    """How many times as strongly the parameters of each stratum are drawn to their prior, because few crystals speak of it."""
+    speaking = Counter(subset for company in task.dataset.training().strata() for subset in company.subsets())
+    return {s: max(1.0, task.recipe.fitting.few / max(speaking[s], 1)) ** 2 for s in task.strata}
 
 
 def _mean_energy(task: FitTask, z: int) -> float:

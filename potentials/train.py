@@ -12,7 +12,7 @@ results together:
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from potentials.levenberg import CLOSE_DAMPING, FIRST_DAMPING, minimise
 from potentials.library import Library
 from potentials.network import OwnUnits
 from potentials.prior import whole
-from potentials.start import Ground, bases_of, drawn_to, scaling_of, start
+from potentials.start import Ground, bases_of, drawn_to, scaling_of, scarcity, start
 from potentials.stratum import Stratum
 from potentials.structures import Floats
 from potentials.tables import tables
@@ -197,17 +197,15 @@ def problem_of(task: FitTask, prepared: Sequence[Batch], layout: Layout) -> Prob
 def decay_of(task: FitTask, layout: Layout) -> Floats:
     """How strongly each parameter is drawn to its prior: the more, the fewer crystals speak of it."""
     fitting, shape = task.recipe.fitting, task.recipe.shape
-    speaking = Counter(subset for company in task.dataset.training().strata() for subset in company.subsets())
-    decay = np.full(layout.size, fitting.decay)
+    scarce, decay = scarcity(task), np.full(layout.size, fitting.decay)
     for stratum in task.strata:
-        scarce = max(1.0, fitting.few / max(speaking[stratum], 1)) ** 2
         for z in stratum.numbers:
             if shape.block_size(stratum.order):
                 of_columns = fitting.decay if stratum.order == 1 else fitting.pull
-                layout.columns(decay, stratum, z)[:] = of_columns * scarce
+                layout.columns(decay, stratum, z)[:] = of_columns * scarce[stratum]
             if stratum.order == 1:
                 place = layout.place(z)
-                decay[place] = fitting.decay * scarce
+                decay[place] = fitting.decay * scarce[stratum]
                 decay[place.stop - 1] = fitting.decay * FREE_SHIFT
     return decay
 

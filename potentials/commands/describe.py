@@ -28,7 +28,7 @@ def run(chosen: argparse.Namespace) -> None:
         known = {"version": library.version(), "recipe": library.form.to_json(), "ledger": _ledger(table)}
         print(json.dumps(known | {"strata": [asdict(row) for row in table]}, indent=1))
         return
-    print(f"{library.path}  {library.version()}")
+    print(f"{chosen.library}  {library.version()}")
     print(library.form)
     if not table:
         print(f"no strata yet; {library.n_crystals()} labelled crystals")

@@ -4,13 +4,15 @@
 
 The pool of a round is new (its number is the seed) and ten times as large as what is chosen: the kinds of structures.py, and what
 the networks themselves take for minima, a little shaken. A crystal counts by the spread of the committee in eV/atom, less
-the higher it lies; of the three times as many that count most, those are taken that lie farthest apart.
+the higher it lies and by the root of the CPU time that DFT is predicted to take; of the three times as many that count most,
+those are taken that lie farthest apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,8 @@ from structures import (
 from evo.bootstrap import crystals
 from evo.bootstrap.distort import shaken
 from evo.cell import Space, reduce_cell
+from evo.reference.cost import predicted_seconds
+from evo.settings import ReferenceSection
 from potentials.library import Library
 from potentials.potential import Potential
 from potentials.relax import relax
@@ -54,7 +58,7 @@ def chosen(library: Library, taken: list[Atoms], number: int, turn: int) -> list
     for stratum in Stratum.of(ELEMENTS).subsets():
         quota = round(number * SHARES[stratum.order])
         pool = candidates(stratum, quota, turn, potential)
-        scores = worth(pool, potential, lowest)
+        scores = worth(pool, potential, lowest) / np.sqrt(seconds(pool))
         first = [pool[c] for c in np.argsort(-scores)[: KNOWN_BY * quota]]
         own = [a for a in taken if set(a.numbers.tolist()) == set(stratum.numbers)]
         made += diverse(first, quota, stratum, own)
@@ -76,6 +80,13 @@ def worth(pool: list[Atoms], potential: Potential, lowest: dict[int, float]) -> 
     mixed = np.array([np.mean([lowest[z] for z in a.numbers.tolist()]) for a in pool])
     height = np.maximum(found.energies / structures.sizes - mixed, 0.0)
     return np.asarray(found.spreads / structures.sizes / (1 + (height / HIGH) ** 2))
+
+
+def seconds(crystals: list[Atoms]) -> Floats:
+    """(n,) CPU s of DFT, predicted from meshes and symmetry."""
+    settings = tomllib.loads(Path(__file__).with_name("reference.toml").read_text(encoding="utf-8"))["reference"]
+    section = ReferenceSection(**settings)
+    return np.array([predicted_seconds(section, atoms) for atoms in crystals])
 
 
 def candidates(stratum: Stratum, quota: int, turn: int, potential: Potential) -> list[Atoms]:
@@ -119,11 +130,12 @@ def main() -> None:
         sys.exit(f"{asked.structures} holds round {asked.round} already; the next is --round {asked.round + 1}")
     new = chosen(Library.open(asked.library), taken, asked.number, asked.round)
     for atoms in new:
-        atoms.info["round"] = asked.round
+        atoms.info["round"] = int(asked.round)
     # the strata in turn, so that every prefix has them all
     order = np.random.default_rng([SEED, asked.round]).permutation(len(new))
     write(asked.structures, [*taken, *(new[n] for n in order)], format="extxyz")
-    print(f"{len(new)} structures of round {asked.round} appended to {asked.structures}")
+    hours = seconds(new).sum() / 3600
+    print(f"{len(new)} structures of round {asked.round} appended to {asked.structures}, some {hours:.1f} CPU h of DFT")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.io import read
 
 from potentials.dataset import Dataset, read_dataset
 from potentials.library import Library
@@ -95,6 +96,9 @@ def main() -> None:
         result["curve"][str(number)] = {"hours": float(first.seconds.sum()) / 3600, **found}
         columns = [f"{e['energy']:10.1f}{e['median']:8.1f}{e['force']:8.0f}" for e in found.values()]
         print(f"{number:>12}{first.seconds.sum() / 3600:>7.1f}" + "".join(columns), flush=True)
+    kinds = np.array([atoms.info["kind"] for atoms in read(asked.labels, ":")])
+    means = {str(k): float(data.seconds[kinds == k].mean()) for k in dict.fromkeys(kinds)}
+    print("CPU s of a calculation: " + ", ".join(f"{k} {s:.0f}" for k, s in sorted(means.items(), key=lambda m: m[1])))
     (HERE / "curve.json").write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +139,14 @@ def test_cost_follows_atoms_and_points():
     assert predicted_seconds(gpaw, large) > 5 * predicted_seconds(gpaw, small)
     coarse = ReferenceSection(engine="gpaw", options={"kspacing": 0.12})
     assert predicted_seconds(coarse, large) < predicted_seconds(gpaw, large)
+
+
+def test_predicted_hours_are_those_that_the_pbe_labels_took():
+    folder = Path(__file__).parents[2] / "runs" / "cu-pd-ag-pbe"
+    settings = ReferenceSection(**tomllib.loads((folder / "reference.toml").read_text())["reference"])
+    labelled = read(folder / "labels.extxyz.xz", ":")
+    predicted = sum(predicted_seconds(settings, atoms) for atoms in labelled)
+    assert predicted == pytest.approx(sum(atoms.info["seconds"] for atoms in labelled), rel=0.3)
 
 
 @pytest.mark.parametrize("make", [cluster, slab])
