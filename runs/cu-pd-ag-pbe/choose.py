@@ -19,6 +19,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 from structures import (
+    CLOSEST,
     ELEMENTS,
     HIGHEST,
     LARGEST,
@@ -114,7 +115,9 @@ def minima(starts: list[Atoms], potential: Potential, rng: np.random.Generator) 
     relaxed = relax(potential.evaluate, Structures.from_ase(starts), fmax=0.05, smax=0.005, max_calls=CALLS)
     ends = [reduce_cell(shaken(rng, atoms, 0.01, 0.05)) for atoms in relaxed.structures.to_ase()]
     return [
-        a for a in ends if shortest_ratio(a) > 0.7 and a.cell.volume < 3 * sum(VOLUMES[z] for z in a.numbers.tolist())
+        a
+        for a in ends
+        if shortest_ratio(a) > CLOSEST and a.cell.volume < 3 * sum(VOLUMES[z] for z in a.numbers.tolist())
     ]
 
 

@@ -10,8 +10,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from evo.reference import EngineAbsent, Label
+from evo.reference import EngineAbsent, Label, open_reference
 from evo.reference.gpaw import Gpaw, open_gpaw
+from evo.settings import ReferenceSection
+from evo.shipped import library_for
+from potentials.library import Library
 from tests.faults.campaigns import MPIEXEC
 from tests.reference.programs import PAIR
 
@@ -24,6 +27,13 @@ def engine() -> Gpaw:
         return open_gpaw({"kspacing": 0.2, "pulay": PULAY})
     except EngineAbsent as error:
         pytest.skip(f"GPAW is not installed: {error}")
+
+
+def test_the_reference_that_init_writes_is_the_one_of_the_shipped_labels(engine):
+    """So a campaign that switches it on goes on learning on the library's own data."""
+    name, options = library_for(["Cu", "Pd"])
+    reference = open_reference(ReferenceSection(engine="gpaw", options=options), ".")
+    assert set(Library.open(name).data_as_labelled().methods) == {reference.method}
 
 
 def evaluated(engine: Gpaw, atoms: Atoms) -> Label:

@@ -24,7 +24,7 @@ def structures():
 
 
 def test_no_two_are_equal_and_none_is_absurd(structures):
-    assert len({key(a) for a in structures}) == len(structures) == 300
+    assert len({key(a) for a in structures}) == len(structures) >= 300
     assert min(shortest_ratio(a) for a in structures) >= 0.74
     assert max(len(a) for a in structures) <= 4
     assert all(a.info["family"] and a.info["kind"] for a in structures)
@@ -32,6 +32,7 @@ def test_no_two_are_equal_and_none_is_absurd(structures):
 
 def test_every_prefix_has_all_strata_in_their_proportions(structures):
     names = [Stratum.of(a.numbers.tolist()).name for a in structures]
+    names = names[:300]  # the rounds that follow have other proportions
     whole = Counter(names)
     assert set(whole) == {"Cu", "Pd", "Ag", "CuPd", "CuAg", "PdAg", "CuPdAg"}
     for n in (50, 100, 200):
