@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -53,6 +55,23 @@ def test_labels_are_of_these_structures_and_of_one_method(structures):
     assert len(set(dataset.methods)) == 1
     assert (dataset.seconds > 0).all()
     assert np.abs(dataset.labels.forces).max() < 60
+
+
+def test_the_committee_chooses_what_follows(structures, tmp_path):
+    copy = tmp_path / "structures.extxyz"
+    copy.write_bytes((RUN / "structures.extxyz").read_bytes())
+    command = [sys.executable, str(RUN / "choose.py"), "cu-pd-ag-pbe", "--number", "25", "--structures", str(copy)]
+    turn = max(a.info.get("round", 0) for a in structures) + 1
+    done = subprocess.run([*command, "--round", str(turn)], capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    both = read(copy, ":")
+    new = both[len(structures) :]
+    assert [key(a) for a in both[: len(structures)]] == [key(a) for a in structures]
+    assert len({key(a) for a in both}) == len(both) and all(a.info["round"] == turn for a in new)
+    assert Counter(len(set(a.numbers.tolist())) for a in new) == {1: 3, 2: 15, 3: 7}
+    assert min(shortest_ratio(a) for a in new) >= 0.74 and max(len(a) for a in new) <= 4
+    again = subprocess.run([*command, "--round", str(turn)], capture_output=True, text=True, timeout=250)
+    assert again.returncode == 1 and f"--round {turn + 1}" in again.stderr
 
 
 def test_settings_are_those_of_an_engine():
