@@ -28,14 +28,13 @@ from structures import (
     VOLUMES,
     diverse,
     fitting,
-    shortest_ratio,
     snapshots,
     sound,
 )
 
 from evo.bootstrap import crystals
 from evo.bootstrap.distort import shaken
-from evo.cell import Space, reduce_cell
+from evo.cell import Space, reduce_cell, shortest_ratio
 from evo.reference.cost import predicted_seconds
 from evo.settings import ReferenceSection
 from potentials.library import Library

@@ -15,6 +15,7 @@ from evo.cell import shortest_ratio
 from evo.reference.collect import key
 from evo.settings import load_reference
 from potentials.dataset import read_dataset
+from potentials.library import Library
 from potentials.stratum import Stratum
 
 RUN = Path(__file__).parents[2] / "runs" / "cu-pd-ag-pbe"
@@ -72,6 +73,12 @@ def test_the_committee_chooses_what_follows(structures, tmp_path):
     assert min(shortest_ratio(a) for a in new) >= 0.74 and max(len(a) for a in new) <= 4
     again = subprocess.run([*command, "--round", str(turn)], capture_output=True, text=True, timeout=250)
     assert again.returncode == 1 and f"--round {turn + 1}" in again.stderr
+
+
+def test_the_library_that_ships_is_of_these_labels_and_settings():
+    shipped = Library.open("cu-pd-ag-pbe")
+    assert (shipped.path / "reference.toml").read_bytes() == (RUN / "reference.toml").read_bytes()
+    assert set(shipped.data().hashes()) <= set(read_dataset(RUN / "labels.extxyz.xz").hashes())
 
 
 def test_settings_are_those_of_an_engine():
