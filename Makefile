@@ -13,8 +13,10 @@ export EVO_GPAW_PYTHON ?= $(wildcard $(CURDIR)/$(GPAW_ENV)/bin/python)
 PBE := runs/cu-pd-ag-pbe
 PBE_RECIPE ?= quick
 SHIPPED := potentials/shipped/cu-pd-ag-pbe
+ASSESS = nice -n 19 $(BIN)/potentials assess cu-pd-ag-pbe --against evo.reference:calculator \
+  --arguments '{"settings": "$(PBE)/reference.toml"}' --set fmax=0.01 --set smax=6e-4 --set max_calls=30 --no-figures
 
-.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library
+.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library pbe-assess
 
 campaign: .venv/installed  ## the main job: find the Cu-Pd-Ag hull on two ranks
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/evo run $(RUN)
@@ -45,6 +47,11 @@ pbe-library: .venv/installed  ## the library that comes with the package, from t
 	rm -rf $(PBE)/out && mkdir $(PBE)/out
 	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/labels.extxyz.xz
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
+
+pbe-assess: .venv/developed  ## the library against DFT of its own method (some 4 CPU h; resumable)
+	$(ASSESS) -o $(PBE)/assessment/phases --properties lattice,formation,vacancy --prototypes B2,L1_0,L1_1,L1_2,D0_23
+	$(ASSESS) -o $(PBE)/assessment/moduli --properties elastic,phonons --prototypes B2 \
+	  --set strain=0.01 --set supercell=5 --set displacement=0.03
 
 wheels: .venv/installed  ## wheels of all supported Pythons into dist/; on Linux with docker or podman
 	$(PIP) "cibuildwheel>=3"

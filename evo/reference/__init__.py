@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -27,13 +28,14 @@ from evo.reference.job import JobOptions, checked_options
 from evo.reference.label import Label, label
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from evo.reference.vasp import VaspOptions, open_vasp
-from evo.settings import ReferenceSection
+from evo.settings import ReferenceSection, load_reference
 
 __all__ = [
     "EngineAbsent",
     "Label",
     "Reference",
     "ReferenceUnavailable",
+    "calculator",
     "calculator_method",
     "check_options",
     "label",
@@ -105,6 +107,17 @@ def open_reference(settings: ReferenceSection, directory: str = "") -> Reference
     reference = Reference(settings.engine, path, options, directory, method)
     _shared(reference)
     return reference
+
+
+def calculator(settings: str | Path) -> Any:
+    """The ASE calculator of a settings file with [reference], such as a campaign.toml; ReferenceUnavailable, SettingsError.
+
+    For what takes import paths: `potentials assess LIB --against evo.reference:calculator --arguments '{"settings": "FILE"}'`.
+    """
+    reference = open_reference(load_reference(Path(settings)), str(Path(settings).parent))
+    if reference is None:
+        raise ReferenceUnavailable(f'{settings}: reference.engine is "none"; name one, such as "gpaw"')
+    return reference.calculator()
 
 
 def check_options(settings: ReferenceSection) -> None:

@@ -27,6 +27,17 @@ class Engine(Protocol):
         """A new ASE calculator that gives the same numbers, for instance to relax with."""
 
 
+class Program(Engine, Protocol):
+    """An engine that is a program, with k-points."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that labels depend on."""
+
+    def with_mesh_of(self, like: Atoms | None) -> Program:
+        """The same engine, whose crystals all have the k-points that this one would have."""
+
+
 class CalculatorEngine:
     """An ASE calculator as an engine; it is built again after a failure, when nobody knows what state it is in."""
 
@@ -54,9 +65,22 @@ class EngineCalculator(Calculator):
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Program) -> None:
         super().__init__()
         self._engine = engine
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that its energies depend on."""
+        return self._engine.identity
+
+    def keep_mesh_of(self, like: Atoms | None) -> None:
+        """From now on k-points are those of this crystal, which the ones to come are deformations of; None: of each its own.
+
+        A mesh that changes under way leaves a step in the energy, of the size of its error, where a relaxation cannot pass.
+        """
+        self._engine = self._engine.with_mesh_of(like)
+        self.reset()
 
     def calculate(
         self,

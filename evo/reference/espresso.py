@@ -10,9 +10,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ase import Atoms
 from pydantic import Field, model_validator
@@ -22,7 +22,7 @@ from evo.reference import runner
 from evo.reference.engine import EngineCalculator
 from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible, no_crystal
 from evo.reference.label import Label
-from evo.reference.mesh import RULE, mesh
+from evo.reference.mesh import RULE
 from evo.reference.pw_files import Garbage, pw_input, read_output
 from evo.reference.pw_hubbard import Hubbard, version_numbers
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
@@ -60,6 +60,7 @@ class Espresso:
     version: str
     folder: Path  # of the pseudopotentials
     files: dict[str, tuple[str, float]]  # SHA-256 and valence electrons of the pseudopotential, by symbol
+    like: Atoms | None = None  # whose k-points all have; None: each its own
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -73,6 +74,10 @@ class Espresso:
         """Elements without a pseudopotential, or without a Pulay constant where others have one."""
         return self.options.lacking(numbers, self.files)
 
+    def with_mesh_of(self, like: Atoms | None) -> Self:
+        """The same engine, whose crystals all have the k-points that this one would have."""
+        return replace(self, like=like)
+
     def calculator(self) -> EngineCalculator:
         """An ASE calculator that runs one pw.x after the other."""
         return EngineCalculator(self)
@@ -80,7 +85,9 @@ class Espresso:
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
         rungs = list(enumerate(LADDER, start=1))
-        return no_crystal(atoms, "Quantum ESPRESSO") or climb(atoms, rungs, self._attempt, self.options.scratch)
+        return no_crystal(atoms, "Quantum ESPRESSO") or climb(
+            atoms, rungs, self._attempt, self.options.scratch, self.like
+        )
 
     def _hubbard(self) -> Hubbard:
         energies = {s: next(iter(us.items())) for s, us in self.options.hubbard.items()}
@@ -89,7 +96,7 @@ class Espresso:
     def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[float, str, str]], folder: Path) -> Label | Failure:
         attempt, (beta, mode, diagonalization) = rung
         options = self.options
-        points = mesh(atoms, options.kspacing, simple=options.simple, shifted=options.shifted)
+        points = options.mesh(atoms, self.like)
         text = pw_input(
             atoms,
             control={"pseudo_dir": str(self.folder), "max_seconds": DEAR * options.seconds},

@@ -14,10 +14,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
@@ -29,7 +29,7 @@ from evo.reference import gpaw_program, runner
 from evo.reference.engine import EngineCalculator
 from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible
 from evo.reference.label import Label
-from evo.reference.mesh import RULE, SYMPREC, mesh
+from evo.reference.mesh import RULE, SYMPREC
 from evo.reference.unavailable import EngineAbsent
 
 VARIABLE = "EVO_GPAW_PYTHON"  # names the Python that has GPAW where `command` does not
@@ -71,6 +71,7 @@ class Gpaw:
     options: GpawOptions
     python: tuple[str, ...]
     about: dict[str, Any]  # versions, and the PAW set of every element that has one
+    like: Atoms | None = None  # whose k-points all have; None: each its own
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -82,18 +83,22 @@ class Gpaw:
         """Elements without a PAW set, or without a Pulay constant where others have one."""
         return self.options.lacking(numbers, (s for s, paw in self.about["setups"].items() if paw is not None))
 
+    def with_mesh_of(self, like: Atoms | None) -> Self:
+        """The same engine, whose crystals all have the k-points that this one would have."""
+        return replace(self, like=like)
+
     def calculator(self) -> EngineCalculator:
         """An ASE calculator that runs one program after the other."""
         return EngineCalculator(self)
 
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
-        return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch)
+        return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch, self.like)
 
     def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[dict[str, Any], float]], folder: Path) -> Label | Failure:
         attempt, (mixer, bands) = rung
         options = self.options
-        points = mesh(atoms, options.kspacing, simple=options.simple, shifted=options.shifted)
+        points = options.mesh(atoms, self.like)
         job = {
             "numbers": atoms.numbers.tolist(),
             "positions": atoms.positions.tolist(),

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evo.candidate import Failure
 from evo.niggli import niggli
 from evo.reference.label import Label, absurd
+from evo.reference.mesh import Mesh, mesh
 from evo.reference.runner import Finished
 from evo.settings import SettingsError
 from potentials.structures import Floats
@@ -57,6 +58,11 @@ class JobOptions(BaseModel):
     hubbard: dict[str, dict[Literal["s", "p", "d", "f"], float]] = Field(
         {}, description="Hubbard U in eV by symbol and orbital: { Ni = { d = 6.0 } }"
     )
+
+    def mesh(self, crystal: Atoms, like: Atoms | None) -> Mesh:
+        """Of the job's crystal, or of the one that it is `like`."""
+        whose = crystal if like is None else reduced(like)
+        return mesh(whose, self.kspacing, simple=self.simple, shifted=self.shifted)
 
     def physics(self) -> dict[str, Any]:
         """The options that labels depend on."""
@@ -111,16 +117,17 @@ def checked_options(model: type[Options], options: Mapping[str, Any]) -> Options
         raise SettingsError(f"reference.options: `{key}`: {message}") from None
 
 
-def reduced(atoms: Atoms) -> Atoms:
+def reduced(atoms: Atoms, like: Atoms | None = None) -> Atoms:
     """The crystal in its Niggli cell, neither turned nor reordered: forces and stress are those of the crystal given.
 
-    Skewed cells cost more and are less accurate. A crystal that is not periodic along all axes stays as it is.
+    Skewed cells cost more and are less accurate. A crystal that is not periodic along all axes stays as it is. With `like`,
+    the same crystal less deformed, the new vectors are combined from the old ones as they would be there.
     """
     result = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     if atoms.has("initial_magmoms"):
         result.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
     cell = np.asarray(atoms.cell, dtype=float)
-    basis = niggli(cell) if all(atoms.pbc) else None
+    basis = niggli(cell if like is None else np.asarray(like.cell, dtype=float)) if all(atoms.pbc) else None
     if basis is not None:
         shorter = basis @ cell
         result.set_cell(-shorter if np.linalg.det(shorter) < 0 else shorter)
@@ -140,12 +147,13 @@ def climb(
     rungs: Sequence[Rung],
     attempt: Callable[[Atoms, Rung, Path], Label | Failure],
     scratch: str,
+    like: Atoms | None = None,
 ) -> Label | Failure:
     """The first rung on which the calculation converges, each in a folder of its own; only "unconverged" goes further."""
     wrong = absurd(atoms)
     if wrong is not None:
         return wrong
-    crystal = reduced(atoms)
+    crystal = reduced(atoms, like)
     failures: list[Failure] = []
     for rung in rungs:
         with tempfile.TemporaryDirectory(prefix="reference-", dir=scratch or None) as folder:

@@ -10,9 +10,9 @@ import hashlib
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
@@ -26,7 +26,7 @@ from evo.reference import runner
 from evo.reference.engine import EngineCalculator
 from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible, no_crystal
 from evo.reference.label import Label
-from evo.reference.mesh import RULE, SYMPREC, mesh
+from evo.reference.mesh import RULE, SYMPREC
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from potentials.labelled.vasp import CUT_OFF, vasprun
 
@@ -67,6 +67,7 @@ class Vasp:
     command: tuple[str, ...]
     folder: Path  # of the POTCAR files
     files: dict[str, str]  # SHA-256 of the POTCAR, by symbol
+    like: Atoms | None = None  # whose k-points all have; None: each its own
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -79,6 +80,10 @@ class Vasp:
         """Elements without a POTCAR, or without a Pulay constant where others have one."""
         return self.options.lacking(numbers, self.files)
 
+    def with_mesh_of(self, like: Atoms | None) -> Self:
+        """The same engine, whose crystals all have the k-points that this one would have."""
+        return replace(self, like=like)
+
     def calculator(self) -> EngineCalculator:
         """An ASE calculator that runs one program after the other."""
         return EngineCalculator(self)
@@ -86,12 +91,12 @@ class Vasp:
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
         rungs = list(enumerate(LADDER, start=1))
-        return no_crystal(atoms, "VASP") or climb(atoms, rungs, self._attempt, self.options.scratch)
+        return no_crystal(atoms, "VASP") or climb(atoms, rungs, self._attempt, self.options.scratch, self.like)
 
     def _attempt(self, atoms: Atoms, rung: tuple[int, dict[str, Any]], folder: Path) -> Label | Failure:
         attempt, further = rung
         options = self.options
-        points = mesh(atoms, options.kspacing, simple=options.simple, shifted=options.shifted)
+        points = options.mesh(atoms, self.like)
         k_points, weights = points.halved()
         files = VaspFiles(
             directory=str(folder),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from ase import Atoms
 
 from potentials.assess.prototypes import Crystal
 from potentials.assess.results import Measured, Value
@@ -76,14 +77,22 @@ def measure(side: Side, crystals: Sequence[Crystal]) -> Measured:
 
 def _stress(side: Side, crystal: Crystal, k: int, size: float) -> Floats | None:
     """(6,) eV/Å³ under a strain of this size in component k; None where the positions could not be relaxed."""
+    start = side.relaxed(crystal).atoms
+    like = _strained(
+        start, k, side.settings.strain
+    )  # up and down with the same k-points, or their difference means little
+    found = side.relax(_strained(start, k, size), cell="fixed", fmax=TIGHTER * side.settings.fmax, like=like)
+    stress: Floats = found.stress[ROW, COLUMN]
+    return stress if found.converged and np.isfinite(stress).all() else None
+
+
+def _strained(atoms: Atoms, k: int, size: float) -> Atoms:
     strain = np.zeros((3, 3))
     strain[ROW[k], COLUMN[k]] += size / 2
     strain[COLUMN[k], ROW[k]] += size / 2
-    atoms = side.relaxed(crystal).atoms.copy()
-    atoms.set_cell(atoms.cell[:] @ (np.eye(3) + strain), scale_atoms=True)
-    found = side.relax(atoms, cell="fixed", fmax=TIGHTER * side.settings.fmax)
-    stress: Floats = found.stress[ROW, COLUMN]
-    return stress if found.converged and np.isfinite(stress).all() else None
+    copy = atoms.copy()
+    copy.set_cell(atoms.cell[:] @ (np.eye(3) + strain), scale_atoms=True)
+    return copy
 
 
 def _filled(measured: Floats, system: str) -> Floats:

@@ -78,7 +78,7 @@ def equation_of_state(side: Side, crystal: Crystal) -> EquationOfState | None:
     for volume in volumes:
         atoms = start.atoms.copy()
         atoms.set_cell(atoms.cell[:] * (volume / atoms.cell.volume) ** (1 / 3), scale_atoms=True)
-        energies.append(side.relax(atoms, cell="volume").energy)
+        energies.append(side.relax(atoms, cell="volume", like=start.atoms).energy)
     if not np.isfinite(energies).all():
         return None
     return fit(volumes / n, np.array(energies) / n)

@@ -3,6 +3,10 @@
 An answer is appended to the file and flushed to the disk before the next question, so a run that was killed goes on
 where it stood. A question is a crystal, rounded, and the calculator with its arguments (`identity`). Failures are not kept:
 the next run asks again.
+
+DFT answers hang on k-points as well, whose number jumps where a cell grows: a calculator that has `keep_mesh_of` is told of what
+crystal the ones to come are deformations, and keeps that one's; what it was told belongs to the question. One that has `identity`
+says itself what else its answers hang on.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +73,7 @@ class Reference:
         self.seconds = 0.0  # CPU of this process and its children, for `calls`
         self.seconds_in_all = 0.0  # CPU of all answers, those found in the file included
         self.failure = ""  # why the last crystal without an answer has none
+        self._like = b""  # the crystal whose k-points are kept, as part of a question
         for record in _records(cache):
             self._remember(record)
 
@@ -75,13 +81,29 @@ class Reference:
     def load(cls, path: str, arguments: Mapping[str, Any], cache: Path | None = None) -> Reference:
         """Of the calculator with this import path and these keyword arguments; UsageError where there is none."""
         written = [str(text) for record in _records(cache) for text in record.get("written", ())]
-        identity = Identity(path, arguments, written)
-        return cls(load_calculator(path, arguments), path, identity, cache)
+        calculator = load_calculator(path, arguments)
+        identity = Identity(path, getattr(calculator, "identity", arguments), written)
+        return cls(calculator, path, identity, cache)
 
     @property
     def answers(self) -> int:
         """Crystals whose answer is known."""
         return len(self._answers)
+
+    @contextmanager
+    def meshed(self, like: Atoms) -> Iterator[None]:
+        """Meanwhile all crystals have the k-points of this one; nothing changes with a calculator that has none."""
+        if not hasattr(self._calculator, "keep_mesh_of"):
+            yield
+            return
+        rounded = _rounded(like)
+        self._calculator.keep_mesh_of(rounded)
+        self._like = b"".join(_bytes(rounded))
+        try:
+            yield
+        finally:
+            self._calculator.keep_mesh_of(None)
+            self._like = b""
 
     def evaluate(self, structures: Structures) -> Prediction:
         """Answers about every crystal; NaN where the calculator failed, `failure` then says why."""
@@ -94,12 +116,7 @@ class Reference:
         return Prediction(energies, forces, stresses, energies[:, None], np.full(n_atoms, np.nan))
 
     def _answer(self, atoms: Atoms) -> Answer | None:
-        rounded = Atoms(
-            atoms.numbers,
-            positions=np.round(atoms.positions, DIGITS) + 0.0,  # + 0: no negative zeros
-            cell=np.round(atoms.cell[:], DIGITS) + 0.0,
-            pbc=atoms.pbc,
-        )
+        rounded = _rounded(atoms)
         if (key := self._key(rounded)) in self._answers:
             return self._answers[key]
         started = os.times()
@@ -139,8 +156,9 @@ class Reference:
 
     def _key(self, atoms: Atoms) -> str:
         digest = hashlib.sha256(self._identity.key.encode())
-        for array in (atoms.numbers.astype(np.int64), atoms.positions, atoms.cell[:], atoms.pbc.astype(np.int64)):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for part in _bytes(atoms):
+            digest.update(part)
+        digest.update(self._like)
         return digest.hexdigest()
 
     def _append(self, record: Mapping[str, Any]) -> None:
@@ -162,6 +180,21 @@ class Reference:
             self.seconds_in_all += float(record["seconds"])
         except (ValueError, KeyError, TypeError):
             return
+
+
+def _rounded(atoms: Atoms) -> Atoms:
+    """As a question has it."""
+    return Atoms(
+        atoms.numbers,
+        positions=np.round(atoms.positions, DIGITS) + 0.0,  # + 0: no negative zeros
+        cell=np.round(atoms.cell[:], DIGITS) + 0.0,
+        pbc=atoms.pbc,
+    )
+
+
+def _bytes(atoms: Atoms) -> Iterator[bytes]:
+    for array in (atoms.numbers.astype(np.int64), atoms.positions, atoms.cell[:], atoms.pbc.astype(np.int64)):
+        yield np.ascontiguousarray(array).tobytes()
 
 
 def _records(path: Path | None) -> Iterator[dict[str, Any]]:

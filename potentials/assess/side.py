@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -65,15 +66,22 @@ class Side:
         self.seconds += time.process_time() - started
         return said
 
-    def energies(self, crystals: Sequence[Atoms]) -> Floats:
-        """(n,) eV per cell, as they are."""
-        return self.ask(Structures.from_ase(crystals)).energies
+    def energies(self, crystals: Sequence[Atoms], like: Atoms | None = None) -> Floats:
+        """(n,) eV per cell, as they are; with the k-points of `like`, by default each with its own."""
+        with nullcontext() if like is None else self._meshed(like):
+            return self.ask(Structures.from_ase(crystals)).energies
 
-    def relax(self, atoms: Atoms, *, cell: str = "free", fmax: float | None = None) -> Relaxed:
-        """The crystal at its minimum under its own symmetry; `cell` is "free", "fixed" or of fixed "volume"."""
+    def relax(
+        self, atoms: Atoms, *, cell: str = "free", fmax: float | None = None, like: Atoms | None = None
+    ) -> Relaxed:
+        """The crystal at its minimum under its own symmetry; `cell` is "free", "fixed" or of fixed "volume".
+
+        All its steps have the k-points of `like`, by default of itself at the start.
+        """
         # rounding would let a prototype that is no minimum, such as bcc copper, slide away after enough steps
         keep = keeping_symmetry(self.ask, atoms)
-        return self._relax(at_fixed_volume(keep) if cell == "volume" else keep, [atoms], cell, fmax)[0]
+        with self._meshed(atoms if like is None else like):
+            return self._relax(at_fixed_volume(keep) if cell == "volume" else keep, [atoms], cell, fmax)[0]
 
     def release(self, crystals: Sequence[Atoms]) -> list[Relaxed]:
         """Crystals at the minima they fall into when no symmetry is kept, positions and cells."""
@@ -127,6 +135,9 @@ class Side:
             text = f"the ideal {crystal.name} relaxes to another minimum, {lower:.1f} meV/atom lower"
             self._elsewhere[crystal.name] = text if lower > LOWER else ""
         return self._elsewhere[crystal.name]
+
+    def _meshed(self, like: Atoms) -> AbstractContextManager[None]:
+        return self.book.meshed(like) if self.book is not None else nullcontext()
 
     def _relax(self, ask: Evaluate, crystals: Sequence[Atoms], cell: str, fmax: float | None) -> list[Relaxed]:
         made = relax(

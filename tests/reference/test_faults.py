@@ -162,3 +162,19 @@ def test_as_a_reference(engine):
     assert crystal.get_stress().shape == (6,)
     with pytest.raises(ReferenceUnavailable, match=r"gpaw with these reference.options cannot do Ag"):
         reference.require([29, 47])
+
+
+def test_a_calculator_keeps_the_mesh_of_a_crystal_until_it_is_told_otherwise(engine):
+    """Its identity, which says what its answers hang on, does not change with it."""
+    program = engine("good")
+    calculator, far = program.calculator(), PAIR.copy()
+    far.set_cell(1.4 * PAIR.cell[:], scale_atoms=True)
+
+    def points(like) -> int:
+        calculator.keep_mesh_of(like)
+        calculator.calculate(PAIR)
+        return calculator._engine.evaluate(PAIR).details["mesh"]
+
+    assert points(None) == program.evaluate(PAIR).details["mesh"] == points(PAIR)
+    assert points(far) == program.evaluate(far).details["mesh"] != points(None)
+    assert calculator.identity == program.identity

@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from evo.reference.job import reduced
+from evo.reference.job import JobOptions, reduced
 from evo.reference.mesh import FINER, FINEST, Mesh, mesh
 from evo.symmetry import laue_order
 
@@ -129,3 +129,23 @@ def test_the_cell_of_a_job_is_the_same_crystal_unturned():
         np.testing.assert_allclose(whole, np.rint(whole), atol=1e-9)
         apart = (short.positions - skewed.positions) @ np.linalg.inv(skewed.cell)
         np.testing.assert_allclose(apart, np.rint(apart), atol=1e-9)
+
+
+def test_deformations_may_have_the_mesh_of_the_crystal_that_they_come_from():
+    """Whatever cell each of them would be reduced to, and however many points it would have had."""
+    skew = np.array([[1, 0, 0], [1, 1, 0], [0, -2, 1]])
+    start = bulk("Cu")
+    start.set_cell(skew @ start.cell[:])
+    options = JobOptions(kspacing=0.031)
+    own, kept = set(), set()
+    for size in np.linspace(-0.04, 0.04, 9):
+        strain = np.eye(3) + size * np.array([[1, 0.3, 0], [0.3, -1, 0], [0, 0, 1]])
+        atoms = start.copy()
+        atoms.set_cell(atoms.cell[:] @ strain, scale_atoms=True)
+        crystal = reduced(atoms, start)
+        assert abs(crystal.cell.volume / atoms.cell.volume - 1) < 1e-12
+        back = np.linalg.solve(strain.T, crystal.cell[:].T).T
+        np.testing.assert_allclose(back, reduced(start).cell[:], atol=1e-12)
+        own.add(options.mesh(reduced(atoms), None).size)
+        kept.add(options.mesh(crystal, start).size)
+    assert len(own) > 1 and kept == {options.mesh(reduced(start), None).size}
