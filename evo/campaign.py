@@ -68,6 +68,7 @@ class Campaign:
         self.relaxer: Relaxer
         self.known: Known  # everything that the reference has said
         self.calls = 0  # reference calls after the bootstrap
+        self.final_calls = 0  # of these, steps of the relaxations at the end
         self.budget = Budget(settings.reference)  # of their CPU hours
         self.round = 0  # trainings so far; round 0 made the first library
         self.started = False  # whether there is an archive to look at
@@ -153,13 +154,16 @@ class Campaign:
 
     def _affordable(self) -> int:
         """Calls that a round may spend now: part of the budget stays for the end of the campaign."""
-        left = self.settings.reference.max_calls - self.calls
-        reserve = int(self.settings.reference.max_calls * KEPT_BACK)
-        return min(self.settings.reference.per_round, left - reserve)
+        reserve = int(self._single_calls() * KEPT_BACK)
+        return min(self.settings.reference.per_round, self._single_calls() - self.calls - reserve)
+
+    def _single_calls(self) -> int:
+        """Of the budget, what is not for the relaxations at the end alone."""
+        return self.settings.reference.max_calls - self.settings.reference.final_calls
 
     def _spare(self, chunk: int) -> int:
         """Calls that a search which spends its part of the budget evenly would have made by now, and this one has not."""
-        part = self.settings.reference.max_calls * (1 - KEPT_BACK) * chunk / self.settings.search.chunks
+        part = self._single_calls() * (1 - KEPT_BACK) * chunk / self.settings.search.chunks
         return int(part) - self.calls
 
     def _ask_reference(self, due: float, n: int, kept: float, *, corners: bool = False, spare: int = 0) -> bool:
@@ -293,28 +297,40 @@ class Campaign:
         while self._checks or self._learning is not None:
             self._take_effect(never)
         self._stage = f"end{self.settings.search.chunks}/"
-        reserve = min(self.settings.reference.max_calls // 6, FINAL_RELAXATIONS * self.settings.reference.final_steps)
+        reference = self.settings.reference
+        reserve = (
+            0 if reference.final_calls else min(reference.max_calls // 6, FINAL_RELAXATIONS * reference.final_steps)
+        )
         for n in range(FINAL_ROUNDS):
-            left = self.settings.reference.max_calls - self.calls - reserve
+            left = self._single_calls() - self.calls - reserve
             # the last rounds only confirm: a library that changes always brings new candidates
             self._learns = n < LEARNING_ROUNDS
-            if not self._ask_reference(math.inf, min(self.settings.reference.per_round, left), KEPT_FOR_RELAXING):
+            if not self._ask_reference(math.inf, min(reference.per_round, left), KEPT_FOR_RELAXING):
                 break
             while self._checks or self._learning is not None:
                 self._take_effect(never)
             yield self._progress("confirm", n + 1, FINAL_ROUNDS)
         self._relax_by_reference()
         # what calls are left go to phases on the network's hull that nobody has checked
-        while self._ask_reference(math.inf, self.settings.reference.max_calls - self.calls, 0.0, corners=True):
+        while self._ask_reference(math.inf, self._unspent(), 0.0, corners=True):
             self._take_effect(never)
         yield self._progress("done", self.settings.search.chunks, self.settings.search.chunks)
+
+    def _unspent(self) -> int:
+        """Calls that single points may still take after the relaxations."""
+        return (
+            self.settings.reference.max_calls
+            - self.calls
+            - max(0, self.settings.reference.final_calls - self.final_calls)
+        )
 
     def _relax_by_reference(self) -> None:
         """A few relaxation steps by the reference for each phase of its hull; what is lowest takes the phase's place."""
         section, steps = self.settings.relax, self.settings.reference.final_steps
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or not steps:
             return
-        n = (self.settings.reference.max_calls - self.calls) // steps
+        left = self.settings.reference.max_calls - self.calls
+        n = (self.settings.reference.final_calls or left) // steps
         phases = self.reference_phases()[:n]
         phases = phases[: self.budget.pays_for([c.atoms for c in phases], 0.0, steps)]
         for c in phases:
@@ -333,6 +349,7 @@ class Campaign:
         for c in phases:
             path = self.desk.result(self._key(f"final/{c.id}"))
             self.calls += len(path)
+            self.final_calls += len(path)
             self.budget.spend([atoms_from_json(label["crystal"]) for label in path])
             sound = [label for label in path if label["failure"] is None]
             if sound:

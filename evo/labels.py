@@ -70,19 +70,18 @@ def relaxed(
     """Labels along a relaxation by the reference itself, failures included; every call counted.
 
     Units: eV/Å³, eV/Å. A step limit is no failure here: every step is a label, and the lowest counts. Where the engine gives no
-    stress, or fails, the relaxation keeps the cell, or ends.
+    stress, or fails, the relaxation keeps the cell, or ends. All steps have the k-points of the first.
     """
     steps: list[dict[str, Any]] = []
-    reference = opened(spec)
+    reference, first = opened(spec), atoms_from_json(crystal)
 
     def evaluate(structures: Structures) -> Prediction:
         atoms = structures.atoms(0)
-        found = reference.evaluate(atoms)
+        found = reference.evaluate(atoms, like=first)
         steps.append(labelled(atoms_to_json(atoms), found, family))
         return prediction(found, len(atoms), pressure)
 
-    start = Structures.from_ase([atoms_from_json(crystal)])
-    relax(evaluate, start, pressure=pressure, fmax=fmax, smax=smax, max_calls=max_calls)
+    relax(evaluate, Structures.from_ase([first]), pressure=pressure, fmax=fmax, smax=smax, max_calls=max_calls)
     return steps
 
 

@@ -177,11 +177,20 @@ class ReferenceSection(Section):
     window: Positive = Field(0.03, description="eV/atom above the hull within which a candidate matters")
     lag: Count = Field(2, description="chunks after which results and retrained strata take effect")
     final_steps: int = Field(6, ge=0, description="relaxation steps by the reference for each hull phase at the end")
+    final_calls: int = Field(
+        0, ge=0, description="of max_calls, for these steps alone; 0: a sixth, and what is left over"
+    )
     queue: str = Field(
         "",
         description="directory of tasks for `evo reference work`, relative to campaign.toml; empty: done by the ranks",
     )
     lease: Positive = Field(300.0, description="seconds without a sign of life after which a worker is taken for lost")
+
+    @model_validator(mode="after")
+    def _some_calls_for_the_search(self) -> ReferenceSection:
+        if self.final_calls and self.final_calls >= self.max_calls:
+            raise ValueError(f"`final_calls` must be less than max_calls, {self.max_calls}, got {self.final_calls}")
+        return self
 
 
 class BootstrapSection(Section):

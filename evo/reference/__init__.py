@@ -58,9 +58,15 @@ class Reference:
     directory: str  # where a calculator file of the campaign is looked for
     method: str  # "ref:" and 12 hex digits, see calculator_method
 
-    def evaluate(self, atoms: Atoms) -> Label | Failure:
-        """Energy, forces and stress of this crystal, or the reason why there are none; one reference call."""
-        return _shared(self).evaluate(atoms)
+    def evaluate(self, atoms: Atoms, like: Atoms | None = None) -> Label | Failure:
+        """Energy, forces and stress of this crystal, or the reason why there are none; one reference call.
+
+        With the k-points that `like`, the same crystal less deformed, would have, where the engine has k-points.
+        """
+        engine = _shared(self)
+        if like is not None and self.engine in PROGRAMS:
+            engine = _program(self.engine, self.options).with_mesh_of(like)
+        return engine.evaluate(atoms)
 
     def calculator(self) -> Any:
         """A new ASE calculator, for instance to relax with (potentials/calculator.py, from_calculator)."""

@@ -233,6 +233,24 @@ def test_a_given_library_is_retrained_on_its_own_data_too(library_with_data, tmp
     assert not retrained["without"]
 
 
+@pytest.mark.parametrize("final", [12, 0])
+def test_calls_for_relaxations_at_the_end_are_kept_for_them(trained, tmp_path, final):
+    """With `final_calls` neither single points nor steps take what belongs to the others; without, one budget serves both."""
+    library = f'library = "{trained / "out" / "library"}"\n'
+    text = SMALL.replace("max_calls = 30", f"max_calls = 18\nfinal_calls = {final}") + library
+    directory = write(tmp_path / "campaign", text, chunks=4)
+    run(directory)
+    singles = [key for key in results(directory, "") if "reference/c" in key]
+    steps = sum(len(path) for key, path in results(directory, "").items() if "final/" in key and "points" not in key)
+    status = json.loads(evo("status", directory, "--json").stdout)
+    assert status["reference_calls"] == len(singles) + steps <= 18
+    assert steps > 0
+    if final:
+        assert len(singles) <= 18 - final and steps <= final
+    else:
+        assert len(singles) > 6  # more than the other one may
+
+
 def test_data_by_another_method_are_left_alone(library_with_data):
     method = library_with_data.data_as_labelled().methods[0]
     assert len(given_labels(library_with_data, method, (29, 46))) == library_with_data.n_crystals()

@@ -41,6 +41,10 @@ def test_elements_follow_from_the_formula():
         ({"system": {"elements": ["Cu"]}, "reference": {"engine": "ase"}}, "package.module:Class"),
         ({"system": {"elements": ["Cu"]}, "reference": {"engine": "none"}}, "network.library"),
         ({"system": {"elements": ["Cu"]}, "search": {"chunks": 0}}, "greater than or equal to 1"),
+        (
+            {"system": {"elements": ["Cu"]}, "reference": {"final_calls": 300}},
+            "`final_calls` must be less than max_calls, 300",
+        ),
     ],
 )
 def test_mistakes_are_one_clear_line(data, expected):

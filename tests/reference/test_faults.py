@@ -178,3 +178,7 @@ def test_a_calculator_keeps_the_mesh_of_a_crystal_until_it_is_told_otherwise(eng
     assert points(None) == program.evaluate(PAIR).details["mesh"] == points(PAIR)
     assert points(far) == program.evaluate(far).details["mesh"] != points(None)
     assert calculator.identity == program.identity
+    options = program.options.model_dump(exclude_defaults=True)
+    reference = open_reference(ReferenceSection(engine="gpaw", options=options))
+    assert reference.evaluate(PAIR, like=far).details["mesh"] == points(far)
+    assert reference.evaluate(PAIR).details["mesh"] == points(None)
