@@ -16,7 +16,7 @@ SHIPPED := potentials/shipped/cu-pd-ag-pbe
 ASSESS = nice -n 19 $(BIN)/potentials assess cu-pd-ag-pbe --against evo.reference:calculator \
   --arguments '{"settings": "$(PBE)/reference.toml"}' --set fmax=0.01 --set smax=6e-4 --set max_calls=30 --no-figures
 
-.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library pbe-assess
+.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library pbe-gold pbe-assess
 
 campaign: .venv/installed  ## the main job: find the Cu-Pd-Ag hull on two ranks
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/evo run $(RUN)
@@ -47,6 +47,9 @@ pbe-library: .venv/installed  ## the library that comes with the package, from t
 	rm -rf $(PBE)/out && mkdir $(PBE)/out
 	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/labels.extxyz.xz
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
+
+pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; resumable)
+	nice -n 19 $(BIN)/evo reference label $(PBE)/gold.extxyz -o $(PBE)/gold-labels.extxyz.xz --settings $(PBE)/reference-gold.toml
 
 pbe-assess: .venv/developed  ## the library against DFT of its own method (some 4 CPU h; resumable)
 	$(ASSESS) -o $(PBE)/assessment/phases --properties lattice,formation,vacancy --prototypes B2,L1_0,L1_1,L1_2,D0_23

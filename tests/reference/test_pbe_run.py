@@ -75,6 +75,23 @@ def test_the_committee_chooses_what_follows(structures, tmp_path):
     assert again.returncode == 1 and f"--round {turn + 1}" in again.stderr
 
 
+def test_gold_is_learned_from_40_crystals_and_judged_by_20_others(structures, tmp_path):
+    command = [sys.executable, str(RUN / "gold.py"), "structures", "--structures", str(tmp_path / "gold.extxyz")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    made, kept = read(tmp_path / "gold.extxyz", ":"), read(RUN / "gold.extxyz", ":")
+    assert [a.numbers.tolist() for a in made] == [a.numbers.tolist() for a in kept]
+    assert all(np.allclose(a.positions, b.positions, atol=1e-5) for a, b in zip(made, kept, strict=True))
+    learn, judge = ([a for a in kept if a.info["part"] == part] for part in ("learn", "judge"))
+    assert (len(learn), len(judge)) == (40, 20)
+    assert not {a.info["family"] for a in learn} & {a.info["family"] for a in judge}
+    assert all(a.info["family"].startswith("judge") for a in judge)
+    counts = Counter(Stratum.of(a.numbers.tolist()).name for a in learn)
+    assert counts == {"Au": 10, "CuAu": 10, "PdAu": 10, "AgAu": 10}
+    assert {len(set(a.numbers.tolist())) for a in judge} == {2}
+    assert not {key(a) for a in kept} & {key(a) for a in structures}
+
+
 def test_the_library_that_ships_is_of_these_labels_and_settings():
     shipped = Library.open("cu-pd-ag-pbe")
     assert (shipped.path / "reference.toml").read_bytes() == (RUN / "reference.toml").read_bytes()
@@ -85,3 +102,6 @@ def test_settings_are_those_of_an_engine():
     section = load_reference(RUN / "reference.toml")
     assert section.engine == "gpaw"
     assert set(section.options["pulay"]) == {"Cu", "Pd", "Ag"}
+    gold = load_reference(RUN / "reference-gold.toml")  # which differs in nothing else
+    constants = {**section.options["pulay"], "Au": gold.options["pulay"]["Au"]}
+    assert gold.options == {**section.options, "pulay": constants}
