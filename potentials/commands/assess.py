@@ -34,6 +34,9 @@ def register(commands: Commands) -> None:
         "-o", "--output", metavar="DIR", type=Path, required=True, help="for assessment.json and figures"
     )
     parser.add_argument("--arguments", metavar="JSON", default="{}", help="keyword arguments of the calculator")
+    parser.add_argument(
+        "--answers", metavar="FILE", type=Path, help=f"where the calculator's answers are kept (default DIR/{ANSWERS})"
+    )
     parser.add_argument("--properties", metavar="NAMES", help=f"some of {NAMES}; by default all that can be compared")
     parser.add_argument(
         "--prototypes", metavar="NAMES", help="ordered phases, for instance B2,L1_2; by default all known"
@@ -100,7 +103,7 @@ def _reference(path: str, chosen: argparse.Namespace, settings: Settings) -> Sid
         raise Misused(f'--arguments must be a JSON object such as {{"command": "x"}}, got {chosen.arguments}')
     if not path:
         return None
-    return Side.of_reference(Reference.load(path, arguments, chosen.output / ANSWERS), settings)
+    return Side.of_reference(Reference.load(path, arguments, chosen.answers or chosen.output / ANSWERS), settings)
 
 
 def _data(

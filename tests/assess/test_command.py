@@ -51,6 +51,16 @@ def test_everything_and_again(files, capsys):
     assert again["compared"] == record["compared"]
 
 
+def test_libraries_that_share_the_answers_of_one_reference(files, capsys):
+    shared = ["--answers", str(files / "answers.jsonl"), "--against", EMT, "--system", "Cu", "--properties", "lattice"]
+    calls = []
+    for out in ("one", "other"):
+        assert main(["assess", str(files / "lib"), "-o", str(files / out), "--no-figures", *shared]) == 0
+        assert not (files / out / "answers.jsonl").exists()
+        calls.append(json.loads((files / out / "assessment.json").read_text())["cost"]["reference_calls"])
+    assert calls[0] > 0 and calls[1] == 0
+
+
 def test_labels_alone(files, capsys):
     assert assess(files, "--against", str(files / "new.xyz"), "--whole-file", "--no-figures") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -92,6 +92,27 @@ def test_gold_is_learned_from_40_crystals_and_judged_by_20_others(structures, tm
     assert not {key(a) for a in kept} & {key(a) for a in structures}
 
 
+def test_the_table_of_an_assessment_marks_what_misses_its_goal(tmp_path):
+    def assess(*options: str) -> None:
+        common = ["--against", "ase.calculators.emt:EMT", "--system", "Cu", "--no-figures", *options]
+        done = subprocess.run(
+            [sys.executable, "-m", "potentials", "assess", "cu-pd-ag-pbe", *common], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    assess("--properties", "lattice,vacancy", "-o", str(tmp_path / "ours" / "phases"))
+    command = [sys.executable, str(RUN / "assessment.py"), "--assessment", str(tmp_path / "ours")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    line = next(x for x in done.stdout.splitlines() if x.startswith("| Cu fcc | a0"))
+    cells = [x.strip() for x in line.strip("|").split("|")]
+    assert float(cells[2]) == pytest.approx(3.59, abs=0.01) and cells[4].endswith(
+        "*"
+    )  # EMT's is 1.4 % smaller than that of PBE
+    assert "hcp - fcc" in done.stdout and "Within the goals: a0 0 of 1" in done.stdout
+    done = subprocess.run([*command[:-1], str(tmp_path / "nothing")], capture_output=True, text=True)
+    assert done.returncode == 1 and "make pbe-assess" in done.stderr
+
+
 def test_the_library_that_ships_is_of_these_labels_and_settings():
     shipped = Library.open("cu-pd-ag-pbe")
     assert (shipped.path / "reference.toml").read_bytes() == (RUN / "reference.toml").read_bytes()
