@@ -58,7 +58,7 @@ PLAN = (
     (0.06, FERMI, CHOSEN, ("gamma", *CENTRED)),
 )
 GPA = 160.2176634  # GPa per eV/Å³
-LATTICES = {"Cu": 3.641, "Pd": 3.946, "Ag": 4.145, "Au": 4.157}  # Å, PBE, fcc
+LATTICES = {"Cu": 3.641, "Pd": 3.946, "Ag": 4.145, "Au": 4.157}  # Å, PBE, fcc; about
 CUTOFFS = (400.0, 800.0)
 
 

@@ -1,4 +1,4 @@
-"""Budget: the CPU hours of the reference, as predicted from the crystals; what was really used has no say in any choice."""
+"""Budget: calls of the reference and their CPU hours, as predicted from the crystals; what was really used has no say."""
 
 from __future__ import annotations
 
@@ -17,6 +17,19 @@ class Budget:
 
     section: ReferenceSection
     spent: float = 0.0  # predicted CPU s
+
+    @property
+    def single_calls(self) -> int:
+        """Calls that are not for the relaxations at the end alone."""
+        return self.section.max_calls - self.section.final_calls
+
+    def unspent(self, calls: int, final: int) -> int:
+        """Single points that may still be had after so many calls, `final` of them steps of the relaxations at the end."""
+        return self.section.max_calls - calls - max(0, self.section.final_calls - final)
+
+    def kept(self, usually: float) -> float:
+        """The part of the hours that is not for single points: at least what it is of the calls."""
+        return max(usually, self.section.final_calls / max(1, self.section.max_calls))
 
     def seconds(self, atoms: Atoms) -> float:
         """Predicted CPU s of one call."""

@@ -94,7 +94,7 @@ class Campaign:
             self.archive.absorb(self._relaxed(chunk), self.known.hull())
             if (chunk + 1) % reference.every == 0:
                 due = chunk + 1 + reference.lag
-                self._ask_reference(due, self._affordable(), KEPT_BACK, spare=self._spare(chunk + 1))
+                self._ask_reference(due, self._affordable(), self.budget.kept(KEPT_BACK), spare=self._spare(chunk + 1))
             yield self._progress("search", chunk + 1, search.chunks)
         yield from self._confirm()
 
@@ -154,16 +154,12 @@ class Campaign:
 
     def _affordable(self) -> int:
         """Calls that a round may spend now: part of the budget stays for the end of the campaign."""
-        reserve = int(self._single_calls() * KEPT_BACK)
-        return min(self.settings.reference.per_round, self._single_calls() - self.calls - reserve)
-
-    def _single_calls(self) -> int:
-        """Of the budget, what is not for the relaxations at the end alone."""
-        return self.settings.reference.max_calls - self.settings.reference.final_calls
+        reserve = int(self.budget.single_calls * KEPT_BACK)
+        return min(self.settings.reference.per_round, self.budget.single_calls - self.calls - reserve)
 
     def _spare(self, chunk: int) -> int:
         """Calls that a search which spends its part of the budget evenly would have made by now, and this one has not."""
-        part = self._single_calls() * (1 - KEPT_BACK) * chunk / self.settings.search.chunks
+        part = self.budget.single_calls * (1 - KEPT_BACK) * chunk / self.settings.search.chunks
         return int(part) - self.calls
 
     def _ask_reference(self, due: float, n: int, kept: float, *, corners: bool = False, spare: int = 0) -> bool:
@@ -302,36 +298,35 @@ class Campaign:
             0 if reference.final_calls else min(reference.max_calls // 6, FINAL_RELAXATIONS * reference.final_steps)
         )
         for n in range(FINAL_ROUNDS):
-            left = self._single_calls() - self.calls - reserve
+            left = self.budget.single_calls - self.calls - reserve
             # the last rounds only confirm: a library that changes always brings new candidates
             self._learns = n < LEARNING_ROUNDS
-            if not self._ask_reference(math.inf, min(reference.per_round, left), KEPT_FOR_RELAXING):
+            if not self._ask_reference(math.inf, min(reference.per_round, left), self.budget.kept(KEPT_FOR_RELAXING)):
                 break
             while self._checks or self._learning is not None:
                 self._take_effect(never)
             yield self._progress("confirm", n + 1, FINAL_ROUNDS)
-        self._relax_by_reference()
-        # what calls are left go to phases on the network's hull that nobody has checked
-        while self._ask_reference(math.inf, self._unspent(), 0.0, corners=True):
+        relaxed = self._relax_by_reference(set())
+        # what single points are left go to phases on the network's hull that nobody has checked
+        while self._ask_reference(
+            math.inf, self.budget.unspent(self.calls, self.final_calls), self.budget.kept(0.0), corners=True
+        ):
             self._take_effect(never)
+        if reference.final_calls:  # and steps that are left to those that came to the hull
+            self._relax_by_reference(relaxed)
         yield self._progress("done", self.settings.search.chunks, self.settings.search.chunks)
 
-    def _unspent(self) -> int:
-        """Calls that single points may still take after the relaxations."""
-        return (
-            self.settings.reference.max_calls
-            - self.calls
-            - max(0, self.settings.reference.final_calls - self.final_calls)
-        )
+    def _relax_by_reference(self, known: set[str]) -> set[str]:
+        """A few steps by the reference for each phase of its hull but those known; what is lowest takes the phase's place.
 
-    def _relax_by_reference(self) -> None:
-        """A few relaxation steps by the reference for each phase of its hull; what is lowest takes the phase's place."""
-        section, steps = self.settings.relax, self.settings.reference.final_steps
+        The names of those that are relaxed by now.
+        """
+        section, reference = self.settings.relax, self.settings.reference
+        steps = reference.final_steps
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or not steps:
-            return
-        left = self.settings.reference.max_calls - self.calls
-        n = (self.settings.reference.final_calls or left) // steps
-        phases = self.reference_phases()[:n]
+            return known
+        left = reference.final_calls - self.final_calls if reference.final_calls else reference.max_calls - self.calls
+        phases = [c for c in self.reference_phases() if c.id not in known][: left // steps]
         phases = phases[: self.budget.pays_for([c.atoms for c in phases], 0.0, steps)]
         for c in phases:
             self.desk.ask(
@@ -357,7 +352,9 @@ class Campaign:
                 atoms = atoms_from_json(best["crystal"])
                 energy = Energy(self.ground.reference_method, self.known.enthalpy(best))
                 moved.append(replace(c, atoms=atoms, energies={energy.method: energy, self.relaxer.method: _UNKNOWN}))
-        self.archive.replace(self._single_points(self._key("points/final"), moved))
+        key = self._key("points/final" + (f"/{len(known)}" if known else ""))
+        self.archive.replace(self._single_points(key, moved))
+        return known | {c.id for c in phases}
 
     def reference_hull(self) -> Hull | None:
         """The hull of everything that the search found and the reference confirmed."""

@@ -178,7 +178,7 @@ class ReferenceSection(Section):
     lag: Count = Field(2, description="chunks after which results and retrained strata take effect")
     final_steps: int = Field(6, ge=0, description="relaxation steps by the reference for each hull phase at the end")
     final_calls: int = Field(
-        0, ge=0, description="of max_calls, for these steps alone; 0: a sixth, and what is left over"
+        0, ge=0, description="of max_calls, for these steps and nothing else; 0: up to a sixth is kept back for them"
     )
     queue: str = Field(
         "",
@@ -188,8 +188,11 @@ class ReferenceSection(Section):
 
     @model_validator(mode="after")
     def _some_calls_for_the_search(self) -> ReferenceSection:
-        if self.final_calls and self.final_calls >= self.max_calls:
-            raise ValueError(f"`final_calls` must be less than max_calls, {self.max_calls}, got {self.final_calls}")
+        if self.final_calls and not 0 < self.final_steps <= self.final_calls < self.max_calls:
+            raise ValueError(
+                f"`final_calls` must be less than max_calls, {self.max_calls}, and enough for `final_steps`, at least one, "
+                f"got {self.final_calls} and {self.final_steps}"
+            )
         return self
 
 

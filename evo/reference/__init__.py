@@ -61,7 +61,7 @@ class Reference:
     def evaluate(self, atoms: Atoms, like: Atoms | None = None) -> Label | Failure:
         """Energy, forces and stress of this crystal, or the reason why there are none; one reference call.
 
-        With the k-points that `like`, the same crystal less deformed, would have, where the engine has k-points.
+        With the k-points of `like`, a crystal of which this one is a deformation, where the engine has k-points.
         """
         engine = _shared(self)
         if like is not None and self.engine in PROGRAMS:

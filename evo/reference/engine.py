@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from evo.candidate import Failure
@@ -89,6 +90,9 @@ class EngineCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         super().calculate(atoms, properties, system_changes)
+        if lacking := self._engine.cannot(set(self.atoms.numbers.tolist())):
+            names = ", ".join(chemical_symbols[z] for z in sorted(lacking))
+            raise CalculationFailed(f"no PAW set or pseudopotential of {names}, or no constant in `pulay`")
         found = self._engine.evaluate(self.atoms)
         if isinstance(found, Failure):
             raise CalculationFailed(f"{found.reason}: {found.detail}")

@@ -120,8 +120,8 @@ def checked_options(model: type[Options], options: Mapping[str, Any]) -> Options
 def reduced(atoms: Atoms, like: Atoms | None = None) -> Atoms:
     """The crystal in its Niggli cell, neither turned nor reordered: forces and stress are those of the crystal given.
 
-    Skewed cells cost more and are less accurate. A crystal that is not periodic along all axes stays as it is. With `like`,
-    the same crystal less deformed, the new vectors are combined from the old ones as they would be there.
+    Skewed cells cost more and are less accurate. A crystal that is not periodic along all axes stays as it is. With `like`, of
+    which this crystal is a deformation, the new vectors are combined from the old ones as they would be there.
     """
     result = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     if atoms.has("initial_magmoms"):

@@ -78,10 +78,8 @@ def measure(side: Side, crystals: Sequence[Crystal]) -> Measured:
 def _stress(side: Side, crystal: Crystal, k: int, size: float) -> Floats | None:
     """(6,) eV/Å³ under a strain of this size in component k; None where the positions could not be relaxed."""
     start = side.relaxed(crystal).atoms
-    like = _strained(
-        start, k, side.settings.strain
-    )  # up and down with the same k-points, or their difference means little
-    found = side.relax(_strained(start, k, size), cell="fixed", fmax=TIGHTER * side.settings.fmax, like=like)
+    # k-points of the crystal itself: those of up and down must be the same, and electrons hardly know of so small a strain
+    found = side.relax(_strained(start, k, size), cell="fixed", fmax=TIGHTER * side.settings.fmax, like=start)
     stress: Floats = found.stress[ROW, COLUMN]
     return stress if found.converged and np.isfinite(stress).all() else None
 

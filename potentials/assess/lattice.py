@@ -30,7 +30,9 @@ def above_fcc(side: Side, number: int, lattice: str) -> float:
         cells = make_supercell(fcc.atoms, LAYERS), other.atoms.repeat((1, 1, 3))
     else:
         cells = make_supercell(fcc.atoms, BAIN), make_supercell(other.atoms, TO_CUBE["bcc"])
-    low, high = side.energies(cells, like=cells[0])
+    low, high = side.energies(
+        cells, like=cells[1]
+    )  # the finer mesh of the two: fcc has more symmetry than its cell here shows
     return float(high - low) / len(cells[0])
 
 

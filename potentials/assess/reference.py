@@ -158,7 +158,8 @@ class Reference:
         digest = hashlib.sha256(self._identity.key.encode())
         for part in _bytes(atoms):
             digest.update(part)
-        digest.update(self._like)
+        if self._like != b"".join(_bytes(atoms)):  # its own mesh is what it has without being told
+            digest.update(self._like)
         return digest.hexdigest()
 
     def _append(self, record: Mapping[str, Any]) -> None:

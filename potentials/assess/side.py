@@ -85,7 +85,13 @@ class Side:
 
     def release(self, crystals: Sequence[Atoms]) -> list[Relaxed]:
         """Crystals at the minima they fall into when no symmetry is kept, positions and cells."""
-        return self._relax(self.ask, crystals, "free", None)
+        if self.book is None:
+            return self._relax(self.ask, crystals, "free", None)
+        found = []
+        for atoms in crystals:
+            with self._meshed(atoms):
+                found += self._relax(self.ask, [atoms], "free", None)
+        return found
 
     def relaxed(self, crystal: Crystal) -> Relaxed:
         """The prototype at its minimum under its own symmetry, computed once.

@@ -1,4 +1,4 @@
-"""The library beside DFT of its own method: the table of docs/cu-pd-ag-pbe.md, from what `make pbe-assess` has left.
+"""The library beside DFT of its own method, as a table in Markdown, from what `make pbe-assess` has left.
 
     python runs/cu-pd-ag-pbe/assessment.py [--published DIR]
 
@@ -77,7 +77,7 @@ def shown(one: dict[str, Any]) -> tuple[Row, Pair] | None:
 def beyond(quantity: str, network: float, reference: float) -> bool:
     """Whether the difference is larger than the goal, where there is one; a missing number is."""
     largest, relative = GOALS.get(quantity, (math.inf, False))
-    return not abs(network - reference) <= largest * (abs(reference) if relative else 1.0)
+    return quantity in GOALS and not abs(network - reference) <= largest * (abs(reference) if relative else 1.0)
 
 
 def table(ours: dict[Row, Pair], published: dict[Row, Pair]) -> str:

@@ -37,7 +37,7 @@ from potentials.units import EV_PER_A3_PER_GPA
 
 SEED = 20
 ELEMENTS = (29, 46, 47)
-LATTICE = {29: 3.641, 46: 3.946, 47: 4.145, 79: 4.17}  # Å, fcc, PBE (GPAW)
+LATTICE = {29: 3.641, 46: 3.946, 47: 4.145, 79: 4.17}  # Å, fcc, PBE (GPAW; gold guessed from two volumes)
 LATTICE_EMT = {29: 3.59, 46: 3.88, 47: 4.06, 79: 4.06}  # Å, fcc, EMT
 VOLUMES = {z: a**3 / 4 for z, a in LATTICE.items()}
 CLOSEST = 0.75  # of the sum of covalent radii

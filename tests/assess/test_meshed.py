@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from ase.build import make_supercell
 from ase.calculators.emt import EMT
 
 from potentials.assess import Reference, Side
 from potentials.assess.elastic import elastic_constants
 from potentials.assess.eos import equation_of_state
-from potentials.assess.lattice import above_fcc
+from potentials.assess.lattice import BAIN, LAYERS, above_fcc
 from potentials.assess.prototypes import element
+from potentials.assess.vacancy import TO_CUBE
 from tests.assess.sides import SMALL, emt
 
 COPPER = element(29)
@@ -67,6 +69,8 @@ def test_volumes_and_strains_are_compared_with_one_mesh():
     assert equation_of_state(meshed, COPPER).volume == pytest.approx(volume, rel=0.005)
     np.testing.assert_allclose(elastic_constants(meshed, COPPER), constants, atol=1e-6 * constants.max())
     # without a kept mesh these crystals would show it
+    own = {tuple(np.ceil(np.linalg.norm(np.linalg.inv(straight.relaxed(COPPER).atoms.cell[:]), axis=0) / 0.0015))}
+    assert set(meshed.book._calculator.seen) == own
     assert abs(equation_of_state(jumping, COPPER).volume / volume - 1) > 0.05
     assert np.abs(elastic_constants(jumping, COPPER) - constants).max() > 0.3 * constants.max()
 
@@ -84,6 +88,18 @@ def test_lattices_are_compared_in_cells_that_are_deformations_of_each_other(latt
     assert len(calculator.seen) == 2 and len(set(calculator.seen)) == 1
 
 
+@pytest.mark.parametrize(("change", "lattice", "stretch"), [(LAYERS, "hcp", 0.0), (BAIN, "bcc", 0.3)])
+def test_the_shared_cells_are_those_of_one_lattice_strained(change, lattice, stretch):
+    """Vector by vector: nearly the same for close-packed layers, Bain's strain for bcc."""
+    fcc = make_supercell(COPPER.build(11.5), change)
+    other = element(29, lattice).build(11.5)
+    other = other.repeat((1, 1, 3)) if lattice == "hcp" else make_supercell(other, TO_CUBE["bcc"])
+    assert len(fcc) == len(other)
+    strain = np.linalg.solve(fcc.cell.standard_form()[0][:], other.cell.standard_form()[0][:]) - np.eye(3)
+    assert np.abs(strain - np.diag(np.diag(strain))).max() < 1e-9
+    assert np.ptp(np.diag(strain)) == pytest.approx(stretch, abs=0.06)
+
+
 def test_the_mesh_is_part_of_the_question_and_the_calculator_of_the_identity(tmp_path):
     calculator = Meshed()
     reference = Reference(calculator, "meshed")
@@ -92,7 +108,8 @@ def test_the_mesh_is_part_of_the_question_and_the_calculator_of_the_identity(tmp
     own, others = asked.energies([first])[0], asked.energies([first], like=second)[0]
     assert reference.calls == 2 and own != others
     assert (asked.energies([first])[0], asked.energies([first], like=second)[0]) == (own, others)
-    assert reference.calls == 2
+    asked.energies([first], like=first)
+    assert reference.calls == 2  # its own mesh is the one that it has without being told
     here = f"{__name__}:Meshed"
     cache = tmp_path / "answers.jsonl"
     Side.of_reference(Reference.load(here, {"spacing": 0.005}, cache)).energies([first])

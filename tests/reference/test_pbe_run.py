@@ -13,7 +13,7 @@ from ase.io import read
 
 from evo.cell import shortest_ratio
 from evo.reference.collect import key
-from evo.settings import load_reference
+from evo.settings import load, load_reference
 from potentials.dataset import read_dataset
 from potentials.library import Library
 from potentials.stratum import Stratum
@@ -126,3 +126,7 @@ def test_settings_are_those_of_an_engine():
     gold = load_reference(RUN / "reference-gold.toml")  # which differs in nothing else
     constants = {**section.options["pulay"], "Au": gold.options["pulay"]["Au"]}
     assert gold.options == {**section.options, "pulay": constants}
+    for campaign in ("cu-pd-hull-dft", "cu-ag-hull-dft"):  # they go on learning on the library's own data
+        asked = load(RUN.parent / campaign / "campaign.toml").reference
+        assert (asked.engine, asked.options) == (section.engine, section.options)
+        assert asked.max_calls - asked.final_calls <= 60 and asked.final_calls <= 40
