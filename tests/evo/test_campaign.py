@@ -15,6 +15,7 @@ from ase.units import GPa
 
 from evo.prepare import given_labels
 from evo.report.answers import answers
+from evo.settings import load
 from potentials.labelled.reading import read_labels
 from potentials.library import Library
 from potentials.stratum import Stratum
@@ -168,11 +169,11 @@ def test_missing_strata_without_a_reference_are_named(trained, tmp_path):
 def test_examples_are_valid():
     for settings in sorted((Path(__file__).parents[2] / "runs").glob("*/campaign.toml")):
         directory = settings.parent
-        done = evo("check", directory)
-        # where the engine is not installed, that is all there is to say
-        absent = 'engine = "gpaw"' in settings.read_text() and "docs/dft.md" in done.stderr
-        assert done.returncode == (69 if absent else 0), done.stderr
         assert (directory / "README.md").exists()
+        if load(settings).reference.engine == "gpaw":  # `check` would begin with a minute of DFT
+            continue
+        done = evo("check", directory)
+        assert done.returncode == 0, done.stderr
 
 
 def test_progress_is_one_live_line_on_a_terminal(tmp_path):
