@@ -16,7 +16,7 @@ SHIPPED := potentials/shipped/cu-pd-ag-pbe
 ASSESSED ?= cu-pd-ag-pbe
 ASSESSMENT ?= $(PBE)/assessment
 ASSESS = nice -n 19 $(BIN)/potentials assess $(ASSESSED) --against evo.reference:calculator \
-  --arguments '{"settings": "$(PBE)/reference.toml"}' --set fmax=0.01 --set smax=6e-4 --set max_calls=30 --no-figures \
+  --arguments '{"settings": "$(PBE)/reference.toml"}' --set fmax=0.01 --set smax=6e-4 --set max_calls=30 --set noise=0.001 --no-figures \
   --answers $(PBE)/assessment/answers.jsonl
 
 .PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library pbe-gold pbe-assess

@@ -81,7 +81,15 @@ def relaxed(
         steps.append(labelled(atoms_to_json(atoms), found, family))
         return prediction(found, len(atoms), pressure)
 
-    relax(evaluate, Structures.from_ase([first]), pressure=pressure, fmax=fmax, smax=smax, max_calls=max_calls)
+    relax(
+        evaluate,
+        Structures.from_ase([first]),
+        pressure=pressure,
+        fmax=fmax,
+        smax=smax,
+        max_calls=max_calls,
+        noise=reference.noise,
+    )
     return steps
 
 

@@ -34,6 +34,7 @@ class Limits:
     fmax: float  # eV/Å
     smax: float  # eV/Å³
     max_calls: int
+    noise: float = 0.0  # eV/atom, changes of the energy that say nothing
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ class Batch:
         if self.descent is None or self.now is None:
             self.descent, self.now = Descent.start(values, gradients), trial
         else:
-            self.now = trial.choose(self.descent.learn(values, gradients), self.now)
+            noises = np.asarray(limits.noise * self.crystals.sizes, dtype=np.float64)
+            self.now = trial.choose(self.descent.learn(values, gradients, noises), self.now)
         ends += self._ends("converged", rows := self._converged(self.now, limits), self.now)
         self._keep(~rows)
         ends += self._ends("step limit", rows := self.calls >= limits.max_calls, self.now)

@@ -55,12 +55,18 @@ class Descent:
         self.steps = steps * self.fractions[:, None]
         return self.steps
 
-    def learn(self, values: Floats, gradients: Floats) -> NDArray[np.bool_]:
-        """(c,) which trial steps are taken; radii and Hessians learn from all of them, taken or not."""
+    def learn(self, values: Floats, gradients: Floats, noises: Floats) -> NDArray[np.bool_]:
+        """(c,) which trial steps are taken; radii and Hessians learn from all of them, taken or not.
+
+        noises: (c,) eV, changes of the values that say nothing; the gradients at both ends say then whether the step led down.
+        """
         slope = _dot(self.gradients, self.steps)
         expected = -self.fractions * slope  # s B s
         promised = slope + 0.5 * expected
         rise = values - self.values
+        doubtful = np.abs(rise) < noises
+        if doubtful.any():
+            rise = np.where(doubtful, 0.5 * (slope + _dot(gradients, self.steps)), rise)
         ratio = np.divide(rise, promised, out=np.zeros_like(rise), where=promised < 0)
         taken = (rise <= NOISE) | (ratio >= 0.1)
         self._update(gradients - self.gradients, expected)

@@ -48,6 +48,7 @@ def relax(
     fixed_cell: bool = False,
     on_call: OnCall | None = None,
     room: int | None = None,
+    noise: float = 0.0,
 ) -> Relaxed:
     """Crystals at a minimum of the enthalpy E + pV, each with its outcome.
 
@@ -55,12 +56,14 @@ def relax(
     smax (eV/Å³). `on_call(indices, structures, prediction)` sees every evaluation, trial steps included.
     As many crystals are under way as fit into `room` bytes (a share of the memory that is free when left out), the others
     wait; the room is halved when memory runs out all the same. MemoryError when a single crystal is too large.
+    noise (eV/atom): where energies are off by so much from one geometry to the next, as those of plane waves are, smaller
+    changes do not count, and forces and stresses at both ends of a step say whether it led down.
     """
     if pressure and (fixed_cell or not structures.periodic.all()):
         raise ValueError("`pressure` needs crystals periodic along three axes, and `fixed_cell=False`")
     if max_calls < 1 or fmax <= 0 or smax <= 0:
         raise ValueError(f"`max_calls`, `fmax`, `smax` must be positive, got {max_calls}, {fmax}, {smax}")
-    limits = Limits(pressure, fmax, smax, max_calls)
+    limits = Limits(pressure, fmax, smax, max_calls, noise)
     stream = Stream(structures, fixed_cell, memory.room() if room is None else room)
     ends: list[End] = []
     while stream.busy:

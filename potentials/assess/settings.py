@@ -14,6 +14,7 @@ class Settings:
     fmax: float = 1e-3  # eV/Å, largest force after a relaxation
     smax: float = 0.01 * EV_PER_A3_PER_GPA  # eV/Å³, largest component of the stress after it
     max_calls: int = 300  # evaluations of one relaxation, at most
+    noise: float = 0.0  # eV/atom, changes of energy below which a relaxation goes by forces and stresses alone
     volume_range: float = 0.06  # equations of state from 1 - this to 1 + this of the volume
     volumes: int = 7  # points of an equation of state
     strain: float = 0.005  # of the elastic constants, to either side
@@ -30,8 +31,10 @@ class Settings:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name != "seed" and not value > 0:
+            if f.name not in ("seed", "noise") and not value > 0:
                 raise ValueError(f"`{f.name}` must be positive, got {value}")
+        if not self.noise >= 0:
+            raise ValueError(f"`noise` must not be negative, got {self.noise}")
         if self.volumes < 5:
             raise ValueError(f"`volumes` must be at least 5 for a fit with four parameters, got {self.volumes}")
         if self.fault_layers % 3 or self.fault_layers < 6:

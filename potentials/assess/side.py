@@ -153,6 +153,7 @@ class Side:
             smax=self.settings.smax,
             max_calls=self.settings.max_calls,
             fixed_cell=cell == "fixed",
+            noise=self.settings.noise,
         )
         energies = [
             e if o == "converged" else NONE for e, o in zip(made.prediction.energies, made.outcomes, strict=True)

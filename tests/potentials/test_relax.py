@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -242,6 +243,37 @@ def test_every_evaluation_is_seen() -> None:
 
     result = relax(EMT_, cells, on_call=on_call)
     assert seen.tolist() == result.calls.tolist()
+
+
+def jumpy(size: float) -> Evaluate:
+    """EMT whose energies are off by up to `size` eV/atom, otherwise at every geometry; forces and stresses are not."""
+
+    def evaluate(structures: Structures) -> Prediction:
+        said = EMT_(structures)
+        off = [np.modf(1e5 * np.abs(structures.cells[c]).sum())[0] - 0.5 for c in range(len(structures))]
+        return replace(said, energies=said.energies + 2 * size * np.array(off) * structures.sizes)
+
+    return evaluate
+
+
+def test_jumps_of_the_energy_do_not_hold_up_a_relaxation() -> None:
+    """As plane waves make them. The minimum is that of forces and stresses, which end it."""
+    starts = Structures.from_ase([bulk("Cu", "hcp", a=2.5 + 0.02 * n, c=4.0) for n in range(8)])
+    truth = relax(EMT_, starts, fmax=1e-3, smax=1e-4, max_calls=60)
+    found = relax(jumpy(3e-4), starts, fmax=1e-3, smax=1e-4, max_calls=60, noise=1e-3)
+    assert found.outcomes == truth.outcomes == ["converged"] * 8
+    np.testing.assert_allclose(found.structures.cells, truth.structures.cells, atol=2e-3)
+    assert found.calls.sum() < 1.5 * truth.calls.sum()
+    held_up = relax(jumpy(3e-4), starts, fmax=1e-3, smax=1e-4, max_calls=60)
+    assert "step limit" in held_up.outcomes
+
+
+def test_smooth_energies_end_in_the_same_minima_with_noise() -> None:
+    starts = Structures.from_ase([crystal(np.random.default_rng(seed), 4) for seed in range(8)])
+    plain, doubting = (relax(EMT_, starts, fmax=1e-3, smax=1e-4, noise=noise) for noise in (0.0, 1e-3))
+    assert plain.outcomes == doubting.outcomes
+    lower = (doubting.prediction.energies - plain.prediction.energies) / starts.sizes
+    assert np.median(np.abs(lower)) < 1e-5
 
 
 def test_nothing_to_relax() -> None:
