@@ -114,11 +114,11 @@ def test_a_step_that_runs_out_of_memory_begins_anew(monkeypatch: pytest.MonkeyPa
     whole = relax(network, structures, max_calls=40)
     calls, rows, learn = 0, [], Descent.learn
 
-    def fails(self: Descent, values: Floats, gradients: Floats) -> object:
+    def fails(self: Descent, values: Floats, gradients: Floats, noises: Floats) -> object:
         nonlocal calls
         calls += 1
         rows.append(len(values))
-        taken = learn(self, values, gradients)  # half done: the state has changed
+        taken = learn(self, values, gradients, noises)  # half done: the state has changed
         if calls == call:
             raise MemoryError("Unable to allocate")
         return taken
@@ -130,7 +130,7 @@ def test_a_step_that_runs_out_of_memory_begins_anew(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_crystal_that_cannot_be_relaxed_is_no_endless_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(self: Descent, values: Floats, gradients: Floats) -> object:
+    def fails(self: Descent, values: Floats, gradients: Floats, noises: Floats) -> object:
         raise MemoryError("Unable to allocate")
 
     monkeypatch.setattr(Descent, "learn", fails)
