@@ -54,7 +54,7 @@ pbe-library: .venv/installed  ## the library that comes with the package, from t
 pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/gold.extxyz -o $(PBE)/gold-labels.extxyz.xz --settings $(PBE)/reference-gold.toml
 
-pbe-assess: .venv/developed  ## the library against DFT of its own method (some 4 CPU h; resumable)
+pbe-assess: .venv/developed  ## the library against DFT of its own method (hours; resumable)
 	$(ASSESS) -o $(ASSESSMENT)/phases --properties lattice,formation,vacancy --prototypes B2,L1_0,L1_1,L1_2,D0_23
 	$(ASSESS) -o $(ASSESSMENT)/moduli --properties elastic,phonons --prototypes B2 \
 	  --set strain=0.01 --set supercell=5 --set displacement=0.03

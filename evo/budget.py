@@ -10,6 +10,8 @@ from ase import Atoms
 from evo.reference.cost import predicted_seconds
 from evo.settings import ReferenceSection
 
+FINAL_RELAXATIONS = 12  # phases for whose relaxation by the reference calls are kept back, up to a sixth of the budget
+
 
 @dataclass
 class Budget:
@@ -22,6 +24,16 @@ class Budget:
     def single_calls(self) -> int:
         """Calls that are not for the relaxations at the end alone."""
         return self.section.max_calls - self.section.final_calls
+
+    @property
+    def reserve(self) -> int:
+        """Of the single calls, those kept back for relaxations at the end that have none of their own."""
+        section = self.section
+        return 0 if section.final_calls else min(section.max_calls // 6, FINAL_RELAXATIONS * section.final_steps)
+
+    def steps(self, calls: int, final: int) -> int:
+        """Steps of the relaxations at the end that may still be had after so many calls, `final` of them such steps."""
+        return self.section.final_calls - final if self.section.final_calls else self.section.max_calls - calls
 
     def unspent(self, calls: int, final: int) -> int:
         """Single points that may still be had after so many calls, `final` of them steps of the relaxations at the end."""

@@ -35,7 +35,6 @@ KEPT_BACK = 1 / 3  # of the budget of the reference, for the end of the campaign
 KEPT_FOR_RELAXING = 1 / 6  # of it, for the phases of its hull
 FINAL_ROUNDS = 8  # rounds of re-checks after the last chunk, at most
 LEARNING_ROUNDS = 2  # of these, the first ones, after which strata are retrained
-FINAL_RELAXATIONS = 12  # phases for whose relaxation by the reference calls are kept back, up to a sixth of the budget
 _UNKNOWN = Energy("", float("nan"))  # holds the place of an energy until the single point is there
 
 
@@ -69,7 +68,7 @@ class Campaign:
         self.known: Known  # everything that the reference has said
         self.calls = 0  # reference calls after the bootstrap
         self.final_calls = 0  # of these, steps of the relaxations at the end
-        self.budget = Budget(settings.reference)  # of their CPU hours
+        self.budget = Budget(settings.reference)  # of both, and of CPU hours
         self.round = 0  # trainings so far; round 0 made the first library
         self.started = False  # whether there is an archive to look at
         self._directory = directory
@@ -294,11 +293,8 @@ class Campaign:
             self._take_effect(never)
         self._stage = f"end{self.settings.search.chunks}/"
         reference = self.settings.reference
-        reserve = (
-            0 if reference.final_calls else min(reference.max_calls // 6, FINAL_RELAXATIONS * reference.final_steps)
-        )
         for n in range(FINAL_ROUNDS):
-            left = self.budget.single_calls - self.calls - reserve
+            left = self.budget.single_calls - self.calls - self.budget.reserve
             # the last rounds only confirm: a library that changes always brings new candidates
             self._learns = n < LEARNING_ROUNDS
             if not self._ask_reference(math.inf, min(reference.per_round, left), self.budget.kept(KEPT_FOR_RELAXING)):
@@ -321,12 +317,11 @@ class Campaign:
 
         The names of those that are relaxed by now.
         """
-        section, reference = self.settings.relax, self.settings.reference
-        steps = reference.final_steps
+        section, steps = self.settings.relax, self.settings.reference.final_steps
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or not steps:
             return known
-        left = reference.final_calls - self.final_calls if reference.final_calls else reference.max_calls - self.calls
-        phases = [c for c in self.reference_phases() if c.id not in known][: left // steps]
+        n = self.budget.steps(self.calls, self.final_calls) // steps
+        phases = [c for c in self.reference_phases() if c.id not in known][:n]
         phases = phases[: self.budget.pays_for([c.atoms for c in phases], 0.0, steps)]
         for c in phases:
             self.desk.ask(

@@ -63,6 +63,8 @@ def relax(
         raise ValueError("`pressure` needs crystals periodic along three axes, and `fixed_cell=False`")
     if max_calls < 1 or fmax <= 0 or smax <= 0:
         raise ValueError(f"`max_calls`, `fmax`, `smax` must be positive, got {max_calls}, {fmax}, {smax}")
+    if not noise >= 0:
+        raise ValueError(f"`noise` must not be negative, got {noise}")
     limits = Limits(pressure, fmax, smax, max_calls, noise)
     stream = Stream(structures, fixed_cell, memory.room() if room is None else room)
     ends: list[End] = []

@@ -45,7 +45,7 @@ __all__ = [
 
 # Engines that are programs, and what opens them with reference.options: the engine, and all that its labels depend on
 PROGRAMS: dict[str, Callable[[dict[str, Any]], Any]] = {"gpaw": open_gpaw, "espresso": open_espresso, "vasp": open_vasp}
-NOISE = 0.001  # eV/atom; fcc and hcp copper move by 0.2 meV/atom at 400 eV
+NOISE = 0.001  # eV/atom; hcp copper's energies jump by a fraction of it at 400 eV
 OPTIONS: dict[str, type[JobOptions]] = {"gpaw": GpawOptions, "espresso": EspressoOptions, "vasp": VaspOptions}
 
 

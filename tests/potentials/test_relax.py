@@ -287,6 +287,11 @@ def test_limits_must_be_positive(values: dict[str, float]) -> None:
         relax(EMT_, Structures.from_ase(random_cells(1, (1, 1))), **values)  # type: ignore[arg-type]
 
 
+def test_noise_must_not_be_negative() -> None:
+    with pytest.raises(ValueError, match="`noise` must not be negative, got -1"):
+        relax(EMT_, Structures.from_ase(random_cells(1, (1, 1))), noise=-1.0)
+
+
 def test_own_work_per_step_is_small() -> None:
     """60 µs per crystal and step were asked for; the bound leaves room for a loaded machine."""
     rng, places = np.random.default_rng(0), np.array(list(product((0.0, 3.0), repeat=3)))
