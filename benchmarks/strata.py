@@ -275,6 +275,11 @@ def table() -> None:
             have = [f for f in found if name in f["stratified"] and (stratum.order == 1 or name in f["scratch"])]
             if have:
                 print(line(name, sorted(have, key=partial(_ratio, name))[len(have) // 2]))
+        print("by seed: ratio, how many times sooner")
+        for name in (s.name for s in Stratum.parse(SYSTEM).subsets() if s.order > 1):
+            have = [f for f in found if name in f["scratch"]]
+            seeds = (f"{_ratio(name, f):.2f} {sooner(f['stratified'][name], f['scratch'][name]):5.1f}" for f in have)
+            print(f"{name:<8}" + "  |  ".join(seeds))
         print("largest differences from UNEP-v1, by seed: vacancies eV; formation energies meV/atom, of all phases")
         print(f"and of {', '.join(COMMON)}; phonons %, RMS over RMS and RMS of relative differences")
         for way in ("stratified", *(s.name for s in Stratum.parse(SYSTEM).subsets() if s.order > 1)):
