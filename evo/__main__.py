@@ -120,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
         "--settings", type=Path, help="campaign.toml, or a file with its [reference] alone; EMT without it"
     )
     label.add_argument("--retry", action="store_true", help="try again what failed before")
-    label.add_argument("--at-most", type=int, metavar="N", help="stop after so many calculations")
+    label.add_argument("--at-most", type=_positive, metavar="N", help="stop after so many calculations")
+    text = "so many calculations at a time, each in a process of its own (default 1)"
+    label.add_argument("--at-once", type=_positive, default=1, metavar="N", help=text)
     text = "how energies, forces and stresses of FILE's structures move with the settings; resumable"
     converge = asked.add_parser("converge", help=text, description=text)
     converge.set_defaults(command=_reference_converge)
@@ -304,6 +306,12 @@ def _bootstrap(options: argparse.Namespace) -> int:
     return EXIT_OK if finished else EXIT_DRAINED
 
 
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return int(text)
+
+
 def _reference_label(options: argparse.Namespace) -> int:
     from evo.reference import open_reference
     from evo.reference.collect import label_file
@@ -319,7 +327,13 @@ def _reference_label(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr, flush=True)
 
     finished = label_file(
-        options.file, options.output, reference, retry=options.retry, at_most=options.at_most, say=say
+        options.file,
+        options.output,
+        reference,
+        retry=options.retry,
+        at_most=options.at_most,
+        at_once=options.at_once,
+        say=say,
     )
     print(options.output)
     return EXIT_OK if finished else EXIT_DRAINED

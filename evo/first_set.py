@@ -19,7 +19,7 @@ from evo.bootstrap import crystals
 from evo.candidate import Failure
 from evo.cell import Space
 from evo.reference import Label, Reference
-from evo.reference.collect import Stopped, evaluations, line, stoppable
+from evo.reference.collect import Stopped, keeping, line, stoppable
 from evo.reference.collection import Collection
 from evo.reference.cost import predicted_seconds
 from evo.settings import ReferenceSection, SettingsError
@@ -75,10 +75,12 @@ def make(space: Space, calls: int, seed: int, out: Path, reference: Reference, s
         say(f"{calls} calls, {len(collection.records)} of them done ({reference.method})")
         chosen: list[Atoms] = []
         with stoppable() as interruptible:
-            keep = evaluations(reference, collection, interruptible)
+            keep = keeping(collection)
 
             def ask(atoms: Atoms) -> Label | Failure:
-                found = keep(atoms)
+                with interruptible():
+                    found = reference.evaluate(atoms)
+                keep(atoms, found)
                 say(f"{len(collection.records)}/{calls} {line(atoms, found)}")
                 return found
 

@@ -148,7 +148,7 @@ def open_pool() -> Pool | None:
     communicator = MPI.COMM_WORLD
     if communicator.Get_size() == 1:
         return SerialPool()
-    _die_with_parent()
+    die_with_parent()
     if communicator.Get_rank() == 0:
         return MpiPool(communicator)
     _serve(communicator)
@@ -183,8 +183,8 @@ def _serve(communicator: Any) -> None:
         abort(EXIT_INTERNAL)
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this rank when its launcher dies (Linux), so that a killed mpirun leaves no orphan."""
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the one that started it dies (Linux), so that a kill leaves no orphan."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
         if os.getppid() == 1:  # the launcher died before the call

@@ -1,4 +1,4 @@
-"""Collect: labels for every structure of a file, one after the other; stopped anywhere, the same command goes on.
+"""Collect: labels for every structure of a file, some at a time; stopped anywhere, the same command goes on.
 
 Every result is durable as soon as it is there (collection.py); OUT is written anew every few minutes and at the end.
 """
@@ -8,17 +8,18 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from evo.candidate import Failure
+from evo.processes import Died, Processes
 from evo.reference import Label, Reference
 from evo.reference.collection import Collection, key, structures
 
-__all__ = ["EngineBroken", "Stopped", "evaluations", "key", "label_file", "stoppable", "structures"]
+__all__ = ["EngineBroken", "Stopped", "keeping", "key", "label_file", "line", "stoppable", "structures"]
 
 WRITE_EVERY = 300.0  # s between two writings of OUT
 MOST_CRASHES = 5  # in a row: then it is the engine, not the crystals
@@ -35,11 +36,19 @@ class Stopped(BaseException):
 
 
 def label_file(
-    file: Path, out: Path, reference: Reference, *, retry: bool, at_most: int | None, say: Callable[[str], None]
+    file: Path,
+    out: Path,
+    reference: Reference,
+    *,
+    retry: bool,
+    at_most: int | None,
+    at_once: int = 1,
+    say: Callable[[str], None],
 ) -> bool:
     """Label what lacks a label; False when it was stopped by a signal before the end.
 
-    `retry` tries again what failed; `at_most` ends it after so many calculations. DataError names a file that is of no use.
+    `retry` tries again what failed; `at_most` ends it after so many calculations. `at_once`: so many at a time, each in a
+    process of its own. DataError names a file that is of no use.
     """
     crystals = {key(atoms): atoms for atoms in structures(file)}
     reference.require({z for atoms in crystals.values() for z in atoms.numbers.tolist()})
@@ -51,42 +60,56 @@ def label_file(
             f"{len(crystals)} structures, {len(crystals) - len(missing)} done, {len(missing)} to do ({reference.method})"
         )
         written = time.monotonic()
-        with stoppable() as interruptible:
-            evaluate = evaluations(reference, collection, interruptible)
+        with stoppable() as interruptible, ExitStack() as stack:
+            asked = [crystals[k] for k in missing[:at_most]]
+            if at_once > 1:
+                processes = stack.enter_context(Processes(min(at_once, max(1, len(asked))), reference.evaluate))
+                answers = processes.answers(asked, interruptible)
+            else:
+                answers = one_by_one(reference, asked, interruptible)
+            keep = keeping(collection)
             try:
-                for n, k in enumerate(missing[:at_most]):
-                    found = evaluate(crystals[k])
-                    say(f"{n + 1}/{len(missing)} {line(crystals[k], found)}")
+                for n, (atoms, answer) in enumerate(answers):
+                    found = Failure("crashed", f"its process {answer.reason}") if isinstance(answer, Died) else answer
+                    keep(atoms, found)
+                    say(f"{n + 1}/{len(missing)} {line(atoms, found)}")
                     if time.monotonic() - written > WRITE_EVERY:
+                        collection.arrange(crystals)
                         collection.write()
                         written = time.monotonic()
             except Stopped:
                 return False
             finally:
+                collection.arrange(crystals)
                 collection.write()
         return True
     finally:
         collection.close()
 
 
-def evaluations(
-    reference: Reference, collection: Collection, interruptible: Callable[[], AbstractContextManager[None]]
-) -> Callable[[Atoms], Label | Failure]:
-    """What asks the reference and keeps what it says; EngineBroken after MOST_CRASHES in a row."""
-    crashes = 0
-
-    def evaluate(atoms: Atoms) -> Label | Failure:
-        nonlocal crashes
+def one_by_one(
+    reference: Reference, crystals: list[Atoms], interruptible: Callable[[], AbstractContextManager[None]]
+) -> Iterator[tuple[Atoms, Label | Failure]]:
+    """What the reference says of each, in this process."""
+    for atoms in crystals:
         with interruptible():
             found = reference.evaluate(atoms)
+        yield atoms, found
+
+
+def keeping(collection: Collection) -> Callable[[Atoms, Label | Failure], None]:
+    """What keeps a result; EngineBroken after MOST_CRASHES in a row."""
+    crashes = 0
+
+    def keep(atoms: Atoms, found: Label | Failure) -> None:
+        nonlocal crashes
         collection.add(atoms, found)
         crashes = crashes + 1 if isinstance(found, Failure) and found.reason == "crashed" else 0
         if crashes == MOST_CRASHES:
             assert isinstance(found, Failure)
             raise EngineBroken(f"{crashes} crashes in a row, the last: {found.detail}; mend it, then --retry")
-        return found
 
-    return evaluate
+    return keep
 
 
 @contextmanager

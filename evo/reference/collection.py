@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ class Collection:
         record = _record(key(atoms), atoms, found, self._reference)
         self.records[record["key"]] = record
         self._journal.append(record)
+
+    def arrange(self, keys: Iterable[str]) -> None:
+        """Records of these crystals stand last, in this order, whichever came first: files must not depend on that."""
+        last = {k: self.records.pop(k) for k in keys if k in self.records}
+        self.records |= last
 
     def write(self, chosen: list[Atoms] | None = None) -> None:
         """OUT and the failures as they stand, each replaced in one step. `chosen`: crystals with remarks, instead of all."""

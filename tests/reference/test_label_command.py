@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,66 @@ def test_a_stop_at_any_time_loses_only_what_was_running(tmp_path, structures, na
     assert again.returncode == 0
     assert "4 structures, 2 done, 2 to do" in again.stderr
     assert len(read(tmp_path / "out.extxyz", ":")) == 3
+
+
+def test_two_at_once_give_the_same_file(tmp_path, structures):
+    options = ["--settings", str(settings(tmp_path))]
+    assert label(tmp_path, *options, out="one.extxyz") == 0
+    assert label(tmp_path, *options, "--at-once", "2", out="two.extxyz") == 0
+    one, two = (read(tmp_path / name, ":") for name in ("one.extxyz", "two.extxyz"))
+    assert [a.info["key"] for a in one] == [a.info["key"] for a in two]
+    for a, b in zip(one, two, strict=True):
+        assert a.get_potential_energy() == b.get_potential_energy()
+        assert (a.get_forces() == b.get_forces()).all()
+    first, second = (json.loads((tmp_path / f"{name}.failures.json").read_text()) for name in ("one", "two"))
+    assert [f["failure"] for f in first] == [f["failure"] for f in second]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGKILL", -9), ("SIGTERM", 75)])
+def test_a_stop_of_two_at_once_leaves_no_process_and_loses_nothing(tmp_path, structures, name, code):
+    command = [sys.executable, "-m", "evo", "reference", "label", str(tmp_path / "in.extxyz"), "--at-once", "2"]
+    command += ["-o", str(tmp_path / "out.extxyz"), "--settings", str(settings(tmp_path, 1.5))]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert running.stderr is not None
+    with running.stderr as told:
+        while not told.readline().startswith("2/4"):
+            pass
+        below = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        time.sleep(0.3)
+        running.send_signal(getattr(signal, name))
+        assert running.wait(timeout=60) == code
+    assert len(below) >= 2
+    end = time.monotonic() + 30
+    while any(Path(f"/proc/{process}").exists() for process in below) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not [process for process in below if Path(f"/proc/{process}").exists()]
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert "4 structures, 2 done, 2 to do" in again.stderr
+    assert len(read(tmp_path / "out.extxyz", ":")) == 3
+
+
+def test_a_calculator_that_ends_its_process_is_a_crash(tmp_path, structures, capsys):
+    (tmp_path / "fatal.py").write_text(
+        "import os, signal\nfrom ase.calculators.emt import EMT\nclass Fatal(EMT):\n"
+        "    def calculate(self, atoms=None, *rest):\n"
+        "        if len(atoms) == 3:\n            os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "        super().calculate(atoms, *rest)\n"
+    )
+    file = tmp_path / "reference.toml"
+    file.write_text('[reference]\nengine = "ase"\ncalculator = "fatal:Fatal"\n')
+    assert label(tmp_path, "--settings", str(file), "--at-once", "2") == 0
+    failures = json.loads((tmp_path / "out.failures.json").read_text())
+    assert [f["failure"] for f in failures] == [["crashed", "its process ended by SIGSEGV"]]
+    assert len(read(tmp_path / "out.extxyz.xz", ":")) == 3
+
+
+@pytest.mark.parametrize("option", ["--at-once", "--at-most"])
+def test_numbers_are_at_least_one(tmp_path, structures, capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        label(tmp_path, option, "0")
+    assert ended.value.code == 64
+    assert f"argument {option}: expected a number of at least 1, got 0" in capsys.readouterr().err
 
 
 def test_a_broken_engine_is_not_asked_about_every_crystal(tmp_path, capsys):
