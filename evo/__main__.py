@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -40,10 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it has an exit code
         code = _exit_code(error)
-        if code is None:
-            raise
+        if code is None:  # nobody foresaw it: the trace is for a report
+            traceback.print_exc()
+            return EXIT_INTERNAL
         print(f"evo: {error}", file=sys.stderr)
         return code
 
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     budget = first.add_mutually_exclusive_group()
     budget.add_argument("--calls", type=int, metavar="N", help="reference calls (800)")
     budget.add_argument("--hours", type=float, metavar="H", help="predicted CPU hours of the reference instead")
-    first.add_argument("--seed", type=int, default=0)
+    first.add_argument("--seed", type=_seed, default=0)
     first.add_argument("--atoms", type=int, default=8, metavar="N", help="of the largest cell, at most 8")
     submit = add("submit", _submit, "hand the campaign in DIR to Slurm: the ranks, and the workers of its queue")
     submit.add_argument("directory", type=Path)
@@ -120,9 +122,9 @@ def _parser() -> argparse.ArgumentParser:
         "--settings", type=Path, help="campaign.toml, or a file with its [reference] alone; EMT without it"
     )
     label.add_argument("--retry", action="store_true", help="try again what failed before")
-    label.add_argument("--at-most", type=_positive, metavar="N", help="stop after so many calculations")
+    label.add_argument("--at-most", type=_count, metavar="N", help="stop after so many calculations")
     text = "so many calculations at a time, each in a process of its own (default 1)"
-    label.add_argument("--at-once", type=_positive, default=1, metavar="N", help=text)
+    label.add_argument("--at-once", type=_count, default=1, metavar="N", help=text)
     text = "how energies, forces and stresses of FILE's structures move with the settings; resumable"
     converge = asked.add_parser("converge", help=text, description=text)
     converge.set_defaults(command=_reference_converge)
@@ -198,8 +200,6 @@ def _run(options: argparse.Namespace) -> int:
         )
     except Exception as error:
         if _exit_code(error) is None:  # the other ranks must not wait for ever
-            import traceback
-
             traceback.print_exc()
             parallel.abort(EXIT_INTERNAL)
         raise
@@ -226,6 +226,12 @@ def _submit(options: argparse.Namespace) -> int:
     else:
         print("\n".join(submit(options.directory, job)))
     return EXIT_OK
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, got {text}")
+    return int(text)
 
 
 def _count(text: str) -> int:
@@ -259,12 +265,14 @@ def _export(options: argparse.Namespace) -> int:
     from evo.report import answers
     from evo.report.export import write
     from evo.report.phases import from_json
+    from evo.settings import load
+    from potentials.units import EV_PER_A3_PER_GPA
 
     if options.labels:
         print(f"{options.output}: {answers.write(options.directory, options.output)} labelled crystals")
         return EXIT_OK
-    write(from_json(read_notes(options.directory)["phases"]), options.output)
-    print(options.output)
+    pressure = load(options.directory / "campaign.toml").system.pressure_GPa * EV_PER_A3_PER_GPA
+    print(*write(from_json(read_notes(options.directory)["phases"]), options.output, pressure), sep="\n")
     return EXIT_OK
 
 
@@ -304,12 +312,6 @@ def _bootstrap(options: argparse.Namespace) -> int:
     finished = first_set.make(space, calls, options.seed, options.output, reference, say)
     print(options.output)
     return EXIT_OK if finished else EXIT_DRAINED
-
-
-def _positive(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return int(text)
 
 
 def _reference_label(options: argparse.Namespace) -> int:

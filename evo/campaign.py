@@ -195,8 +195,7 @@ class Campaign:
     def _judge(self) -> learn.Judge:
         """How far the current library is believed, and what a call costs; made anew when one of them changes."""
         if isinstance(self.relaxer, NetworkRelaxer) and self._judged != (self.relaxer.method, len(self.known.labels)):
-            held_out, known = self.known.dataset().held_out(), self.known.hull()
-            self._calibration = learn.calibrated(self._potential(), held_out, known)
+            self._calibration = learn.calibrated(self._potential(), self.known.low_lying())
             self._judged = (self.relaxer.method, len(self.known.labels))
         return learn.Judge(self._calibration, self.budget.seconds)
 
@@ -264,8 +263,7 @@ class Campaign:
         """The new library replaces the old one if it is no worse on held-out data; then the archive follows (law 4)."""
         assert self.ground.library is not None
         new = network_relaxer(self.settings, self.ground.library, versions, self.ground.space)
-        held_out = self.known.dataset().held_out()
-        if not learn.no_worse(load_potential(new), self._potential(), held_out, self.known.hull()):
+        if not learn.no_worse(load_potential(new), self._potential(), self.known.low_lying()):
             assert isinstance(self.relaxer, NetworkRelaxer)
             self.ground.library.use(dict(self.relaxer.versions))
             return

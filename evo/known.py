@@ -10,6 +10,7 @@ import numpy as np
 from evo import labels
 from evo.cell import Space, counts_of
 from evo.hull import Hull, Point
+from evo.prospects import LOW_LYING
 from potentials.dataset import Dataset
 
 
@@ -48,6 +49,21 @@ class Known:
         if self._hull is None and self._points:
             self._hull = Hull.of(self._points)
         return self._hull
+
+    def low_lying(self) -> Dataset:
+        """The held-out crystals up to LOW_LYING above the hull, enthalpies at the pressure of the search.
+
+        There the search is decided, and a single violent crystal would outweigh them all. Off the line between end members there
+        is no hull to be near.
+        """
+        data, hull = self.dataset().held_out(), self.hull()
+        if hull is None or not len(data):
+            return data.select([])
+        crystals = data.structures.to_ase()
+        volumes = np.array([abs(a.cell.volume) if a.pbc.all() else 0.0 for a in crystals])
+        enthalpies = (data.labels.energies + self._pressure * volumes) / data.structures.sizes
+        above = hull.above_many([counts_of(a.numbers.tolist()) for a in crystals], enthalpies)
+        return data.select(np.flatnonzero(np.isfinite(above) & (above <= LOW_LYING)))
 
     def dataset(self) -> Dataset:
         """All labels, failures left out."""

@@ -15,14 +15,14 @@ from evo.candidate import Candidate
 from evo.desk import Desk
 from evo.hull import Hull
 from evo.likeness import alike
-from evo.prospects import Prospects, batch, chances, promising
+from evo.prospects import LOW_LYING, Prospects, batch, chances, promising
 from potentials.calibration import Calibration
 from potentials.dataset import Dataset
 from potentials.library import Library
 from potentials.potential import Potential
 from potentials.refine import finish_refined, plan_refined, refines
 from potentials.stratum import Stratum
-from potentials.structures import Floats, Ints
+from potentials.structures import Floats
 from potentials.train import FitTask, finish, fit_member, plan
 
 PROBES = 4  # extrapolating candidates per round that would change the hull if they were right
@@ -30,7 +30,6 @@ CHOICE = 3  # extrapolating candidates to choose from for each that is learned
 MOST_CORRECTION = 0.03  # eV/atom
 SIMILAR = 0.08  # difference of compositions (fractions) within which the network errs alike
 LEAST_CRYSTALS = 10  # a stratum is retrained on, held-out ones not counted
-LOW_LYING = 0.15  # eV/atom above the hull up to which held-out crystals judge a new library
 EDGE = 1.0  # grade at the edge of the training data
 NORMAL = 1.645  # half-width of a normal distribution's central 90 %, in deviations
 GUESSED = 2.0  # deviation over spread where nothing was held out to tell
@@ -54,15 +53,14 @@ class Judge:
         return np.clip(bands, LEAST_DOUBT, MOST_DOUBT)
 
 
-def calibrated(potential: Potential, held_out: Dataset, known: Hull | None) -> Calibration | None:
-    """By the held-out crystals up to LOW_LYING above the `known` hull, of all strata together; None from too few."""
-    low = _low_lying(held_out, known)
-    if not len(low):
+def calibrated(potential: Potential, judged: Dataset) -> Calibration | None:
+    """By these held-out crystals, of all strata together; None from too few."""
+    if not len(judged):
         return None
-    judged, sizes = held_out.structures.select(low), held_out.structures.sizes[low]
-    predicted = potential.evaluate(judged)
-    errors = np.abs(predicted.energies - held_out.labels.energies[low]) / sizes
-    return Calibration.of(errors, predicted.spreads / sizes, potential.grades(judged))
+    structures, sizes = judged.structures, judged.structures.sizes
+    predicted = potential.evaluate(structures)
+    errors = np.abs(predicted.energies - judged.labels.energies) / sizes
+    return Calibration.of(errors, predicted.spreads / sizes, potential.grades(structures))
 
 
 def choose(
@@ -271,27 +269,12 @@ def fit(task: FitTask) -> dict[str, object]:
     return fit_member(task).to_json()
 
 
-def no_worse(new: Potential, old: Potential, held_out: Dataset, known: Hull | None) -> bool:
-    """Whether the new library's energies (RMSE, eV/atom) are at most as wrong as the old one's on held-out crystals.
-
-    Of these the ones up to LOW_LYING above the `known` hull of the reference: there the search is decided, and a single
-    violent crystal would outweigh them all.
-    """
-    low = _low_lying(held_out, known)
-    if not len(low):
+def no_worse(new: Potential, old: Potential, judged: Dataset) -> bool:
+    """Whether the new library's energies (RMSE, eV/atom) are at most as wrong as the old one's on these held-out crystals."""
+    if not len(judged):
         return True
-    sizes, per_atom = held_out.structures.sizes, held_out.labels.energies / held_out.structures.sizes
-    judged = held_out.structures.select(low)
+    structures, known = judged.structures, judged.labels.energies
     errors = [
-        float(np.sqrt(np.mean((p.evaluate(judged).energies / sizes[low] - per_atom[low]) ** 2))) for p in (new, old)
+        float(np.sqrt(np.mean(((p.evaluate(structures).energies - known) / structures.sizes) ** 2))) for p in (new, old)
     ]
     return errors[0] <= errors[1]
-
-
-def _low_lying(data: Dataset, known: Hull | None) -> Ints:
-    """Indices of the crystals up to LOW_LYING above this hull; none without one."""
-    if known is None or not len(data):
-        return np.zeros(0, dtype=np.int64)
-    counts = [dict(zip(*np.unique(a.numbers, return_counts=True), strict=True)) for a in data.structures.to_ase()]
-    above = known.above_many(counts, data.labels.energies / data.structures.sizes)
-    return np.flatnonzero(above <= LOW_LYING)

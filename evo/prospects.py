@@ -25,6 +25,7 @@ from potentials.structures import Floats
 ALIKE = 0.5  # of the typical length of a vector: crystals that differ by less err alike
 TOLD = 0.1  # part of a variance that stays when the crystal's own energy is told: what is alike need not be equal
 LONGEST = 400  # crystals that a batch is chosen from: those that promise most alone
+LOW_LYING = 0.15  # eV/atom above the hull: there the search is decided
 
 
 @dataclass(frozen=True, eq=False)

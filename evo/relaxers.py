@@ -79,6 +79,17 @@ def library_note(name: str, beside: Path) -> str:
     return f"{', '.join(s.name for s in library.strata())} ({library.version()})"
 
 
+def labelled_otherwise(name: str, beside: Path, method: str) -> str:
+    """A remark where the library's own crystals were labelled by another method than this one; empty where they were not."""
+    known = list(Library.open(name, beside).methods)
+    if not known or method in known:
+        return ""
+    return (
+        f"{name} was labelled by {', '.join(known)}, the reference is {method}: if their energies have other zeros, nothing that "
+        "the networks say will be confirmed, and nothing is learned from the library's data"
+    )
+
+
 def relax_all(
     relaxer: Relaxer, structures: Structures, *, pressure: float, fmax: float, smax: float, max_calls: int
 ) -> Relaxed:

@@ -28,7 +28,7 @@ class SettingsError(ValueError):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CampaignSection(Section):
@@ -81,6 +81,8 @@ class SystemSection(Section):
 
     @model_validator(mode="after")
     def _formula_fits(self) -> SystemSection:
+        if self.formula and not all(Formula(self.formula).count().values()):
+            raise ValueError(f"formula {self.formula} has none of an element; leave it out")
         if self.formula and set(Formula(self.formula).count()) != set(self.elements):
             raise ValueError(f"formula {self.formula} and elements {self.elements} differ; leave elements out")
         if self.formula and self.end_members:
@@ -116,6 +118,12 @@ class OperatorWeights(Section):
     transmute: float = Field(1.5, ge=0, description="atoms change element (variable composition)")
     add_remove: float = Field(0.7, ge=0, description="one atom more or fewer (variable composition)")
     superstructure: float = Field(1.0, ge=0, description="small crystal in a larger cell, its atoms dealt anew")
+
+    @model_validator(mode="after")
+    def _some(self) -> OperatorWeights:
+        if not (self.symmetric or self.random):
+            raise ValueError("`symmetric` or `random` must have a weight above 0: the first crystals come from them")
+        return self
 
 
 class SearchSection(Section):
@@ -153,6 +161,15 @@ class GateSection(Section):
         0.5, description="eV/atom below the hull of what is known: absurd unless the reference says so"
     )
     max_grade: Positive = Field(2.0, description="extrapolation grade; 1 is the edge of the training set")
+
+    @field_validator("volume_scale")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= value[0] < value[1]:
+            raise ValueError(
+                f"volume_scale must be [smallest, largest] with 0 <= smallest < largest, got {list(value)}"
+            )
+        return value
 
 
 class ReferenceSection(Section):

@@ -63,7 +63,9 @@ def _checked(name: str, atoms: Atoms, space: Space) -> Atoms:
     if not space.spans(counts):
         ends = ", ".join(_text(corner) for corner in space.corners())
         raise SeedError(f"{name}: expected a mixture of {ends}, got {_text(counts)}")
-    if np.asarray(atoms.pbc).any() and abs(np.linalg.det(np.asarray(atoms.cell.complete()))) < 1e-6:
+    if not np.asarray(atoms.pbc).all():
+        raise SeedError(f"{name}: expected a crystal, periodic in three directions, got pbc {atoms.pbc.tolist()}")
+    if abs(np.linalg.det(np.asarray(atoms.cell.complete()))) < 1e-6:
         raise SeedError(f"{name}: expected a cell with a volume, got {cell.tolist()}")
     return Atoms(atoms.numbers, positions=atoms.positions, cell=cell, pbc=atoms.pbc)
 

@@ -35,6 +35,7 @@ class Collection:
     def __init__(self, out: Path, reference: Reference) -> None:
         self._out, self._reference = out, reference
         self._stem = _stem(out)
+        self._earlier: list[str] = []  # keys of what OUT held when it was opened
         self._journal = Journal(self._stem.with_name(self._stem.name + ".journal"))
         try:
             self.records = self._known()
@@ -59,8 +60,15 @@ class Collection:
         self.records |= last
 
     def write(self, chosen: list[Atoms] | None = None) -> None:
-        """OUT and the failures as they stand, each replaced in one step. `chosen`: crystals with remarks, instead of all."""
-        records = list(self.records.values()) if chosen is None else [self._remarked(a) for a in chosen]
+        """OUT and the failures as they stand, each replaced in one step. `chosen`: crystals with remarks, instead of all.
+
+        What OUT held when it was opened stays in it, whoever made it.
+        """
+        if chosen is None:
+            records = list(self.records.values())
+        else:
+            first = {r["key"]: r for r in map(self._remarked, chosen)}
+            records = [*first.values(), *(self.records[k] for k in self._earlier if k not in first)]
         labelled = [_to_atoms(r) for r in records if "failure" not in r]
         if labelled:
             unfinished = self._stem.with_name(self._stem.name + ".part" + self._out.name.removeprefix(self._stem.name))
@@ -88,6 +96,7 @@ class Collection:
         known: dict[str, Record] = {}
         if self._out.exists():
             known = {r["key"]: r for r in map(_from_atoms, structures(self._out))}
+            self._earlier = list(known)
         if self._failures.exists():
             known |= {r["key"]: r for r in json.loads(self._failures.read_text(encoding="utf-8"))}
         known |= {r["key"]: r for r in self._journal.records}
@@ -177,7 +186,7 @@ def _from_atoms(atoms: Atoms) -> Record:
         )
         told = info["provenance"]
         return {
-            "key": str(info["key"]),
+            "key": key(atoms) if _like_a_number(info["key"]) else str(info["key"]),
             "method": str(info["method"]),
             "crystal": atoms_to_json(atoms),
             "remarks": _remarks(atoms),
@@ -192,6 +201,11 @@ def _from_atoms(atoms: Atoms) -> Record:
         raise DataError(
             f"OUT is there already and was not written by this command ({type(error).__name__}: {error}); choose another"
         ) from None
+
+
+def _like_a_number(text: Any) -> bool:
+    """Whether ASE took a key for a number when it read it: 0123..., or 74230e1156399850, which is infinite."""
+    return not isinstance(text, str)
 
 
 def _stem(out: Path) -> Path:

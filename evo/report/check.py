@@ -17,7 +17,7 @@ from evo.create.seed_file import read_seeds
 from evo.prepare import checked_method, reference_spec, space_of
 from evo.queue.directory import Queue
 from evo.reference import check_options
-from evo.relaxers import kernel_note, library_note
+from evo.relaxers import kernel_note, labelled_otherwise, library_note
 from evo.settings import Settings, load
 from evo.store import StoreError
 from evo.tools import Parent, breed, toolbox
@@ -90,6 +90,9 @@ def _reference(settings: Settings, directory: Path, space: Space, crystals: list
             yield f"reference  fails for {atoms.get_chemical_formula()}: {label.reason} {label.detail}"
     per_call = float(np.median(seconds))
     yield f"reference  {settings.reference.engine} {settings.reference.calculator} ({method}), {per_call:.3g} s a call"
+    library = settings.network.library
+    if settings.relax.engine == "network" and library and (remark := labelled_otherwise(library, directory, method)):
+        yield f"reference  beware: {remark}"
     calls = _calls(settings)
     if settings.relax.engine == "ase":
         hours = n_relaxed * MEAN_CALLS * per_call / 3600

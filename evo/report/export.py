@@ -23,14 +23,20 @@ class ExportError(ValueError):
     exit_code = 64
 
 
-def crystals(rows: Sequence[Phase]) -> list[Atoms]:
-    """ASE Atoms of these phases; the reference's energy is their energy, the network's when there is no other."""
+def crystals(rows: Sequence[Phase], pressure: float = 0.0) -> list[Atoms]:
+    """ASE Atoms of these phases; the reference's energy is their energy, the network's when there is no other.
+
+    At a `pressure` (eV/Å³) the energies of phases are enthalpies; what ASE calls the energy is that without pV.
+    """
     made = []
     for p in rows:
         atoms = atoms_from_json(p.crystal)
         energy = p.energy_network if p.energy_reference is None else p.energy_reference
         if energy is not None:
-            atoms.calc = SinglePointCalculator(atoms, energy=energy * len(atoms))
+            work = pressure * atoms.cell.volume if pressure and atoms.pbc.all() else 0.0
+            atoms.calc = SinglePointCalculator(atoms, energy=energy * len(atoms) - work)
+            if pressure:
+                atoms.info["enthalpy"] = energy * len(atoms)
         atoms.info.update(
             id=p.id, formula=p.formula, status=p.status, operator=p.operator, space_group=p.space_group_number
         )
@@ -41,16 +47,17 @@ def crystals(rows: Sequence[Phase]) -> list[Atoms]:
     return made
 
 
-def write(rows: Sequence[Phase], path: Path) -> None:
-    """Write these phases by the suffix of the path: .db, .extxyz, or .cif (one file per phase, id and formula in its name)."""
+def write(rows: Sequence[Phase], path: Path, pressure: float = 0.0) -> list[Path]:
+    """The files with these phases, by the suffix of the path: .db, .extxyz, or .cif (one per phase, named by formula and id)."""
     if path.suffix not in SUFFIXES:
         raise ExportError(f"`{path}` must end in one of {', '.join(SUFFIXES)}")
-    atoms = crystals(rows)
+    atoms = crystals(rows, pressure)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".cif":
-        for a in atoms:
-            ase.io.write(path.with_name(f"{path.stem}-{a.info['formula']}-{a.info['id']}.cif"), a)
-        return
+        files = [path.with_name(f"{path.stem}-{a.info['formula']}-{a.info['id']}.cif") for a in atoms]
+        for file, a in zip(files, atoms, strict=True):
+            ase.io.write(file, a)
+        return files
     temporary = path.with_name(f".{path.name}.part{path.suffix}")
     temporary.unlink(missing_ok=True)
     if path.suffix == ".db":
@@ -62,3 +69,4 @@ def write(rows: Sequence[Phase], path: Path) -> None:
     else:
         ase.io.write(temporary, atoms, format="extxyz")
     os.replace(temporary, path)
+    return [path]

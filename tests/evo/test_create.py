@@ -152,6 +152,12 @@ def test_hostile_seed_files_get_one_clear_line(tmp_path: Path, name: str, text: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_seed_that_is_no_crystal_is_refused(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "cluster.xyz", Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.3]]))
+    with pytest.raises(ValueError, match="expected a crystal, periodic in three directions"):
+        read_seeds(tmp_path / "cluster.xyz", ALLOY)
+
+
 def test_seeds_of_another_composition_than_the_formula_are_refused(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "a.xyz", [bulk("Cu")], format="extxyz")
     with pytest.raises(ValueError, match="expected the composition Cu4Pd4, got Cu"):

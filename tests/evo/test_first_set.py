@@ -20,8 +20,8 @@ from evo.bootstrap.crystals import cluster, decorated, slab
 from evo.bootstrap.diverse import far_apart, vectors
 from evo.candidate import Failure
 from evo.cell import Space
-from evo.reference import open_reference
-from evo.reference.cost import predicted_seconds
+from evo.reference import PROGRAMS, open_reference
+from evo.reference.cost import PER_POINT, predicted_seconds
 from evo.settings import ReferenceSection
 from potentials.dataset import read_dataset
 from potentials.stratum import Stratum
@@ -102,6 +102,24 @@ def test_another_reference_than_that_of_the_file_is_refused(tmp_path, capsys):
     (tmp_path / "r.toml").write_text('[reference]\nengine = "ase"\ncalculator = "other:Other"\n')
     assert made(out, "--reference", str(tmp_path / "r.toml")) == 65
     assert "two methods" in capsys.readouterr().err
+
+
+def test_labels_that_are_there_already_stay_there(tmp_path):
+    """Somebody has paid for them."""
+    out = tmp_path / "first.extxyz"
+    assert main(["bootstrap", "Cu", "-o", str(out), "--calls", "12", "--seed", "1"]) == 0
+    before = {atoms.info["key"] for atoms in read(out, ":")}
+    (tmp_path / "first.journal").unlink()
+    assert main(["bootstrap", "Pd", "-o", str(out), "--calls", "12", "--seed", "2"]) == 0
+    after = read(out, ":")
+    assert before < {atoms.info["key"] for atoms in after}
+    assert set(after[0].symbols) == {"Pd"}  # those that were asked for stand first
+
+
+def test_every_program_has_a_cost():
+    assert set(PROGRAMS) <= set(PER_POINT)
+    vasp = ReferenceSection(engine="vasp", options={"kspacing": 0.04})
+    assert predicted_seconds(vasp, bulk("Cu")) > 3.0
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,13 @@ def test_elements_follow_from_the_formula():
             "`final_calls` must be less than max_calls, 300",
         ),
         ({"system": {"elements": ["Cu"]}, "reference": {"final_calls": 4}}, "enough for `final_steps`"),
+        ({"system": {"elements": ["Cu"], "pressure_GPa": float("nan")}}, "finite number"),
+        ({"system": {"formula": "Cu0Pd4"}}, "has none of an element"),
+        ({"system": {"elements": ["Cu"]}, "gate": {"volume_scale": [2.5, 0.4]}}, "[smallest, largest]"),
+        (
+            {"system": {"elements": ["Cu"]}, "search": {"operators": {"symmetric": 0, "random": 0}}},
+            "`symmetric` or `random` must have a weight above 0",
+        ),
     ],
 )
 def test_mistakes_are_one_clear_line(data, expected):

@@ -1,6 +1,7 @@
 """Bad input gets one clear line that says what to write instead, and a documented exit code; nothing is lost."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from ase.build import bulk
@@ -82,7 +83,9 @@ def test_init_check_run_results_export(tmp_path):
     shown = evo("results", directory)
     assert "Cu" in shown.stdout and "Pd" in shown.stdout
     for suffix in ("db", "extxyz", "cif"):
-        assert evo("export", directory, "-o", tmp_path / f"x.{suffix}").returncode == 0
+        told = evo("export", directory, "-o", tmp_path / f"x.{suffix}")
+        assert told.returncode == 0
+        assert told.stdout and all(Path(file).exists() for file in told.stdout.split())
     assert (tmp_path / "x.db").exists() and (tmp_path / "x.extxyz").exists() and list(tmp_path.glob("x-*.cif"))
     assert "must end in" in complaint(evo("export", directory, "-o", tmp_path / "x.pdf"), 64)
 

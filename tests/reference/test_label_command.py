@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -182,7 +183,25 @@ def test_numbers_are_at_least_one(tmp_path, structures, capsys, option):
     with pytest.raises(SystemExit) as ended:
         label(tmp_path, option, "0")
     assert ended.value.code == 64
-    assert f"argument {option}: expected a number of at least 1, got 0" in capsys.readouterr().err
+    assert f"argument {option}: must be a number of 1 or more, got 0" in capsys.readouterr().err
+
+
+def test_a_key_that_reads_as_a_number_is_still_that_crystal(tmp_path, capsys):
+    """ASE reads 74230e1156399850 as infinity, and 0123 as 123."""
+    made = []
+    n = 0
+    while len(made) < 2:  # one crystal in a few hundred
+        atoms = bulk("Cu", a=3.5 + 1e-5 * n)
+        n += 1
+        if key(atoms).isdecimal() or re.fullmatch(r"\d+e\d+", key(atoms)):
+            made.append(atoms)
+    write(tmp_path / "in.extxyz", made)
+    assert label(tmp_path, out="out.extxyz") == 0
+    (tmp_path / "out.journal").unlink()
+    capsys.readouterr()
+    assert label(tmp_path, out="out.extxyz") == 0
+    assert "2 structures, 2 done, 0 to do" in capsys.readouterr().err
+    assert len(read(tmp_path / "out.extxyz", ":")) == 2
 
 
 def test_a_broken_engine_is_not_asked_about_every_crystal(tmp_path, capsys):

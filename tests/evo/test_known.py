@@ -1,0 +1,67 @@
+"""Known: which held-out crystals judge a library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from evo.candidate import atoms_to_json
+from evo.cell import Space
+from evo.known import Known
+from evo.mixtures import EndMembers
+from potentials.units import EV_PER_A3_PER_GPA
+
+
+def said(atoms, per_atom, family):
+    return {
+        "crystal": atoms_to_json(atoms),
+        "energy": per_atom * len(atoms),
+        "energy_zero": float("nan"),
+        "forces": np.zeros((len(atoms), 3)).tolist(),
+        "stress": np.zeros((3, 3)).tolist(),
+        "seconds": 0.0,
+        "family": family,
+        "failure": None,
+        "details": {},
+    }
+
+
+def judging(known):
+    """eV/atom of the crystals that judge, and of all that are held out."""
+    low, all_held_out = known.low_lying(), known.dataset().held_out()
+    return [sorted((d.labels.energies / d.structures.sizes).round(6)) for d in (low, all_held_out)]
+
+
+@pytest.mark.parametrize("pressure", [0.0, 10.0, 50.0, -5.0])
+def test_low_lying_is_by_enthalpy(pressure):
+    known = Known("m", Space((29,), (1, 8)), pressure * EV_PER_A3_PER_GPA)
+    energies = np.linspace(0.0, 3.0, 121)
+    known.add([said(bulk("Cu", a=3.6), float(e), f"family {n}") for n, e in enumerate(energies)])
+    low, held_out = judging(known)
+    assert low == [e for e in held_out if e <= 0.15]
+    assert 0 < len(low) < len(held_out)
+
+
+def test_a_large_crystal_is_not_low_under_pressure():
+    known = Known("m", Space((29,), (1, 8)), 50.0 * EV_PER_A3_PER_GPA)
+    known.add([said(bulk("Cu", a=3.6), 0.0, "lowest")])
+    known.add([said(bulk("Cu", a=3.8), 0.0, f"family {n}") for n in range(40)])  # pV is 0.64 eV more
+    low, held_out = judging(known)
+    assert len(held_out) > 1
+    assert len(low) <= 1
+
+
+def test_what_is_no_mixture_of_the_end_members_does_not_judge():
+    space = Space((29, 46), (1, 8), end_members=EndMembers.of([{29: 3, 46: 1}, {29: 1, 46: 3}]))
+    known = Known("m", space, 0.0)
+    rng = np.random.default_rng(0)
+    for n in range(60):
+        for symbols, energy in (("Cu3Pd", 0.0), ("CuPd3", 0.0), ("Cu", 7.0), ("Pd", 9.0)):
+            atoms = Atoms(symbols, cell=[4] * 3, pbc=True)
+            atoms.positions = rng.random((len(atoms), 3)) * 4
+            known.add([said(atoms, energy, f"{symbols} {n}")])
+    low, held_out = judging(known)
+    assert {0.0, 7.0, 9.0} == set(held_out)
+    assert set(low) == {0.0}
