@@ -22,7 +22,7 @@ from potentials.start import scaling_of
 from potentials.stratum import Stratum
 from potentials.tables import tables
 from potentials.task import FitTask
-from potentials.train import check
+from potentials.train import TrainingError, check
 
 ITERATIONS = 60
 LARGEST = 3  # elements of a stratum with parameters of its own
@@ -38,10 +38,16 @@ def plan_jointly(
 ) -> list[FitTask]:
     """One task per member for every stratum of these elements, on all their crystals.
 
-    library: where the strata are that the fit starts from; without one it starts from nothing.
+    library: where the strata are that the fit starts from; without one it starts from nothing. TrainingError where an element
+    occurs in no crystal to train on.
     """
     own = dataset.select([c for c, s in enumerate(dataset.strata()) if set(s.numbers) <= set(elements.numbers)])
     check(own, elements.name)
+    seen = {z for s in own.training().strata() for z in s.numbers}
+    if absent := [Stratum((z,)).name for z in elements.numbers if z not in seen]:
+        raise TrainingError(
+            f"no crystals with {', '.join(absent)} to train {elements.name} on; label some, or name fewer elements"
+        )
     strata = tuple(s for s in elements.subsets() if s.order <= LARGEST)
     lowest = lowest_of(own.training())
     if library is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import spglib
 from ase import Atoms
 from ase.spacegroup.symmetrize import (
     IntermediateDatasetError,
@@ -32,20 +33,32 @@ class SymmetryError(ValueError):
     exit_code = 65
 
 
+class NoGroupError(SymmetryError):
+    """A crystal of which spglib says nothing at all: two of its atoms are on one spot, its cell is flat."""
+
+
 def symmetrised(atoms: Atoms, tolerance: float = TOLERANCE) -> Atoms:
-    """The crystal with cell and positions made exact; SymmetryError where spglib finds no consistent group."""
+    """The crystal with cell and positions made exact; SymmetryError where spglib finds no consistent group, or none."""
     if not atoms.pbc.all():
         raise SymmetryError("is not periodic along three axes; only crystals that are have a space group")
     try:
         exact, _ = get_symmetrized_atoms(atoms, symprec=tolerance, final_symprec=EXACT)
+    except spglib.SpglibError as error:
+        raise NoGroupError(f"has no space group: {str(error).splitlines()[0]}") from None
     except (IntermediateDatasetError, AssertionError, AttributeError, TypeError, ValueError):
         raise SymmetryError(f"has no clear space group within {tolerance} Å; relax it without symmetry") from None
     return exact
 
 
 def keeping_symmetry(evaluate: Evaluate, atoms: Atoms) -> Evaluate:
-    """The same for this one crystal, however it is deformed since, with forces and stress averaged over its group."""
-    rotations, translations, images = prep_symmetry(atoms, symprec=EXACT)
+    """The same for this one crystal, however it is deformed since, with forces and stress averaged over its group.
+
+    A crystal that spglib finds none for keeps nothing: what it is given comes back.
+    """
+    try:
+        rotations, translations, images = prep_symmetry(atoms, symprec=EXACT)
+    except spglib.SpglibError:
+        return evaluate
 
     def symmetric(structures: Structures) -> Prediction:
         prediction, cell = evaluate(structures), structures.cells[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ class Misused(ValueError):
     """An argument that means nothing; the message is the one line that the user sees."""
 
     exit_code = USAGE
+
+
+def finite(text: str) -> float:
+    """The type of an argument that is a number, neither infinite nor NaN."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a finite number, got {text}")
+    return value
 
 
 def add_command(commands: Commands, name: str, run: Run, text: str) -> argparse.ArgumentParser:

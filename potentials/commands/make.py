@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from potentials.commands.command import Misused, Unusable
+from potentials.commands.command import Misused, Unusable, finite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         "fine (more radial functions); vp2017 (symmetry functions, two hidden layers)"
     )
     parser.add_argument("--recipe", metavar="NAME", default=None, help=text)
-    parser.add_argument("--cutoff", metavar="R", type=float, default=None, help="in place of the recipe's own, Å")
+    parser.add_argument("--cutoff", metavar="R", type=finite, default=None, help="in place of the recipe's own, Å")
 
 
 def recipe_of(chosen: argparse.Namespace) -> Recipe:

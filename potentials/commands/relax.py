@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from potentials.commands.command import Commands, Misused, Unusable, add_command
+from potentials.commands.command import Commands, Misused, Unusable, add_command, finite
 from potentials.commands.crystals import STDOUT, add_files, by_stratum, predicted, read_crystals, write
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     parser = add_command(commands, "relax", run, "Relax the crystals of a file, positions and cell.")
     add_files(parser)
-    parser.add_argument("--pressure", metavar="GPA", type=float, default=0.0, help="external pressure in GPa")
+    parser.add_argument("--pressure", metavar="GPA", type=finite, default=0.0, help="external pressure in GPa")
     parser.add_argument("--fixed-cell", action="store_true", help="move atoms only")
-    parser.add_argument("--fmax", metavar="F", type=float, default=0.01, help="largest force at the end, eV/Å")
+    parser.add_argument("--fmax", metavar="F", type=finite, default=0.01, help="largest force at the end, eV/Å")
     parser.add_argument("--max-calls", metavar="N", type=int, default=300, help="force calls per crystal, at most")
     parser.add_argument("--symmetry", action="store_true", help="make each crystal symmetric and keep its space group")
 
@@ -31,6 +31,7 @@ def run(chosen: argparse.Namespace) -> None:
 
     _check(chosen)
     library, crystals = Library.open(chosen.library), read_crystals(chosen)
+    _check_free(chosen, crystals)
     if chosen.pressure:
         for n, atoms in enumerate(crystals):
             if not atoms.pbc.all():
@@ -61,15 +62,29 @@ def _check(chosen: argparse.Namespace) -> None:
         raise Misused("--pressure acts on the cell; leave out --fixed-cell")
 
 
+def _check_free(chosen: argparse.Namespace, crystals: list[Atoms]) -> None:
+    """Unusable where the file fixes atoms: they would move all the same."""
+    for n, atoms in enumerate(crystals):
+        if kinds := sorted({type(c).__name__ for c in atoms.constraints}):
+            raise Unusable(
+                f"{chosen.file}: crystal {n + 1} has constraints ({', '.join(kinds)}), which this relaxation does not keep; "
+                "remove them from the file, or relax it with ASE and potentials.calculator"
+            )
+
+
 def _symmetrised(chosen: argparse.Namespace, crystals: list[Atoms]) -> list[Atoms]:
+    """Each made exact; one that spglib says nothing of stays as it is, with a line on stderr."""
     if not chosen.symmetry:
         return crystals
-    from potentials.symmetry import SymmetryError, symmetrised
+    from potentials.symmetry import NoGroupError, SymmetryError, symmetrised
 
     exact = []
     for n, atoms in enumerate(crystals):
         try:
             exact.append(symmetrised(atoms))
+        except NoGroupError as error:
+            print(f"{chosen.file}: crystal {n + 1} {error}; it is relaxed without symmetry", file=sys.stderr)
+            exact.append(atoms)
         except SymmetryError as error:
             raise Unusable(f"{chosen.file}: crystal {n + 1} {error}") from None
     return exact

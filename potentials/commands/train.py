@@ -67,6 +67,7 @@ def run(chosen: argparse.Namespace) -> None:
             )
     for stratum in missing:
         _train(library, stratum, chosen.iterations, chosen.widened if stratum == wanted else None)
+    _say_outdated(library, {s.name for s in missing})
     if not missing:
         print(f"{wanted.name} is assembled from the strata below it, which are all there; nothing to train")
 
@@ -162,6 +163,19 @@ def _fit(library: Library, tasks: Sequence[FitTask], name: str) -> list[FitResul
 def _say(trained: TrainedStratum, what: str) -> None:
     text = ", ".join(f"{k.replace('_', ' ')} {1e3 * v:.1f}" for k, v in trained.metadata["errors"].items())
     print(f"{trained.stratum.name} {what}: {trained.metadata['n_data']} crystals, {text} (meV/atom, meV/Å)")
+
+
+def _say_outdated(library: Library, trained: set[str]) -> None:
+    """Name the strata that stand on what was just replaced: they cannot be used with it."""
+    versions, outdated, moved = library.versions(), [], set()
+    for row in library.describe():
+        if older := {n for n, v in row.parents.items() if n in trained and versions[n] != v}:
+            outdated.append(row.stratum)
+            moved |= older
+    if outdated:
+        below = ", ".join(n for n in versions if n in moved)
+        stand, them = ("stands", "it") if len(outdated) == 1 else ("stand", "them")
+        print(f"{', '.join(outdated)} {stand} on an older version of {below}: train {them} again")
 
 
 def parse_stratum(name: str) -> Stratum:

@@ -42,7 +42,18 @@ def fault(atoms: Atoms) -> str:
         return "has positions or a cell that are not finite"
     if np.shape(found["forces"]) != (len(atoms), 3):
         return f"has forces of shape {np.shape(found['forces'])} on {len(atoms)} atoms"
+    for name in ("weight", "seconds"):
+        value = entry(atoms, name)
+        if value is not None and not _is_amount(value):
+            return f"has the {name} {' '.join(str(value).split())}; it must be a finite number, 0 or more"
     return ""
+
+
+def _is_amount(value: Any) -> bool:
+    try:
+        return 0.0 <= float(value) < float("inf")
+    except (TypeError, ValueError):
+        return False
 
 
 def results(atoms: Atoms) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from potentials.labelled.images import Refused, entry, fault, to_dataset
 from potentials.labelled.record import DataError, Dataset
 from potentials.labelled.run import Run, content
 
-Read = Callable[[bytes], Run]
+Read = Callable[[bytes, Path], Run]  # of the bytes of a file, unpacked, and where it lies
 
 # formats whose files say more than labels: the name that ASE has for them, and who reads the rest
 RUNS: dict[str, Read] = {
-    "vasp-xml": vasp.vasprun,
-    "vasp-out": lambda data: vasp.outcar(data.decode("utf-8", "replace")),
-    "espresso-out": lambda data: espresso.pw_output(data.decode("utf-8", "replace")),
+    "vasp-xml": lambda data, path: vasp.vasprun(data, path.parent),
+    "vasp-out": lambda data, _: vasp.outcar(data.decode("utf-8", "replace")),
+    "espresso-out": lambda data, _: espresso.pw_output(data.decode("utf-8", "replace")),
 }
 # files of crystals that need not have anything to do with each other; all others hold the steps of one relaxation
 COLLECTIONS = ("extxyz", "xyz", "db", "json")
@@ -56,7 +56,7 @@ def read_labels(path: str | Path, method: str = "") -> Reading:
         raise DataError(f"{path} cannot be read: {error}".splitlines()[0]) from None
     kind = _format(path, data)
     try:
-        run = RUNS[kind](data) if kind in RUNS else None
+        run = RUNS[kind](data, path) if kind in RUNS else None
     except (ValueError, KeyError, IndexError) as error:
         raise DataError(f"{path} cannot be read as {kind}: {error}".splitlines()[0]) from None
     if run is None:

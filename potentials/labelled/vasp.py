@@ -9,10 +9,12 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
+from lzma import LZMAError
+from pathlib import Path
 
 import numpy as np
 
-from potentials.labelled.run import Method, Run, Setting, Step
+from potentials.labelled.run import Method, Run, Setting, Step, content
 
 # the tag GGA, and what a set of pseudopotentials stands for where the tag is not set
 FUNCTIONALS = {"PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "91": "PW91", "CA": "LDA"}
@@ -20,9 +22,14 @@ OF_SETS = {"PAW_PBE": "PBE", "PAW_GGA": "PW91", "PAW": "LDA", "PAW_LDA": "LDA"}
 CUT_OFF = "stops within this ionic step; the file is truncated"
 
 
-def vasprun(data: bytes) -> Run:
-    """The Run of a vasprun.xml; ValueError when it holds no settings."""
+def vasprun(data: bytes, folder: Path | None = None) -> Run:
+    """The Run of a vasprun.xml; ValueError when it holds no settings.
+
+    VASP leaves IVDW out of this file: an INCAR or OUTCAR in `folder` names it. Where neither lies there, nothing can be known,
+    and a run with a dispersion correction counts as one without.
+    """
     tags: dict[str, str] = {}
+    asked: dict[str, str] = {}  # by the INCAR; what VASP took instead is in `tags`
     titles: list[str] = []
     counts: list[int] = []
     program = k_points = ""
@@ -44,8 +51,10 @@ def vasprun(data: bytes) -> Run:
                     divisions = [int(n) for v in found for n in (v.text or "").split()]
                 weights = [a for a in element.findall("varray") if a.get("name") == "weights"]
                 k_points = " ".join(map(str, divisions)) or str(sum(len(a) for a in weights))
+            elif element.tag == "incar":
+                asked = _tags(element)
             elif element.tag == "parameters":
-                tags |= {str(i.get("name")).upper(): (i.text or "").strip() for i in element.iter() if i.get("name")}
+                tags |= _tags(element)
             elif element.tag == "array" and element.get("name") == "atomtypes":
                 rows = [[(c.text or "").strip() for c in row] for row in element.iter("rc")]
                 titles, counts = [row[-1] for row in rows], [int(row[0]) for row in rows]
@@ -62,14 +71,17 @@ def vasprun(data: bytes) -> Run:
             steps.append(Step(CUT_OFF, 0.0))
     if not tags or not counts:
         raise ValueError("it ends before the settings")
-    return Run(_method(tags, titles), program, k_points, steps, spacing)
+    known = asked | {name: value for name, value in tags.items() if value.strip("-") or name not in asked}
+    if "IVDW" not in known and folder is not None:
+        known["IVDW"] = _dispersion(folder)
+    return Run(_method(known, titles), program, k_points, steps, spacing)
 
 
 def outcar(text: str) -> Run:
     """The Run of an OUTCAR; ValueError when it holds no settings."""
     end = text.find("Iteration")
     header = text[:end] if end >= 0 else text
-    tags = {name: value.rstrip(";") for name, value in re.findall(r"\b([A-Z]+)\s*=\s*(\S+)", header)}
+    tags = {name: value.rstrip(";") for name, value in re.findall(r"\b([A-Z_]+)\s*=\s*(\S+)", header)}
     if "ENCUT" not in tags:
         raise ValueError("it ends before the settings")
     tags["ENMAX"] = tags["ENCUT"]
@@ -82,6 +94,26 @@ def outcar(text: str) -> Run:
     steps = _steps(text[len(header) :].splitlines(), int(tags.get("NELM", 0)), int(cores[1]) if cores else 1)
     number = re.search(r"NKPTS\s*=\s*(\d+)", header)
     return Run(_method(tags, titles), header.split(maxsplit=1)[0], number[1] if number else "", steps)
+
+
+def _tags(element: ElementTree.Element) -> dict[str, str]:
+    """By name; VASP 6.4.3 and later fill up names with blanks."""
+    return {str(i.get("name")).strip().upper(): (i.text or "").strip() for i in element.iter() if i.get("name")}
+
+
+def _dispersion(folder: Path) -> str:
+    """IVDW of the INCAR or OUTCAR that lies there, packed or not; "0" where none names it."""
+    for path in (folder / f"{name}{ending}" for name in ("INCAR", "OUTCAR") for ending in ("", ".gz", ".bz2", ".xz")):
+        if not path.is_file():
+            continue
+        try:
+            text = content(path).decode("utf-8", "replace")
+        except (OSError, EOFError, ValueError, LZMAError) as error:
+            raise ValueError(f"{path.name} beside it, which may name IVDW, cannot be read: {error}") from None
+        header = text.split("Iteration", 1)[0]
+        if found := re.search(r"^[^#!\n]*\bIVDW\s*=\s*(\d+)", header, flags=re.M | re.I):
+            return found[1]
+    return "0"
 
 
 def _steps(lines: Sequence[str], limit: int, cores: int) -> list[Step]:
@@ -147,6 +179,10 @@ def _method(tags: Mapping[str, str], titles: Sequence[str]) -> Method:
     }
     if tags.get("LHFCALC", "F") == "T":
         settings["exact_exchange"] = round(float(tags.get("AEXX", "0.25")), 4)
+        if screening := round(float(tags.get("HFSCREEN", "0")), 4):
+            settings["screening"] = screening
+    if tags.get("LUSE_VDW", "F").strip(".")[:1].upper() == "T":
+        settings["nonlocal_correlation"] = True
     if tags.get("LSORBIT", "F") == "T":
         settings["spin_orbit"] = True
     if int(tags.get("IVDW", "0")):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import read, write
 from ase.spacegroup.symmetrize import check_symmetry
@@ -56,7 +57,8 @@ def test_training_makes_what_is_missing_below(files, library, capsys):
 
 
 def test_what_stands_on_an_older_version_is_trained_again(library, capsys):
-    said(capsys, "train", library, "Cu", "--iterations", "2")
+    first = said(capsys, "train", library, "Cu", "--iterations", "2").out
+    assert first.splitlines()[1:] == ["CuPd stands on an older version of Cu: train it again"]
     out = said(capsys, "train", library, "CuPd", "--iterations", "1").out
     assert out.startswith("CuPd version 2") and out.count("\n") == 1
     assert Library.open(library).describe()[2].parents == {"Cu": 2, "Pd": 1}
@@ -255,6 +257,16 @@ def test_relax_keeps_the_space_group(files, capsys, tmp_path):
         assert np.abs(atoms.cell[:] - before.cell[:]).max() > 1e-3
 
 
+def test_a_crystal_without_space_group_spares_the_others(files, capsys, tmp_path):
+    spot = bulk("Cu", cubic=True)
+    spot.positions[1] = spot.positions[0]
+    write(tmp_path / "in.xyz", [bulk("Cu", a=3.7), spot, bulk("Pd")], format="extxyz")
+    result = said(capsys, "relax", files / "lib", tmp_path / "in.xyz", "-o", tmp_path / "r.xyz", "--symmetry")
+    assert "in.xyz: crystal 2 has no space group: " in result.err and result.err.count("\n") == 1
+    outcomes = [a.info["outcome"] for a in read(tmp_path / "r.xyz", index=":")]
+    assert outcomes[0] == outcomes[2] == "converged" != outcomes[1]
+
+
 def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
     library, out = str(files / "lib"), str(tmp_path / "x.xyz")
     data, cells = str(files / "data.xyz"), str(files / "cells.xyz")
@@ -266,6 +278,9 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
     cluster.pbc = False
     write(tmp_path / "cluster.xyz", cluster, format="extxyz")
     write(tmp_path / "unlabelled.xyz", cluster, format="extxyz")
+    fixed = bulk("Cu", cubic=True)
+    fixed.set_constraint(FixAtoms([0]))
+    write(tmp_path / "fixed.traj", [bulk("Cu"), fixed])
     flat = Atoms("Cu", pbc=True)
     write(tmp_path / "flat.traj", flat)
     wrong = [
@@ -286,6 +301,11 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (64, ["relax", library, cells, "-o", out, "--pressure", "1", "--fixed-cell"], "leave out --fixed-cell"),
         (65, ["relax", library, tmp_path / "cluster.xyz", "-o", out, "--pressure", "1"], "crystal 1 is not periodic"),
         (65, ["relax", library, tmp_path / "cluster.xyz", "-o", out, "--symmetry"], "crystal 1 is not periodic"),
+        (
+            65,
+            ["relax", library, tmp_path / "fixed.traj", "-o", out],
+            "crystal 2 has constraints (FixAtoms), which this",
+        ),
         (65, ["train", library, "CuAg", "--data", data], "no crystals of Ag to train on"),
         (65, ["train", library, "Cu", "--data", bad], "bad.xyz"),
         (64, ["train", library, "Quux", "--data", data], "is not"),
@@ -305,6 +325,18 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
     for code, arguments, text in wrong:
         error = said(capsys, *arguments, code=code).err
         assert text in error and error.count("\n") == 1, arguments
+    relax, add = ["relax", library, cells, "-o", out], ["data", "add", str(tmp_path / "new"), data]
+    numbers = [
+        [*relax, "--pressure", "nan"],
+        [*relax, "--fmax", "inf"],
+        [*relax, "--fmax", "x"],
+        [*add, "--cutoff", "nan"],
+    ]
+    for arguments in numbers:
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        error = capsys.readouterr().err
+        assert exit_.value.code == 64 and f"{arguments[-2]}: expected a finite number, got {arguments[-1]}\n" in error
     for arguments in (["evaluate", library], ["data"], ["data", "add", library], ["no-such-command"]):
         with pytest.raises(SystemExit) as exit_:
             main(arguments)

@@ -9,9 +9,9 @@ from potentials.__main__ import main
 from potentials.jointly import lowest_of, plan_jointly
 from potentials.library import Library
 from potentials.stratum import Stratum
-from potentials.train import finish_all, fit_member
+from potentials.train import TrainingError, finish_all, fit_member
 from tests.crystals import CU, PD
-from tests.labelled import SMALL, dataset, rms, trained, whole
+from tests.labelled import SMALL, dataset, rms, train, trained, whole
 
 BOTH = Stratum((CU, PD))
 
@@ -87,6 +87,22 @@ def test_what_cannot_be_refitted_says_why(files, tmp_path, capsys, arguments, co
     capsys.readouterr()
     assert main(["refit", path, *arguments]) == code
     assert message in capsys.readouterr().err
+
+
+def test_an_element_without_crystals_is_named(files, tmp_path, capsys):
+    with pytest.raises(
+        TrainingError, match=r"no crystals with Pd to train CuPd on; label some, or name fewer elements"
+    ):
+        plan_jointly(SMALL, dataset((CU,), 24, 0), BOTH)
+    path = str(tmp_path / "lib")
+    assert main(["train", path, "CuPdAg", "--from-scratch", "--data", files[0], "--cutoff", "4.5"]) == 65
+    error = capsys.readouterr().err
+    assert "no crystals with Pd, Ag to train" in error and error.count("\n") == 1
+    bare = Library.create(tmp_path / "bare", SMALL)  # its strata came without their crystals
+    train(bare, ["Cu", "Pd", "CuPd"], 24, 1)
+    assert main(["data", "add", str(tmp_path / "bare"), files[0]]) == 0
+    assert main(["refit", str(tmp_path / "bare")]) == 65
+    assert "no crystals with Pd to train CuPd on" in capsys.readouterr().err
 
 
 def test_an_empty_library_has_nothing_to_refit(files, tmp_path, capsys):

@@ -12,7 +12,7 @@ from ase.db import connect
 from ase.io import write
 from ase.units import GPa, Ry
 
-from potentials.dataset import DataError, write_dataset
+from potentials.dataset import DataError, read_dataset, write_dataset
 from potentials.labelled.reading import read_labels
 from tests.crystals import CU, PD, crystal
 from tests.labelled import dataset
@@ -78,6 +78,65 @@ def test_the_method_of_a_setting_stays_what_it_is(tmp_path):
     """Libraries name their methods so: another name for the same settings would make them mixed."""
     assert reading(tmp_path, "a.xml", vasprun(steps())).run.method.name == "vasp:7da35746c467"
     assert read_labels(OUTPUTS / "cu.pwo").run.method.name == "pw.x:1565d68b2897"
+
+
+def incar(text, tag, value):
+    """vasprun.xml with this tag in what it keeps of the INCAR."""
+    return text.replace(
+        " <kpoints>", f' <incar>\n  <i type="string" name="{tag}"> {value}</i>\n </incar>\n <kpoints>', 1
+    )
+
+
+def test_names_of_tags_that_vasp_fills_up_with_blanks(tmp_path):
+    padded = vasprun(steps(), GGA="PS").replace('name="GGA"', 'name="GGA    "')
+    assert reading(tmp_path, "a.xml", padded).run.method.settings["functional"] == "PBEsol"
+
+
+def test_tags_that_only_the_incar_holds(tmp_path):
+    plain = reading(tmp_path, "a.xml", vasprun(steps())).run.method
+    meta = reading(tmp_path, "b.xml", incar(vasprun(steps()), "METAGGA", "R2scan")).run.method
+    assert meta.settings["functional"] == "R2SCAN" and meta.name != plain.name
+    both = incar(vasprun(steps(), METAGGA="--"), "METAGGA", "R2scan")
+    assert reading(tmp_path, "c.xml", both).run.method.name == meta.name
+    taken = incar(vasprun(steps()), "ISMEAR", "0")  # what VASP took counts, not what it was asked for
+    assert reading(tmp_path, "d.xml", taken).run.method.name == plain.name
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("INCAR", "ISMEAR = 1 ; ivdw=12 ! D3\n", 12),
+        ("INCAR", "# IVDW = 12\nENCUT = 400\n", None),
+        ("INCAR", "IVDW = 0\n", None),
+        ("OUTCAR", outcar(steps(1)).replace("   LREAL ", "   IVDW   =  11\n   LREAL ", 1), 11),
+        ("POSCAR", "IVDW = 12\n", None),
+    ],
+)
+def test_dispersion_is_named_by_a_file_beside_vasprun(tmp_path, name, text, found):
+    (tmp_path / name).write_text(text)
+    settings = reading(tmp_path, "vasprun.xml", vasprun(steps())).run.method.settings
+    assert settings.get("dispersion") == found
+
+
+def test_a_packed_incar_beside_vasprun(tmp_path):
+    data = gzip.compress(b"IVDW = 12\n")
+    (tmp_path / "INCAR.gz").write_bytes(data)
+    assert reading(tmp_path, "vasprun.xml", vasprun(steps())).run.method.settings["dispersion"] == 12
+    (tmp_path / "INCAR.gz").write_bytes(data[:-9])
+    with pytest.raises(DataError, match=r"INCAR\.gz beside it, which may name IVDW, cannot be read"):
+        read_labels(tmp_path / "vasprun.xml")
+
+
+def test_screening_and_nonlocal_correlation_are_part_of_the_method(tmp_path):
+    def name(**tags):
+        return reading(tmp_path, "a.xml", vasprun(steps(), **tags)).run.method.name
+
+    exact = {"LHFCALC": " T  ", "AEXX": " 0.25"}
+    assert len({name(), name(**exact), name(**exact, HFSCREEN=" 0.2"), name(LUSE_VDW=" T  ")}) == 4
+    assert name() == name(LUSE_VDW=" F  ", HFSCREEN=" 0.0") and name(**exact) == name(**exact, HFSCREEN=" 0.0")
+    lines = "   LUSE_VDW =     T    nonlocal correlation\n k-points in rec"
+    text = outcar(steps()).replace(" k-points in rec", lines, 1)
+    assert reading(tmp_path, "b", text).run.method.name == name(LUSE_VDW=" T  ")
 
 
 def test_hubbard_parameters_belong_to_elements(tmp_path):
@@ -235,6 +294,21 @@ def test_the_energy_is_the_one_that_forces_belong_to(tmp_path):
     atoms.calc.results["free_energy"] = step.energy - 0.5
     write(tmp_path / "a.xyz", atoms, format="extxyz")
     assert read_labels(tmp_path / "a.xyz", "emt").dataset.labels.energies[0] == pytest.approx(step.energy - 0.5)
+
+
+@pytest.mark.parametrize("name", ["weight", "seconds"])
+def test_weights_and_seconds_that_mean_nothing_are_refused(tmp_path, name):
+    images = [step.atoms for step in steps(6)]
+    for atoms, value in zip(images, (0.5, -1.0, np.nan, np.inf, "much", np.ones(3)), strict=True):
+        atoms.info[name] = value
+    write(tmp_path / "a.xyz", images, format="extxyz")
+    found = read_labels(tmp_path / "a.xyz", "emt")
+    assert len(found.dataset) == 1 and [r.number for r in found.refused] == [2, 3, 4, 5, 6]
+    for refused in found.refused:
+        assert f"has the {name} " in str(refused) and "must be a finite number, 0 or more" in str(refused)
+        assert "\n" not in str(refused)
+    with pytest.raises(DataError, match=f"crystal 2 .* has the {name} -1.0"):
+        read_dataset(tmp_path / "a.xyz")
 
 
 def test_crystals_without_method_or_labels_are_refused(tmp_path):
