@@ -43,7 +43,11 @@ from potentials.relax import relax
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Structures
 
-SHARES = {1: 0.12, 2: 0.14, 3: 0.22}  # of each stratum: what stands on an element cannot mend it, and its crystals are cheap
+SHARES = {
+    1: 0.12,
+    2: 0.14,
+    3: 0.22,
+}  # of each stratum: what stands on an element cannot mend it, and its crystals are cheap
 POOL = {"near": 3, "snapshot": 3, "found": 2, "porous": 1, "random": 1}  # times what is chosen
 KNOWN_BY = 3  # times as many are looked at for how far apart they lie
 HIGH = 0.6  # eV/atom above the elements, where a spread counts half
