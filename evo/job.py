@@ -123,7 +123,7 @@ def _note(store: Store, campaign: Campaign, step: Progress) -> None:
 def _finish(out: Path, campaign: Campaign) -> None:
     rows = phases.phases(campaign)
     export.write(rows, out / "hull" / "hull.cif")
-    export.write(rows, out / "hull.db")
+    export.write(rows, out / "hull.db", campaign.ground.breeding.pressure)
     print(phases.table(rows))
     print(
         f"\nCIF files in {out / 'hull'}, ASE database {out / 'hull.db'}, everything evaluated in {out / 'campaign.sqlite'}"

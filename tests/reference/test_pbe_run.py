@@ -69,7 +69,7 @@ def test_the_committee_chooses_what_follows(structures, tmp_path):
     new = both[len(structures) :]
     assert [key(a) for a in both[: len(structures)]] == [key(a) for a in structures]
     assert len({key(a) for a in both}) == len(both) and all(a.info["round"] == turn for a in new)
-    assert Counter(len(set(a.numbers.tolist())) for a in new) == {1: 3, 2: 15, 3: 7}
+    assert Counter(len(set(a.numbers.tolist())) for a in new) == {1: 9, 2: 12, 3: 6}
     assert min(shortest_ratio(a) for a in new) >= 0.74 and max(len(a) for a in new) <= 4
     again = subprocess.run([*command, "--round", str(turn)], capture_output=True, text=True, timeout=250)
     assert again.returncode == 1 and f"--round {turn + 1}" in again.stderr
