@@ -337,7 +337,10 @@ def _reference_label(options: argparse.Namespace) -> int:
         at_once=options.at_once,
         say=say,
     )
-    print(options.output)
+    if options.output.exists():
+        print(options.output)
+    elif finished:
+        say(f"nothing is labelled, so there is no {options.output}; the reasons are beside it, in .failures.json")
     return EXIT_OK if finished else EXIT_DRAINED
 
 

@@ -183,9 +183,12 @@ def _serve(communicator: Any) -> None:
         abort(EXIT_INTERNAL)
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the one that started it dies (Linux), so that a kill leaves no orphan."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Ask the kernel to kill this process when the one that started it dies (Linux), so that a kill leaves no orphan.
+
+    parent: its process id, where that is known; in a container it may be 1, which else tells of an orphan.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
-        if os.getppid() == 1:  # the launcher died before the call
+        if os.getppid() == 1 if parent is None else os.getppid() != parent:  # it died before the call
             os.kill(os.getpid(), signal.SIGKILL)

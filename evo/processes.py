@@ -94,7 +94,7 @@ class _Worker:
     def __init__(self, function: Callable[[Any], Any]) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy threads' locks, and MPI
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, function, os.getpid()), daemon=True)
         self._process.start()
         theirs.close()  # so that its death ends the line
 
@@ -123,8 +123,8 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
-    die_with_parent()
+def _serve(connection: Connection, function: Callable[[Any], Any], parent: int) -> None:
+    die_with_parent(parent)
     signal.signal(signal.SIGTERM, _end)
     for number in (signal.SIGINT, signal.SIGUSR1):  # a terminal or a batch system sends them to all; the parent decides
         signal.signal(number, signal.SIG_IGN)

@@ -121,8 +121,8 @@ class OperatorWeights(Section):
 
     @model_validator(mode="after")
     def _some(self) -> OperatorWeights:
-        if not (self.symmetric or self.random):
-            raise ValueError("`symmetric` or `random` must have a weight above 0: the first crystals come from them")
+        if not any(self.model_dump().values()):
+            raise ValueError("at least one operator must have a weight above 0")
         return self
 
 

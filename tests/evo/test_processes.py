@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -99,6 +101,14 @@ def test_all_that_has_come_is_given_out_before_anything_is_waited_for_again():
         found = [q for q, _ in processes.answers([5, 6, 7], waiting)]
     assert sorted(found) == [5, 6, 7]
     assert len(waits) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+@pytest.mark.parametrize(("parent", "code"), [("os.getppid()", 0), ("os.getppid() + 1", -signal.SIGKILL)])
+def test_a_process_whose_parent_is_gone_ends(parent, code):
+    """Whatever the parent's number is: in a container it may be 1."""
+    program = f"import os; from evo.parallel import die_with_parent; die_with_parent({parent})"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == code
 
 
 def test_a_number_of_processes_is_at_least_one():

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from evo.settings import SettingsError, load, parse, template
+from evo.settings import OperatorWeights, SettingsError, load, parse, template
 
 
 def test_template_is_valid_and_equals_the_defaults():
@@ -50,8 +50,8 @@ def test_elements_follow_from_the_formula():
         ({"system": {"formula": "Cu0Pd4"}}, "has none of an element"),
         ({"system": {"elements": ["Cu"]}, "gate": {"volume_scale": [2.5, 0.4]}}, "[smallest, largest]"),
         (
-            {"system": {"elements": ["Cu"]}, "search": {"operators": {"symmetric": 0, "random": 0}}},
-            "`symmetric` or `random` must have a weight above 0",
+            {"system": {"elements": ["Cu"]}, "search": {"operators": dict.fromkeys(OperatorWeights.model_fields, 0)}},
+            "at least one operator must have a weight above 0",
         ),
     ],
 )

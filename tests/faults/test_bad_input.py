@@ -90,6 +90,18 @@ def test_init_check_run_results_export(tmp_path):
     assert "must end in" in complaint(evo("export", directory, "-o", tmp_path / "x.pdf"), 64)
 
 
+def test_check_tells_of_a_library_that_was_labelled_by_another_method(tmp_path):
+    directory = tmp_path / "c"
+    directory.mkdir()
+    text = '[system]\nelements = ["Cu"]\n[network]\nlibrary = "cu-pd-ag-pbe"\n[reference]\nengine = "emt"\n'
+    (directory / "campaign.toml").write_text(text)
+    checked = evo("check", directory)
+    assert checked.returncode == 0, checked.stderr
+    assert "beware: cu-pd-ag-pbe was labelled by ref:94484846f70f, the reference is ref:" in checked.stdout
+    (directory / "campaign.toml").write_text('[system]\nelements = ["Cu"]\n')
+    assert "beware" not in evo("check", directory).stdout
+
+
 def test_changed_settings_are_refused_and_more_chunks_are_not(tmp_path):
     directory = write(tmp_path / "c", BY_EMT, chunks=1)
     assert evo("run", directory).returncode == 0

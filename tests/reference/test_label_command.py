@@ -178,6 +178,14 @@ def test_a_calculator_that_ends_its_process_is_a_crash(tmp_path, structures, cap
     assert len(read(tmp_path / "out.extxyz.xz", ":")) == 3
 
 
+def test_a_file_that_is_not_there_is_not_named(tmp_path, structures, capsys):
+    write(tmp_path / "in.extxyz", structures[2])  # the one that fails
+    assert label(tmp_path, "--settings", str(settings(tmp_path))) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "nothing is labelled" in told.err
+
+
 @pytest.mark.parametrize("option", ["--at-once", "--at-most"])
 def test_numbers_are_at_least_one(tmp_path, structures, capsys, option):
     with pytest.raises(SystemExit) as ended:
