@@ -22,6 +22,8 @@ from potentials.structures import Floats
 
 Singles = NDArray[np.float32]
 
+WIDE = 2  # parameters for each residual, from which on equations of the residuals are solved
+
 
 class Layout:
     """Where each parameter stands in the vector: by ascending centre the free blocks W (hidden, d), the own units of
@@ -158,15 +160,23 @@ class Problem:
                 matrix[np.ix_(spots, spots)] += ssyrk(1.0, j.T, lower=1)
         return matrix.astype(float), gradient
 
-    def jacobian(self, p: Floats) -> Singles:
-        """(rows of all crystals that do not validate, parameters), weighted."""
-        parts = []
-        for batch, validating in zip(self._batches, self._validating, strict=True):
-            spots, rows, _ = self._rows(p, batch)
-            wide = np.zeros((*rows.shape[:2], self.layout.size), np.float32)
-            wide[..., spots] = rows
-            parts.append(wide[~validating].reshape(-1, self.layout.size))
-        return np.concatenate(parts)
+    @property
+    def wide(self) -> bool:
+        """Whether there are so many more parameters than residuals that equations of the latter are solved sooner."""
+        fitted = sum(int((~v).sum()) * b.targets.shape[1] for b, v in self.batches)
+        return WIDE * fitted <= self.layout.size
+
+    def rows(self, p: Floats) -> tuple[Floats, Floats]:
+        """Derivatives (rows, parameters) and residuals (rows,) of the crystals that are fitted, weighted."""
+        fitted = [(batch, ~validating) for batch, validating in self.batches if not validating.all()]
+        counts = [int(keep.sum()) * batch.targets.shape[1] for batch, keep in fitted]
+        found, missed, end = np.zeros((sum(counts), self.layout.size)), np.zeros(sum(counts)), 0
+        for (batch, keep), count in zip(fitted, counts, strict=True):
+            spots, rows, residuals = self._rows(p, batch)
+            begin, end = end, end + count
+            found[begin:end, spots] = rows[keep].reshape(count, -1)
+            missed[begin:end] = residuals[keep].ravel()
+        return found, missed
 
     def _weighted(self, p: Floats) -> list[Floats]:
         return [(self.predictions(p, b) - b.targets) * b.weights for b in self._batches]

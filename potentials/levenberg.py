@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk
 
 from potentials.structures import Floats
 
@@ -24,6 +25,15 @@ class Problem(Protocol):
     def validates(self) -> bool: ...
     def costs(self, p: Floats) -> tuple[float, float]:
         """|r|² and the sum that validates."""
+        ...
+
+    @property
+    def wide(self) -> bool:
+        """Whether there are so many more parameters than residuals that `rows` costs less than `normal`."""
+        ...
+
+    def rows(self, p: Floats) -> tuple[Floats, Floats]:
+        """J (residuals, parameters) and r."""
         ...
 
     def normal(self, p: Floats) -> tuple[Floats, Floats]:
@@ -88,13 +98,13 @@ def minimise(
         if problem.validates and since >= PATIENCE:
             return Minimum(best, first)
     for iteration in range(first, iterations):
-        matrix, gradient = problem.normal(p)
-        matrix[np.diag_indices_from(matrix)] += decay
-        gradient = gradient + decay * (p - prior)
-        diagonal = np.diag(matrix).copy()
+        system = Wide(*problem.rows(p)) if problem.wide else Tall(*problem.normal(p))
+        pulled = decay * (p - prior)
+        gradient = system.gradient + pulled
+        diagonal = system.diagonal + decay
         extra = 0.5 * diagonal + 0.5 * diagonal.mean()
         for _ in range(TRIES):
-            step = _solve(matrix, diagonal + damping * extra, -gradient)
+            step = system.step(decay + damping * extra, pulled)
             new_cost, new_validated = costs(p + step) if step is not None else (np.inf, np.inf)
             if step is not None and new_cost < cost:
                 gain = (cost - new_cost) / max(float(step @ (damping * extra * step - gradient)), 1e-300)
@@ -116,12 +126,46 @@ def minimise(
     return Minimum(best if problem.validates else p, iterations)
 
 
-def _solve(matrix: Floats, diagonal: Floats, right: Floats) -> Floats | None:
-    """The solution with another diagonal; None where the matrix is not positive definite in double precision."""
-    damped = matrix.copy()
-    damped[np.diag_indices_from(damped)] = diagonal
+class Tall:
+    """Linearised residuals, more of them than parameters: J^T J is what remains of them."""
+
+    def __init__(self, matrix: Floats, gradient: Floats) -> None:
+        self._matrix, self.gradient = matrix, gradient
+        self.diagonal = np.diag(matrix).copy()
+
+    def step(self, added: Floats, pulled: Floats) -> Floats | None:
+        """(J^T J + added) step = -(J^T r + pulled); None where the matrix is not positive definite in double precision."""
+        damped = self._matrix.copy()
+        damped[np.diag_indices_from(damped)] = self.diagonal + added
+        return _solve(damped, -(self.gradient + pulled))
+
+
+class Wide:
+    """Linearised residuals, fewer of them than parameters: equations as many as residuals say the same.
+
+    With D = added and c = pulled, step = -D^-1 c + D^-1 J^T w, where (1 + J D^-1 J^T) w = -r + J D^-1 c
+    (the push-through identity; Rasmussen, Williams, Gaussian Processes for Machine Learning, 2006, appendix A.3).
+    """
+
+    def __init__(self, rows: Floats, residuals: Floats) -> None:
+        self._rows, self._residuals = rows, residuals
+        self.gradient = residuals @ rows
+        self.diagonal = np.einsum("rp,rp->p", rows, rows)
+
+    def step(self, added: Floats, pulled: Floats) -> Floats | None:
+        """As of `Tall`."""
+        scaled = self._rows / np.sqrt(added)
+        # the transpose of C-ordered rows is what BLAS reads without a copy
+        matrix = dsyrk(1.0, scaled.T, trans=1, lower=1)
+        matrix[np.diag_indices_from(matrix)] += 1.0
+        weights = _solve(matrix, self._rows @ (pulled / added) - self._residuals)
+        return None if weights is None else (weights @ self._rows - pulled) / added
+
+
+def _solve(matrix: Floats, right: Floats) -> Floats | None:
+    """By Cholesky, of the lower triangle; `matrix` is overwritten."""
     try:
-        solution: Floats = cho_solve(cho_factor(damped, lower=True, overwrite_a=True, check_finite=False), right)
+        solution: Floats = cho_solve(cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False), right)
     except np.linalg.LinAlgError:
         return None
     return solution
