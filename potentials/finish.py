@@ -61,6 +61,8 @@ def finish_all(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[s
             "seconds_labels": float(data.seconds.sum()),
             "seconds_training": float(share),
         }
+        if liked := task.like.names():
+            metadata["like"] = liked
         own_parents = {s.name: parents[s.name] for s in subsets if s != stratum and s.name in parents}
         trained = TrainedStratum(parameters, surroundings, own_parents, metadata)
         known[stratum], parents[stratum.name] = trained.environments, trained.content_hash()

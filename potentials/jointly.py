@@ -1,7 +1,11 @@
-"""Train all strata of some elements at once: the traditional way, for comparison, and the refit of a young library.
+"""Train several strata at once: all of some elements, which is the traditional way, for comparison, and the refit of a young
+library; or new ones on top of those that are there, which stay as they are.
 
     tasks = plan_jointly(recipe, dataset, elements)
+    tasks = plan_together(library, library.versions(), dataset, strata)
     for trained in finish_all(tasks, [fit_member(task) for task in tasks]): library.add(trained)
+
+An element with few crystals of its own gains by the second: those of its pairs shape its networks too.
 
 The columns of a pair or triple are drawn to what the element-blind prior makes of the columns below them in the same fit, so
 directions that the data leave open (an element that only occurs in compounds) stay sensible.
@@ -9,7 +13,7 @@ directions that the data leave open (an element that only occurs in compounds) s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +26,7 @@ from potentials.start import scaling_of
 from potentials.stratum import Stratum
 from potentials.tables import tables
 from potentials.task import FitTask
-from potentials.train import TrainingError, check
+from potentials.train import TrainingError, check, likeness_of
 
 ITERATIONS = 60
 LARGEST = 3  # elements of a stratum with parameters of its own
@@ -67,6 +71,56 @@ def plan_jointly(
             known={},
             parents={},
             lowest=lowest,
+        )
+        for member in range(recipe.members)
+    ]
+
+
+def plan_together(
+    library: Library,
+    versions: Mapping[str, int],
+    dataset: Dataset,
+    strata: Sequence[Stratum],
+    *,
+    iterations: int | None = None,
+    like: Mapping[int, int] | None = None,
+) -> list[FitTask]:
+    """One task per member for new strata, on all their crystals; what they stand on stays as it is at these versions.
+
+    like: as in `potentials.train.plan`. TrainingError where a stratum below is missing, or one of `strata` is there already, or
+    has no crystals.
+    """
+    wanted, recipe = sorted(set(strata), key=Stratum.sort_key), library.recipe
+    for stratum in wanted:
+        if stratum.name in versions:
+            raise TrainingError(f"{stratum.name} is there already; only new strata are trained together")
+        check(dataset.of_stratum(stratum), stratum.name)
+    own = dataset.select([c for c, s in enumerate(dataset.strata()) if s in wanted])
+    check(own, ", ".join(s.name for s in wanted))
+    below = sorted({s for w in wanted for s in w.subsets()} - set(wanted), key=Stratum.sort_key)
+    if missing := [s.name for s in below if s.name not in versions]:
+        raise TrainingError(
+            f"the strata {', '.join(missing)} are missing below; name them as well, or train them first"
+        )
+    frozen = [library.stratum(s, versions[s.name]) for s in below]
+    lowest = lowest_of(own.training()) | {
+        t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in frozen if t.stratum.order == 1
+    }
+    scalings = _scalings(recipe, own.training(), tuple(wanted), lowest)
+    return [
+        FitTask(
+            strata=tuple(wanted),
+            member=member,
+            recipe=recipe,
+            dataset=own,
+            iterations=ITERATIONS if iterations is None else iterations,
+            scalings=scalings,
+            warm=False,
+            frozen=tuple(t.parameters for t in frozen),
+            known={t.stratum: t.environments for t in frozen},
+            parents={t.stratum.name: t.content_hash() for t in frozen},
+            lowest=lowest,
+            like=likeness_of(library, versions, wanted, like),
         )
         for member in range(recipe.members)
     ]

@@ -13,6 +13,7 @@ from potentials.environments import deviations
 from potentials.features import Descriptor
 from potentials.fit import Layout
 from potentials.heads import Head
+from potentials.likeness import Model
 from potentials.network import StratumParameters
 from potentials.prior import inherited
 from potentials.recipe import Recipe
@@ -105,6 +106,7 @@ class Ground:
         apart = {}
         frozen = {p.stratum: p for p in task.frozen}
         strata = sorted({*frozen, *task.strata}, key=Stratum.sort_key)
+        model = Model.of(task.recipe.shape, task.like.strata)
         for stratum in strata:
             given = frozen.get(stratum) or (task.scalings[stratum] if task.warm else None)
             for z in stratum.numbers:
@@ -114,6 +116,8 @@ class Ground:
                 if stratum.order > 1 and size:
                     flat = {s: w.reshape(len(w), -1) for s, w in mine.items()}
                     drawn = inherited(task.recipe.shape, stratum, z, flat).reshape(shape)
+                if stratum in task.scalings and (more := model.beyond_prior(stratum, z)) is not None:
+                    drawn = drawn + more
                 mine[stratum] = drawn
                 if given is not None:
                     mine[stratum] = (given.columns[z] * given.scale[z][:, None]).transpose(1, 0, 2)
@@ -143,13 +147,16 @@ class Ground:
 
 def start(task: FitTask, layout: Layout, bases: Bases) -> Floats:
     """Where the fit begins: at the ground; the columns of a new element are random."""
-    p, heads = np.zeros(layout.size), {}
+    p, heads, model = np.zeros(layout.size), {}, Model.of(task.recipe.shape, task.like.strata)
     for stratum in task.strata:
         if stratum.order > 1:
             continue
         (z,) = stratum.numbers
         if task.warm:
             heads[z] = Head.of(task.scalings[stratum], task.member)
+            continue
+        if (given := model.head(z, task.member, task.scalings[stratum].scale_shift[z])) is not None:
+            heads[z] = given
             continue
         layout.columns(p, stratum, z)[:], head = _drawn(task, bases[stratum, z], z)
         heads[z] = replace(head, shift=_mean_energy(task, z))
@@ -196,11 +203,14 @@ def drawn_to(task: FitTask, layout: Layout, bases: Bases, ground: Ground) -> Flo
     all drawn to one point agree where there are no data, and their spread says nothing (Pearce et al., Uncertainty in neural
     networks: approximately Bayesian ensembling, AISTATS 2020).
     """
-    p, scarce = np.zeros(layout.size), scarcity(task)
+    p, scarce, model = np.zeros(layout.size), scarcity(task), Model.of(task.recipe.shape, task.like.strata)
     for (stratum, z), basis in bases.items():
         apart = ground.apart[stratum, z][:, task.member] / basis.scale[:, None]
         layout.columns(p, stratum, z)[:] = -(basis.axes.T @ apart).T
-        if stratum.order == 1 and (part := PART * (1 - 1 / scarce[stratum])):
+        given = model.head(z, task.member, task.scalings[stratum].scale_shift[z]) if stratum.order == 1 else None
+        if given is not None:
+            p[layout.place(z)] = given.vector()
+        elif stratum.order == 1 and (part := PART * (1 - 1 / scarce[stratum])):
             columns, head = _drawn(task, basis, z)
             layout.columns(p, stratum, z)[:] += part * columns
             p[layout.place(z)] = part * head.vector()

@@ -12,6 +12,7 @@ import numpy as np
 from potentials.dataset import Dataset
 from potentials.environments import Environments
 from potentials.heads import Head
+from potentials.likeness import NONE, Likeness
 from potentials.network import OwnUnits, StratumParameters
 from potentials.recipe import Recipe
 from potentials.stratum import Stratum
@@ -38,6 +39,8 @@ class FitTask:
     anchored: bool = (
         False  # atoms of crystals of subsets keep the energies that `scalings` give them (potentials.anchors)
     )
+
+    like: Likeness = NONE  # what new elements are drawn to
 
     @property
     def elements(self) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ from potentials.fit import Layout, Problem
 from potentials.heads import Head
 from potentials.levenberg import CLOSE_DAMPING, FIRST_DAMPING, minimise
 from potentials.library import Library
+from potentials.likeness import NONE, Likeness
 from potentials.network import OwnUnits
 from potentials.prior import whole
 from potentials.start import Ground, bases_of, drawn_to, scaling_of, scarcity, start
@@ -68,11 +69,13 @@ def plan(
     members: int | None = None,
     iterations: int | None = None,
     widened: int | None = None,
+    like: Mapping[int, int] | None = None,
 ) -> list[FitTask]:
     """One task per member for `stratum`, on top of the library's strata at these versions.
 
     Where `versions` names the stratum itself, training goes on from there with the same input scaling. widened: units of its
-    own that a new pair or triple adds, whatever the strata below have; as the recipe says when left out.
+    own that a new pair or triple adds, whatever the strata below have; as the recipe says when left out. like: elements whose
+    networks those of new ones are drawn to, by atomic number (potentials.likeness); a stratum that goes on remembers its own.
     """
     recipe = library.recipe if widened is None else replace(library.recipe, widened=widened)
     if members is not None and members != recipe.members:
@@ -86,7 +89,11 @@ def plan(
     warm = stratum.name in versions
     lowest = {t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in frozen if t.stratum.order == 1}
     if warm:
-        scaling = library.stratum(stratum, versions[stratum.name]).parameters
+        stored = library.stratum(stratum, versions[stratum.name])
+        scaling, remembered = stored.parameters, stored.metadata.get("like", {})
+        like = {Stratum.parse(z).numbers[0]: Stratum.parse(y).numbers[0] for z, y in remembered.items()} | dict(
+            like or {}
+        )
         if widened is not None and widened != (there := scaling.n_own):
             raise TrainingError(
                 f"{stratum.name} is there already, with {there} units of its own, and goes on with them, "
@@ -108,9 +115,20 @@ def plan(
             known={t.stratum: t.environments for t in frozen},
             parents={t.stratum.name: t.content_hash() for t in frozen},
             lowest=lowest,
+            like=likeness_of(library, versions, (stratum,), like),
         )
         for member in range(recipe.members)
     ]
+
+
+def likeness_of(
+    library: Library, versions: Mapping[str, int], strata: Sequence[Stratum], like: Mapping[int, int] | None
+) -> Likeness:
+    """What strata that are fitted are drawn to, by those of the library at these versions."""
+    if not like:
+        return NONE
+    there = {s: library.stratum(s, versions[s.name]).parameters for s in map(Stratum.parse, versions)}
+    return Likeness.of(there, strata, like)
 
 
 def check(data: Dataset, name: str) -> None:
@@ -221,7 +239,11 @@ def _prepared(task: FitTask) -> Prepared:
         task.anchored,
         tuple(sorted(task.parents.items())),
         tuple(sorted(task.lowest.items())),
-        tuple(s.scale[z].tobytes() + s.columns[z].tobytes() for s in task.scalings.values() for z in s.stratum.numbers),
+        tuple(
+            s.scale[z].tobytes() + s.columns[z].tobytes()
+            for s in (*task.scalings.values(), *task.like.strata)
+            for z in s.stratum.numbers
+        ),
     )
     if key not in _remembered:
         while len(_remembered) >= KEPT:

@@ -1,4 +1,4 @@
-"""potentials train LIB STRATUM"""
+"""potentials train LIB STRATUM ..."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from potentials.commands.data import FILES, add_all, add_labels, parse_shift, re
 from potentials.commands.make import add_recipe, open_or_make, recipe_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from potentials.dataset import Dataset
     from potentials.library import Library
@@ -27,7 +27,7 @@ def register(commands: Commands) -> None:
     parser = add_command(
         commands, "train", run, "Train a stratum on the library's data, and first what is missing below it."
     )
-    parser.add_argument("stratum", metavar="STRATUM", help="elements, for instance CuPd")
+    parser.add_argument("strata", metavar="STRATUM", nargs="+", help="elements, for instance CuPd")
     parser.add_argument("--data", metavar="FILE", nargs="+", type=Path, default=[], help=f"to add first: {FILES}")
     add_labels(parser)
     add_recipe(parser)
@@ -36,10 +36,19 @@ def register(commands: Commands) -> None:
     parser.add_argument("--widened", metavar="N", type=int, default=None, help=text)
     text = "train the stratum and all below it at once; where they are there already, only to compare"
     parser.add_argument("--from-scratch", action="store_true", help=text)
+    text = "train these strata and what is missing below them at once, on top of those there: for an element with few crystals"
+    parser.add_argument("--together", action="store_true", help=text)
+    text = "draw a new element to the networks of one that is like it, for instance Au=Ag"
+    parser.add_argument("--like", metavar="NEW=OLD", nargs="+", default=[], help=text)
 
 
 def run(chosen: argparse.Namespace) -> None:
-    wanted, shift = parse_stratum(chosen.stratum), parse_shift(chosen.shift)
+    strata = [parse_stratum(name) for name in chosen.strata]
+    wanted, shift = strata[-1], parse_shift(chosen.shift)
+    if len(strata) > 1 and (chosen.from_scratch or chosen.widened is not None):
+        raise Misused(f"--from-scratch and --widened are for one stratum, got {' '.join(s.name for s in strata)}")
+    if chosen.together and (chosen.from_scratch or chosen.widened is not None):
+        raise Misused("--together does not go with --from-scratch or --widened; leave one of them out")
     readings = read_all(chosen.data, chosen.method, chosen.skip_refused)
     if chosen.iterations is not None and chosen.iterations < 0:
         raise Misused(f"--iterations must not be negative, got {chosen.iterations}")
@@ -54,48 +63,88 @@ def run(chosen: argparse.Namespace) -> None:
             "library by --recipe quick"
         )
     library = open_or_make(chosen)
+    like = _like(library, chosen.like, strata)
     if readings:
         add_all(library, readings, shift)
     if chosen.from_scratch:
         train_jointly(library, wanted, chosen.iterations, warm=False)
         return
-    missing = _missing(library, wanted)
+    missing = _missing(library, strata)
     for stratum in missing:  # before the first is trained, which takes minutes
         if not library.n_crystals(stratum.name):
             raise Unusable(
                 f"{library.path} holds no crystals of {stratum.name} to train on; add some with exactly these elements"
             )
-    for stratum in missing:
-        _train(library, stratum, chosen.iterations, chosen.widened if stratum == wanted else None)
+    if chosen.together and missing:
+        _train_together(library, missing, chosen.iterations, like)
+    for stratum in [] if chosen.together else missing:
+        _train(library, stratum, chosen.iterations, chosen.widened if stratum == wanted else None, like)
     _say_outdated(library, {s.name for s in missing})
     if not missing:
-        print(f"{wanted.name} is assembled from the strata below it, which are all there; nothing to train")
+        names = ", ".join(s.name for s in strata)
+        print(f"{names}: assembled from the strata below, which are all there; nothing to train")
 
 
-def _missing(library: Library, wanted: Stratum) -> list[Stratum]:
-    """The stratum itself, and before it those below that are not there or stand on an older version of one below them."""
+def _like(library: Library, pairs: Sequence[str], strata: Sequence[Stratum]) -> dict[int, int]:
+    """By atomic number, the element that each new one is like."""
+    found: dict[int, int] = {}
+    there = {s.numbers[0]: s.name for s in library.strata() if s.order == 1}
+    for pair in pairs:
+        new, equals, old = pair.partition("=")
+        if not equals:
+            raise Misused(f"--like must be NEW=OLD, for instance Au=Ag, got {pair}")
+        (z, *more), (y, *others) = (parse_stratum(name).numbers for name in (new, old))
+        if more or others or y not in there or z in there or not any(z in s.numbers for s in strata):
+            raise Misused(
+                f"--like must name a new element that is trained here and one that {library.path} has "
+                f"({', '.join(there.values()) or 'none yet'}), got {pair}"
+            )
+        found[z] = y
+    return found
+
+
+def _missing(library: Library, strata: Sequence[Stratum]) -> list[Stratum]:
+    """The strata themselves, and before them those below that are not there or stand on an older version of one below them."""
     from potentials.environments import LARGEST_BLOCK
+    from potentials.stratum import Stratum
 
     result: list[Stratum] = []
     names: set[str] = set()
     current = {row.stratum: row for row in library.describe()}
     versions = library.versions()
-    for stratum in wanted.subsets():
+    for stratum in sorted({s for wanted in strata for s in wanted.subsets()}, key=Stratum.sort_key):
         if stratum.order > LARGEST_BLOCK:  # nothing belongs to larger sets: they are assembled
             continue
         row = current.get(stratum.name)
         moved = row is not None and any(versions[n] != v or n in names for n, v in row.parents.items())
-        if stratum == wanted or row is None or moved:
+        if stratum in strata or row is None or moved:
             result.append(stratum)
             names.add(stratum.name)
     return result
 
 
-def _train(library: Library, stratum: Stratum, iterations: int | None, widened: int | None) -> None:
+def _train_together(
+    library: Library, strata: Sequence[Stratum], iterations: int | None, like: Mapping[int, int]
+) -> None:
+    from potentials.jointly import plan_together
+    from potentials.train import finish_all
+
+    data = library.data()
+    tasks = plan_together(library, library.versions(), data, strata, iterations=iterations, like=like)
+    made = finish_all(tasks, _fit(library, tasks, ", ".join(s.name for s in strata)))
+    made, more = _refined_all(library, data, made, iterations)
+    for trained, number in zip(made, library.add_all(made), strict=True):
+        _say(trained, f"version {number}")
+    unfinished.forget(library.path, [*tasks, *more])
+
+
+def _train(
+    library: Library, stratum: Stratum, iterations: int | None, widened: int | None, like: Mapping[int, int]
+) -> None:
     from potentials.train import finish, plan
 
     data, versions = library.data(), library.versions()
-    tasks = plan(library, versions, data, stratum, iterations=iterations, widened=widened)
+    tasks = plan(library, versions, data, stratum, iterations=iterations, widened=widened, like=like)
     trained = finish(tasks, _fit(library, tasks, stratum.name))
     below = [library.stratum(s, versions[s.name]) for s in stratum.subsets() if s != stratum]
     trained, more = _refined(library, data, trained, below, iterations)
@@ -115,6 +164,22 @@ def _refined(
     return finish_refined(tasks, _fit(library, tasks, f"{trained.stratum.name} refined"), trained), tasks
 
 
+def _refined_all(
+    library: Library, data: Dataset, made: Sequence[TrainedStratum], iterations: int | None
+) -> tuple[list[TrainedStratum], list[FitTask]]:
+    """Strata that were fitted at once, each on top of the refined ones below it, and the tasks that took."""
+    from potentials.stratum import Stratum
+
+    done: dict[str, TrainedStratum] = {}
+    tasks: list[FitTask] = []
+    for trained in made:
+        parents = {n: done[n].content_hash() if n in done else there for n, there in trained.parents.items()}
+        below = [done.get(n) or library.stratum(Stratum.parse(n)) for n in parents]
+        done[trained.stratum.name], more = _refined(library, data, replace(trained, parents=parents), below, iterations)
+        tasks += more
+    return list(done.values()), tasks
+
+
 def train_jointly(library: Library, elements: Stratum, iterations: int | None, *, warm: bool) -> None:
     """All strata of these elements at once: into the library, or, from scratch beside what is there, only to compare."""
     from potentials.jointly import plan_jointly
@@ -128,13 +193,8 @@ def train_jointly(library: Library, elements: Stratum, iterations: int | None, *
     made, spent = finish_all(tasks, results), sum(r.seconds for r in results)
     kept = [0] * len(made)
     if warm or not there:
-        done: dict[str, TrainedStratum] = {}
-        for trained in made:
-            parents = {name: done[name].content_hash() for name in trained.parents}
-            fresh = replace(trained, parents=parents)
-            done[fresh.stratum.name], more = _refined(library, data, fresh, [done[n] for n in parents], iterations)
-            tasks = [*tasks, *more]
-        made = list(done.values())
+        made, more = _refined_all(library, data, made, iterations)
+        tasks = [*tasks, *more]
         kept = library.add_all(made)
     for trained, number in zip(made, kept, strict=True):
         _say(trained, f"version {number}" if number else "from scratch, not kept")

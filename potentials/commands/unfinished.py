@@ -74,7 +74,7 @@ def _key(task: FitTask) -> str:
         sorted(task.lowest.items()),
     ]
     digest = hashlib.sha256(json.dumps(text).encode())
-    for stratum in task.strata:
-        for name, array in sorted(parameter_arrays(task.scalings[stratum]).items()):
+    for parameters in (*(task.scalings[s] for s in task.strata), *task.like.strata):
+        for name, array in sorted(parameter_arrays(parameters).items()):
             digest.update(f"{name} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()[:32]

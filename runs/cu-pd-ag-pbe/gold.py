@@ -5,9 +5,9 @@
     python runs/cu-pd-ag-pbe/gold.py compare       # prints, and writes gold.json
 
 By reuse Au, CuAu, PdAu and AgAu are trained on top of Cu, Pd, Ag as the library has them, on the 40 alone (of which one family in
-eight is held out, as ever). Started over, each
-pair is fitted together with its two elements, all from nothing, on the 40 and all crystals of Cu, Pd or Ag that the library was
-trained on. Both have committees of the library's recipe. Judged by the 20, which no fit has seen, errors over all and by pair.
+eight is held out, as ever): one after the other; the same with gold drawn to silver's networks; all four at once. Started over,
+each pair is fitted together with its two elements, all from nothing, on the 40 and all crystals of Cu, Pd or Ag that the library
+was trained on. All have committees of the library's recipe. Judged by the 20, which no fit has seen, errors over all and by pair.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import json
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,15 @@ from structures import (
 
 from evo.cell import Space
 from potentials.dataset import Dataset, read_dataset
-from potentials.jointly import plan_jointly
+from potentials.jointly import plan_jointly, plan_together
 from potentials.library import Library
 from potentials.stratum import Stratum
-from potentials.train import finish, finish_all, fit_member, plan
+from potentials.train import finish_all, fit_member, plan
 
 HERE = Path(__file__).resolve().parent
 OLD, GOLD = ("Cu", "Pd", "Ag"), Stratum.parse("Au")
 PAIRS = tuple(Stratum.parse(f"{symbol}Au") for symbol in OLD)
+LIKE = {79: 47}  # gold: silver
 LEARN: dict[int, dict[str, int]] = {
     1: {"eos": 6, "near": 2, "snapshot": 2},
     2: {"prototype": 3, "near": 3, "snapshot": 3, "random": 1},
@@ -87,16 +89,21 @@ def _of(stratum: Stratum, quotas: dict[str, int], part: str) -> list[Atoms]:
     return made
 
 
-def by_reuse(library: Library, data: Dataset, folder: Path) -> tuple[dict[str, Library], dict[str, float]]:
+def by_reuse(
+    library: Library, data: Dataset, folder: Path, *, together: bool = False, like: dict[int, int] | None = None
+) -> tuple[dict[str, Library], dict[str, float]]:
     """The library with the four new strata, and CPU s of each training; what was there keeps its bytes."""
-    mine = library.copy(folder / "reuse")
+    mine = library.copy(folder / f"reuse {together} {like}")
     before = {s.name: mine.content(s.name, mine.versions()[s.name]) for s in mine.strata()}
     seconds = {}
-    for stratum in (GOLD, *PAIRS):
-        tasks = plan(mine, mine.versions(), data, stratum)
+    for strata in ((GOLD, *PAIRS),) if together else ((s,) for s in (GOLD, *PAIRS)):
+        if together:
+            tasks = plan_together(mine, mine.versions(), data, strata, like=like)
+        else:
+            tasks = plan(mine, mine.versions(), data, strata[0], like=like)
         results = [fit_member(task) for task in tasks]
-        seconds[stratum.name] = sum(r.seconds for r in results)
-        mine.add(finish(tasks, results))
+        seconds[" ".join(s.name for s in strata)] = sum(r.seconds for r in results)
+        mine.add_all(finish_all(tasks, results))
     assert all(mine.content(name, mine.versions()[name]) == content for name, content in before.items())
     return {stratum.name: mine for stratum in PAIRS}, seconds
 
@@ -155,6 +162,9 @@ def compare(name: str, labels: Path, output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for way, data, train in (
             ("reuse", learn, by_reuse),
+            ("reuse, like Ag", learn, partial(by_reuse, like=LIKE)),
+            ("reuse, together", learn, partial(by_reuse, together=True)),
+            ("reuse, together, like Ag", learn, partial(by_reuse, together=True, like=LIKE)),
             ("started over", elements.followed_by(learn), started_over),
         ):
             libraries, seconds = train(library, data, Path(folder))
@@ -164,7 +174,7 @@ def compare(name: str, labels: Path, output: Path) -> None:
             columns = "; ".join(
                 f"{n} {e['energy']:.1f}, {e['median']:.1f}; {e['force']:.0f}" for n, e in errors.items()
             )
-            print(f"{way:>12}: {columns}; {spent}", flush=True)
+            print(f"{way:>24}: {columns}; {spent}", flush=True)
     output.write_text(json.dumps(result, indent=1) + "\n")
 
 
