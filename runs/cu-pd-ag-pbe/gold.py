@@ -170,7 +170,7 @@ def compare(name: str, labels: Path, output: Path) -> None:
             libraries, seconds = train(library, data, Path(folder))
             errors = judged(libraries, test)
             result[way] = {"errors": errors, "training": seconds, "labels_seconds": float(data.seconds.sum())}
-            spent = f"labels {data.seconds.sum() / 3600:.2f} CPU h, training {sum(seconds.values()) / 3600:.3f} CPU h"
+            spent = f"labels {data.seconds.sum() / 3600:.2f} CPU h, training {sum(seconds.values()):.1f} CPU s"
             columns = "; ".join(
                 f"{n} {e['energy']:.1f}, {e['median']:.1f}; {e['force']:.0f}" for n, e in errors.items()
             )
