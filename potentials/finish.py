@@ -63,6 +63,8 @@ def finish_all(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[s
         }
         if liked := task.like.names():
             metadata["like"] = liked
+        if task.like.pretrained:
+            metadata["pretrained"] = task.like.pretrained
         own_parents = {s.name: parents[s.name] for s in subsets if s != stratum and s.name in parents}
         trained = TrainedStratum(parameters, surroundings, own_parents, metadata)
         known[stratum], parents[stratum.name] = trained.environments, trained.content_hash()

@@ -20,13 +20,14 @@ import numpy as np
 
 from potentials.dataset import Dataset
 from potentials.library import Library
+from potentials.likeness import NONE
 from potentials.network import StratumParameters
 from potentials.recipe import Recipe
 from potentials.start import scaling_of
 from potentials.stratum import Stratum
 from potentials.tables import tables
 from potentials.task import FitTask
-from potentials.train import TrainingError, check, likeness_of
+from potentials.train import TrainingError, check, likeness_of, pretrained_of
 
 ITERATIONS = 60
 LARGEST = 3  # elements of a stratum with parameters of its own
@@ -71,6 +72,7 @@ def plan_jointly(
             known={},
             parents={},
             lowest=lowest,
+            like=NONE if library is None else pretrained_of(library, strata),
         )
         for member in range(recipe.members)
     ]

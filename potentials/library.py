@@ -3,6 +3,7 @@
 library.json            recipe, current version of each stratum, every version with its hashes, methods of the crystals
 CuPd.v0002.npz          parameters of the stratum {Cu, Pd}, second version
 data/CuPd.extxyz.gz     labelled crystals of Cu and Pd
+pretrained/             networks of another library that those of this one are drawn to, where there are any
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from potentials.calibration import Calibration
 from potentials.dataset import Dataset
+from potentials.environments import Environments
 from potentials.kernels import GuptaModel
 from potentials.labelled.reading import Reading
 from potentials.network import Model, StratumParameters, fold, fold_gupta
 from potentials.potential import Potential, resolve_device
-from potentials.recipe import GuptaRecipe, Recipe, recipe_from_json
+from potentials.recipe import Fitting, GuptaRecipe, Recipe, recipe_from_json
 from potentials.storage.adding import Added, add_readings
 from potentials.storage.crystals import data_file, stored, stored_bytes
 from potentials.storage.index import NAME as INDEX
@@ -36,6 +39,8 @@ from potentials.stratum import Stratum
 from potentials.stratum_file import FORMAT, LibraryError, TrainedStratum, write_atomically
 
 __all__ = ["Added", "Library", "LibraryError", "LibraryLockedError", "Recipe", "Row", "TrainedStratum"]
+
+PRETRAINED = "pretrained"
 
 
 class Library:
@@ -54,15 +59,20 @@ class Library:
         return self.form
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe | GuptaRecipe) -> Library:
-        """A new, empty library in this directory, which is made if need be."""
+    def create(cls, path: str | Path, recipe: Recipe | GuptaRecipe, pretrained: Library | None = None) -> Library:
+        """A new, empty library in this directory, which is made if need be; drawn to `pretrained` where that is given."""
         path = Path(path)
+        if pretrained is not None:
+            _check_form(path, recipe, pretrained)
         if (path / INDEX).exists():
             raise LibraryError(f"{path} holds a library already; open it, or choose another directory")
         path.mkdir(parents=True, exist_ok=True)
         index = {"format": FORMAT, "recipe": recipe.to_json(), "strata": {}}
         write_index(path, index)
-        return cls(path, index)
+        library = cls(path, index)
+        if pretrained is not None:
+            library.draw_to(pretrained)
+        return library
 
     @classmethod
     def open(cls, path: str | Path, beside: Path = Path()) -> Library:
@@ -93,8 +103,38 @@ class Library:
             data = stored_bytes(self.path, name, entry)
             data_file(target, name).parent.mkdir(exist_ok=True)
             write_atomically(data_file(target, name), data)
+        if (other := self.pretrained) is not None:
+            other.copy(target / PRETRAINED)
         write_index(target, self._index)
         return Library(target, copy.deepcopy(self._index))
+
+    @property
+    def pretrained(self) -> Library | None:
+        """The networks that those of this library are drawn to, as a library without crystals; None where there are none."""
+        path = self.path / PRETRAINED
+        return Library.open(path) if (path / INDEX).exists() else None
+
+    def draw_to(self, other: Library) -> None:
+        """From now on train every stratum on top of what `other` has of it, which is copied; this one must be empty still.
+
+        LibraryError where the networks of the two have another form, or strata of this one are there already.
+        """
+        _check_form(self.path, self.form, other)
+        if not other.strata():
+            raise LibraryError(f"{other.path} has no strata to draw {self.path} to; train it first")
+        bare = []
+        for trained in map(other.stratum, other.strata()):
+            parameters = replace(trained.parameters, own_units=None, refined=None)
+            bare.append(replace(trained, parameters=parameters, environments=Environments({}, {}, {}), parents={}))
+        there = self.pretrained
+        if there and {n: there.content(n, v) for n, v in there.versions().items()} == {
+            t.stratum.name: t.content_hash() for t in bare
+        }:
+            return
+        if self.strata() or (there and there.strata()):
+            raise LibraryError(f"{self.path} has strata that were trained without {other.path}; make a new library")
+        refuse_changes(self.path)
+        (there or Library.create(self.path / PRETRAINED, other.recipe)).add_all(bare)
 
     def strata(self) -> list[Stratum]:
         """Those that have a version, canonical order."""
@@ -278,3 +318,14 @@ class Library:
             yield index
             write_index(self.path, index)
             self._index = index
+
+
+def _check_form(path: Path, recipe: Recipe | GuptaRecipe, other: Library) -> None:
+    """LibraryError where the weights of `other` cannot be taken for those of a library of this recipe."""
+    alike = [
+        replace(r, fitting=Fitting(), refined=False, widened=0) for r in (recipe, other.form) if isinstance(r, Recipe)
+    ]
+    if len(alike) < 2 or alike[0] != alike[1]:
+        raise LibraryError(
+            f"{other.path} has networks of another form ({other.form}) than {path} ({recipe}); train one by the same recipe"
+        )

@@ -1,8 +1,10 @@
-"""What a new element is drawn to where it has few crystals: the networks of an element that is like it.
+"""What strata with few crystals are drawn to: the networks of an element that is like a new one, or pretrained ones.
 
 Inputs are sums over neighbours that do not know what element they belong to, so the weights of silver say something of gold at
 once: equal inputs, nearly equal bonds. The element is drawn to them in place of random or zero parameters; its pairs and triples
-to what those of the like element say beyond their own prior. Only the fit knows of it: what comes out is a stratum as any other.
+to what those of the like element say beyond their own prior. Pretrained networks are those of the same strata in another library,
+whose many labels cost nothing (EMT) or are of another method: what the two agree on need not be learned from the dear one. Only
+the fit knows of either: what comes out is a stratum as any other.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ class Likeness:
     """What the strata of a fit are drawn to; `NONE` where every element is new for itself."""
 
     elements: Mapping[int, int] = field(default_factory=dict)  # the element that each new one is like, by atomic number
-    strata: tuple[StratumParameters, ...] = ()  # those of the like elements, as if they were the new ones'
+    strata: tuple[
+        StratumParameters, ...
+    ] = ()  # those of the like elements, as if they were the new ones', or pretrained ones
+    pretrained: str = ""  # the version of the library that they are from, where they are
 
     @classmethod
     def of(
@@ -49,6 +54,12 @@ class Likeness:
                     refined=None,
                 )
         return cls(elements, tuple(found[s] for s in sorted(found, key=Stratum.sort_key)))
+
+    @classmethod
+    def to_pretrained(cls, strata: Sequence[StratumParameters], version: str) -> Likeness:
+        """To these, each for the stratum of its own name."""
+        bare = [replace(p, own_units=None, refined=None) for p in strata]
+        return cls({}, tuple(sorted(bare, key=lambda p: Stratum.sort_key(p.stratum))), version)
 
     def names(self) -> dict[str, str]:
         """`elements` by symbols: {"Au": "Ag"}."""

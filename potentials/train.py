@@ -124,11 +124,20 @@ def plan(
 def likeness_of(
     library: Library, versions: Mapping[str, int], strata: Sequence[Stratum], like: Mapping[int, int] | None
 ) -> Likeness:
-    """What strata that are fitted are drawn to, by those of the library at these versions."""
+    """What strata that are fitted are drawn to: by those of the library at these versions, or its pretrained ones."""
     if not like:
-        return NONE
+        return pretrained_of(library, strata)
     there = {s: library.stratum(s, versions[s.name]).parameters for s in map(Stratum.parse, versions)}
     return Likeness.of(there, strata, like)
+
+
+def pretrained_of(library: Library, strata: Sequence[Stratum]) -> Likeness:
+    """The pretrained networks of these strata and of what is below them, as far as the library has them."""
+    if (other := library.pretrained) is None:
+        return NONE
+    wanted = {s for stratum in strata for s in stratum.subsets()}
+    there = [other.stratum(s).parameters for s in other.strata() if s in wanted]
+    return Likeness.to_pretrained(there, other.version()) if there else NONE
 
 
 def check(data: Dataset, name: str) -> None:

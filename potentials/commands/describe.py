@@ -35,6 +35,8 @@ def run(chosen: argparse.Namespace) -> None:
         return
     _strata(library, table)
     _costs(table)
+    if (other := library.pretrained) is not None:
+        _drawn_to(other)
 
 
 def _strata(library: Library, table: Sequence[Row]) -> None:
@@ -89,6 +91,15 @@ def _costs(table: Sequence[Row]) -> None:
             f"training from scratch, where it was done, took {_number(ledger['from_scratch'])} CPU s; "
             f"the same strata on those below them {_number(ledger['instead'])}"
         )
+
+
+def _drawn_to(other: Library) -> None:
+    """What the pretrained networks learned from, and what that cost, once."""
+    table = other.describe()
+    labels, training = sum(row.seconds_labels for row in table), sum(row.seconds_training for row in table)
+    methods = ", ".join(dict.fromkeys(row.method or "-" for row in table))
+    crystals = f"{sum(row.n_data for row in table)} crystals of {methods}"
+    print(f"pretrained {other.version()}: {crystals}; CPU s: labels {_number(labels)}, training {_number(training)}")
 
 
 def _ledger(table: Sequence[Row]) -> dict[str, float]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from potentials.commands.command import Misused, Unusable, finite
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from potentials.library import Library
     from potentials.recipe import Recipe
 
@@ -27,27 +26,46 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cutoff", metavar="R", type=finite, default=None, help="in place of the recipe's own, Å")
 
 
+def add_pretrained(parser: argparse.ArgumentParser) -> None:
+    """The argument that names what a library that is made now is drawn to."""
+    text = "draw a new library to the networks of this one, which learned the same elements from many cheap labels; it is copied"
+    parser.add_argument("--pretrained", metavar="LIB", type=Path, default=None, help=text)
+
+
 def recipe_of(chosen: argparse.Namespace) -> Recipe:
     """That of LIB, or the one that it would be made by."""
     from potentials.library import Library
 
-    return _recipe(chosen) if _is_new(chosen.library) else Library.open(chosen.library).recipe
+    return _wanted(chosen)[0] if _is_new(chosen.library) else Library.open(chosen.library).recipe
 
 
 def open_or_make(chosen: argparse.Namespace) -> Library:
     """LIB, which is made when there is nothing of that name; Unusable where it is there with another recipe than asked for."""
     from potentials.library import Library
 
-    recipe = _recipe(chosen)
+    recipe, pretrained = _wanted(chosen)
     if _is_new(chosen.library):
-        return Library.create(chosen.library, recipe)
+        return Library.create(chosen.library, recipe, pretrained)
     library = Library.open_to_change(chosen.library)
     if (chosen.recipe or chosen.cutoff is not None) and library.recipe != recipe:
         raise Unusable(
             f"{chosen.library} was made with another recipe ({library.recipe}); leave out --recipe and --cutoff, or make "
             "another library"
         )
+    if pretrained is not None:
+        library.draw_to(pretrained)
     return library
+
+
+def _wanted(chosen: argparse.Namespace) -> tuple[Recipe, Library | None]:
+    """What a library that is made now is made by, and what it is drawn to; the recipe of the latter where none is named."""
+    from potentials.library import Library
+
+    if getattr(chosen, "pretrained", None) is None:
+        return _recipe(chosen), None
+    pretrained = Library.open(chosen.pretrained)
+    own = chosen.recipe is not None or chosen.cutoff is not None
+    return _recipe(chosen) if own else pretrained.recipe, pretrained
 
 
 def _is_new(path: Path) -> bool:

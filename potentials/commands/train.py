@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from potentials.commands import unfinished
 from potentials.commands.command import Commands, Misused, Unusable, add_command
 from potentials.commands.data import FILES, add_all, add_labels, parse_shift, read_all
-from potentials.commands.make import add_recipe, open_or_make, recipe_of
+from potentials.commands.make import add_pretrained, add_recipe, open_or_make, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +40,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--together", action="store_true", help=text)
     text = "draw a new element to the networks of one that is like it, for instance Au=Ag"
     parser.add_argument("--like", metavar="NEW=OLD", nargs="+", default=[], help=text)
+    add_pretrained(parser)
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -49,6 +50,8 @@ def run(chosen: argparse.Namespace) -> None:
         raise Misused(f"--from-scratch and --widened are for one stratum, got {' '.join(s.name for s in strata)}")
     if chosen.together and (chosen.from_scratch or chosen.widened is not None):
         raise Misused("--together does not go with --from-scratch or --widened; leave one of them out")
+    if chosen.pretrained is not None and chosen.from_scratch:
+        raise Misused("--pretrained does not go with --from-scratch; leave one of them out")
     readings = read_all(chosen.data, chosen.method, chosen.skip_refused)
     if chosen.iterations is not None and chosen.iterations < 0:
         raise Misused(f"--iterations must not be negative, got {chosen.iterations}")
