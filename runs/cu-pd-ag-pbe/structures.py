@@ -167,7 +167,7 @@ def slabs(stratum: Stratum) -> list[Atoms]:
 def snapshots(rng: np.random.Generator, space: Space, family: str) -> list[Atoms]:
     """A random crystal on its way downhill in EMT, under a random pressure: early, later, and at the end a little shaken."""
     start = scaled(fitting(crystals.searched, rng, space), float(np.exp(rng.normal(0.0, 0.1))))
-    factor = _factor(start)
+    factor = stretch(start)
     pressure = float(rng.choice(PRESSURES)) * EV_PER_A3_PER_GPA
     seen: list[Atoms] = []
 
@@ -197,7 +197,7 @@ def sound(atoms: Atoms, highest: float) -> bool:
         VOLUMES[z] for z in atoms.numbers.tolist()
     ):
         return False
-    test = scaled(atoms, _factor(atoms) ** -3)
+    test = scaled(atoms, stretch(atoms) ** -3)
     test.calc = EMT()
     return bool(
         test.get_potential_energy() / len(test) - _elements(test) < highest
@@ -234,7 +234,7 @@ def _wide(row: Floats, width: int) -> Floats:
     return np.pad(row, (0, width - len(row)))
 
 
-def _factor(atoms: Atoms) -> float:
+def stretch(atoms: Atoms) -> float:
     """PBE lattice constants over those of EMT, mean over the atoms."""
     return float(np.mean([LATTICE[z] / LATTICE_EMT[z] for z in atoms.numbers.tolist()]))
 
