@@ -100,8 +100,8 @@ def main() -> None:
         library.add(made)
         errors = made.metadata["errors"]
         print(
-            f"{stratum.name}: {len(data)} crystals, {found:.0f} CPU s; training {made.metadata['seconds_training']:.0f} CPU s; held out "
-            f"{1e3 * errors['energy_held_out']:.1f} meV/atom, {1e3 * errors['force_held_out']:.0f} meV/Å",
+            f"{stratum.name}: {len(data)} crystals, {found:.0f} CPU s; training {made.metadata['seconds_training']:.0f} CPU s; "
+            f"held out {1e3 * errors['energy_held_out']:.1f} meV/atom, {1e3 * errors['force_held_out']:.0f} meV/Å",
             flush=True,
         )
 
