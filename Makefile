@@ -46,9 +46,13 @@ truth: .venv/developed  ## the benchmark behind README's figures (hours; resumab
 pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/structures.extxyz -o $(PBE)/labels.extxyz.xz --settings $(PBE)/reference.toml
 
-pbe-library: .venv/installed  ## the library that comes with the package, from the labels there are
-	rm -rf $(PBE)/out && mkdir $(PBE)/out
-	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/labels.extxyz.xz
+$(PBE)/out/pretrained/CuPdAg.v0001.npz: .venv/installed $(PBE)/pretrain.py $(PBE)/structures.py
+	rm -rf $(PBE)/out/pretrained
+	$(BIN)/python $(PBE)/pretrain.py --recipe $(PBE_RECIPE) -o $(PBE)/out/pretrained
+
+pbe-library: $(PBE)/out/pretrained/CuPdAg.v0001.npz  ## the library that comes with the package, from the labels there are
+	rm -rf $(PBE)/out/library
+	$(BIN)/potentials train $(PBE)/out/library CuPdAg --pretrained $(PBE)/out/pretrained --data $(PBE)/labels.extxyz.xz
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
 
 pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; resumable)

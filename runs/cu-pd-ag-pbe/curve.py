@@ -1,6 +1,6 @@
 """Learning curves: libraries trained on the first N labels, judged by all crystals that are held out.
 
-    python runs/cu-pd-ag-pbe/curve.py [N ...] [--recipe default]    # prints, and writes curve.json
+    python runs/cu-pd-ag-pbe/curve.py [N ...] [--recipe default] [--pretrained LIB]    # prints, and writes curve.json
 
 Calculations are counted as they were made, held-out ones included. Errors are those of the committee on held-out crystals of
 one, two, three elements whose formation energy is at most HIGHEST above the elements; one family in eight is held out, by the
@@ -31,9 +31,9 @@ SYSTEM = Stratum.parse("CuPdAg")
 HIGHEST = 0.6  # eV/atom
 
 
-def trained(data: Dataset, recipe: Recipe, folder: Path) -> Library:
-    """Bottom up, on what of these crystals is not held out."""
-    library = Library.create(folder, recipe)
+def trained(data: Dataset, recipe: Recipe, folder: Path, pretrained: Library | None = None) -> Library:
+    """Bottom up, on what of these crystals is not held out; drawn to the pretrained networks where there are any."""
+    library = Library.create(folder, recipe, pretrained)
     for stratum in SYSTEM.subsets():
         tasks = plan(library, library.versions(), data, stratum)
         made = finish(tasks, [fit_member(task) for task in tasks])
@@ -78,12 +78,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", metavar="N", nargs="*", type=int)
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
+    parser.add_argument("--pretrained", metavar="LIB", type=Path, help="what pretrain.py has made, by the same recipe")
     parser.add_argument("--labels", type=Path, default=HERE / "labels.extxyz.xz")
     asked = parser.parse_args()
     data = read_dataset(asked.labels)
     test = data.held_out()
     test = test.select(np.flatnonzero(heights(data)[data.is_held_out()] <= HIGHEST))
-    result: dict[str, Any] = {"labels": len(data), "recipe": asked.recipe, "curve": {}}
+    pretrained = Library.open(asked.pretrained) if asked.pretrained else None
+    result: dict[str, Any] = {
+        "labels": len(data),
+        "recipe": asked.recipe,
+        "pretrained": pretrained is not None,
+        "curve": {},
+    }
     counts = ", ".join(f"{(np.array([s.order for s in test.strata()]) == n).sum()} of {n}" for n in (1, 2, 3))
     print(
         f"held out, at most {HIGHEST} eV/atom above the elements: {counts} elements; RMSE, median (meV/atom), forces (meV/Å)"
@@ -92,7 +99,7 @@ def main() -> None:
     for number in [n for n in asked.numbers or [75, 150, 300, 450, 600, 800, 1000] if n < len(data)] + [len(data)]:
         first = data.select(range(number))
         with tempfile.TemporaryDirectory() as folder:
-            found = errors(trained(first, RECIPES[asked.recipe], Path(folder) / "library"), test)
+            found = errors(trained(first, RECIPES[asked.recipe], Path(folder) / "library", pretrained), test)
         result["curve"][str(number)] = {"hours": float(first.seconds.sum()) / 3600, **found}
         columns = [f"{e['energy']:10.1f}{e['median']:8.1f}{e['force']:8.0f}" for e in found.values()]
         print(f"{number:>12}{first.seconds.sum() / 3600:>7.1f}" + "".join(columns), flush=True)

@@ -20,7 +20,7 @@ def test_init_takes_the_library_where_it_knows_all_elements(tmp_path):
         assert "CuPdAg" in checked.stdout
     text = (tmp_path / "Ag-Cu-Pd" / "campaign.toml").read_text()
     switched = parse(tomllib.loads(text.replace('engine = "none"', 'engine = "gpaw"')))
-    assert switched.reference.options["pulay"] == {"Cu": 0.50, "Pd": 0.25, "Ag": 0.264}
+    assert switched.reference.options["pulay"] == {"Cu": 0.57, "Pd": 0.25, "Ag": 0.264}
     assert evo("init", "Cu-Pt", tmp_path / "other").returncode == 0
     assert (tmp_path / "other" / "campaign.toml").read_text() == template(["Cu", "Pt"])
 

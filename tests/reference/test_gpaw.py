@@ -18,7 +18,7 @@ from potentials.library import Library
 from tests.faults.campaigns import MPIEXEC
 from tests.reference.programs import PAIR
 
-PULAY = {"Cu": 0.50, "Pd": 0.25, "Ag": 0.264}
+PULAY = {"Cu": 0.57, "Pd": 0.25, "Ag": 0.264}
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +126,13 @@ def test_forces_and_stress_are_derivatives_of_the_energy(engine):
 @pytest.mark.nightly
 @pytest.mark.parametrize(("symbol", "a"), [("Cu", 3.641), ("Pd", 3.946), ("Ag", 4.145)])
 def test_no_pressure_at_the_lattice_constant(symbol, a):
-    """Lattice constants from energies at 400 eV; without the Pulay constants Cu would be 7 GPa off."""
+    """Lattice constants from energies at 400 eV; without the Pulay constants Cu would be 8 GPa off."""
     try:
         engine = open_gpaw({"kspacing": 0.06, "pulay": PULAY})
     except EngineAbsent as error:
         pytest.skip(f"GPAW is not installed: {error}")
     found = evaluated(engine, bulk(symbol, a=a))
-    assert abs(np.trace(found.stress) / 3 * 160.2) < 0.6
+    assert abs(np.trace(found.stress) / 3 * 160.2) < 0.4
 
 
 @pytest.mark.nightly
