@@ -115,26 +115,29 @@ class Library:
         return Library.open(path) if (path / INDEX).exists() else None
 
     def draw_to(self, other: Library) -> None:
-        """From now on train every stratum on top of what `other` has of it, which is copied; this one must be empty still.
+        """From now on train every new stratum on top of what `other` has of it, which is copied.
 
-        LibraryError where the networks of the two have another form, or strata of this one are there already.
+        Strata that are there already must have been drawn to the same, so `other` may grow by an element when this library does.
+        LibraryError where that is not so, or where the networks of the two have another form.
         """
         _check_form(self.path, self.form, other)
         if not other.strata():
             raise LibraryError(f"{other.path} has no strata to draw {self.path} to; train it first")
-        bare = []
+        there = self.pretrained
+        taken = {} if there is None else {n: there.content(n, v) for n, v in there.versions().items()}
+        new, same = [], 0
         for trained in map(other.stratum, other.strata()):
             parameters = replace(trained.parameters, own_units=None, refined=None)
-            bare.append(replace(trained, parameters=parameters, environments=Environments({}, {}, {}), parents={}))
-        there = self.pretrained
-        if there and {n: there.content(n, v) for n, v in there.versions().items()} == {
-            t.stratum.name: t.content_hash() for t in bare
-        }:
-            return
-        if self.strata() or (there and there.strata()):
+            bare = replace(trained, parameters=parameters, environments=Environments({}, {}, {}), parents={})
+            if bare.content_hash() == taken.get(bare.stratum.name):
+                same += 1
+            else:
+                new.append(bare)
+        if same < len(taken) or {t.stratum for t in new} & set(self.strata()):
             raise LibraryError(f"{self.path} has strata that were trained without {other.path}; make a new library")
-        refuse_changes(self.path)
-        (there or Library.create(self.path / PRETRAINED, other.recipe)).add_all(bare)
+        if new:
+            refuse_changes(self.path)
+            (there or Library.create(self.path / PRETRAINED, other.recipe)).add_all(new)
 
     def strata(self) -> list[Stratum]:
         """Those that have a version, canonical order."""

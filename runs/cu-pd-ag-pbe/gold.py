@@ -2,12 +2,14 @@
 
     python runs/cu-pd-ag-pbe/gold.py structures    # 40 crystals to learn from and 20 to judge by: gold.extxyz
     make pbe-gold                                  # their DFT labels; an hour
+    python runs/cu-pd-ag-pbe/pretrain.py --join Au -o runs/cu-pd-ag-pbe/out/pretrained-gold    # EMT's gold; minutes
     python runs/cu-pd-ag-pbe/gold.py compare       # prints, and writes gold.json
 
 By reuse Au, CuAu, PdAu and AgAu are trained on top of Cu, Pd, Ag as the library has them, on the 40 alone (of which one family in
-eight is held out, as ever): one after the other; the same with gold drawn to silver's networks; all four at once. Started over,
-each pair is fitted together with its two elements, all from nothing, on the 40 and all crystals of Cu, Pd or Ag that the library
-was trained on. All have committees of the library's recipe. Judged by the 20, which no fit has seen, errors over all and by pair.
+eight is held out, as ever): one after the other or all four at once; alone, or with gold drawn to silver's networks or to those
+that pretrain.py has made of EMT's labels. Started over, each pair is fitted together with its two elements, all from nothing, on
+the 40 and all crystals of Cu, Pd or Ag that the library was trained on. All have committees of the library's recipe. Judged by the
+20, which no fit has seen, errors over all and by pair.
 """
 
 from __future__ import annotations
@@ -90,10 +92,18 @@ def _of(stratum: Stratum, quotas: dict[str, int], part: str) -> list[Atoms]:
 
 
 def by_reuse(
-    library: Library, data: Dataset, folder: Path, *, together: bool = False, like: dict[int, int] | None = None
+    library: Library,
+    data: Dataset,
+    folder: Path,
+    *,
+    together: bool = False,
+    like: dict[int, int] | None = None,
+    pretrained: Library | None = None,
 ) -> tuple[dict[str, Library], dict[str, float]]:
     """The library with the four new strata, and CPU s of each training; what was there keeps its bytes."""
-    mine = library.copy(folder / f"reuse {together} {like}")
+    mine = library.copy(folder / f"reuse {together} {like} {pretrained is not None}")
+    if pretrained is not None:
+        mine.draw_to(pretrained)
     before = {s.name: mine.content(s.name, mine.versions()[s.name]) for s in mine.strata()}
     seconds = {}
     for strata in ((GOLD, *PAIRS),) if together else ((s,) for s in (GOLD, *PAIRS)):
@@ -145,8 +155,8 @@ def judged(libraries: dict[str, Library], test: Dataset) -> dict[str, dict[str, 
     return found
 
 
-def compare(name: str, labels: Path, output: Path) -> None:
-    library, gold = Library.open(name), read_dataset(labels)
+def compare(name: str, labels: Path, pretrained: Path, output: Path) -> None:
+    library, gold, emt = Library.open(name), read_dataset(labels), Library.open(pretrained)
     judging = np.array([family.startswith("judge") for family in gold.families])
     old = library.data()
     # the two methods differ in nothing but gold's Pulay constant
@@ -163,8 +173,10 @@ def compare(name: str, labels: Path, output: Path) -> None:
         for way, data, train in (
             ("reuse", learn, by_reuse),
             ("reuse, like Ag", learn, partial(by_reuse, like=LIKE)),
+            ("reuse, pretrained", learn, partial(by_reuse, pretrained=emt)),
             ("reuse, together", learn, partial(by_reuse, together=True)),
             ("reuse, together, like Ag", learn, partial(by_reuse, together=True, like=LIKE)),
+            ("reuse, together, pretrained", learn, partial(by_reuse, together=True, pretrained=emt)),
             ("started over", elements.followed_by(learn), started_over),
         ):
             libraries, seconds = train(library, data, Path(folder))
@@ -174,7 +186,7 @@ def compare(name: str, labels: Path, output: Path) -> None:
             columns = "; ".join(
                 f"{n} {e['energy']:.1f}, {e['median']:.1f}; {e['force']:.0f}" for n, e in errors.items()
             )
-            print(f"{way:>24}: {columns}; {spent}", flush=True)
+            print(f"{way:>27}: {columns}; {spent}", flush=True)
     output.write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -184,10 +196,11 @@ def main() -> None:
     parser.add_argument("--library", default="cu-pd-ag-pbe")
     parser.add_argument("--structures", type=Path, default=HERE / "gold.extxyz")
     parser.add_argument("--labels", type=Path, default=HERE / "gold-labels.extxyz.xz")
+    parser.add_argument("--pretrained", metavar="LIB", type=Path, default=HERE / "out" / "pretrained-gold")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "gold.json")
     asked = parser.parse_args()
     if asked.what == "compare":
-        compare(asked.library, asked.labels, asked.output)
+        compare(asked.library, asked.labels, asked.pretrained, asked.output)
         return
     made = crystals()
     write(asked.structures, made, format="extxyz")

@@ -1,10 +1,12 @@
 """The networks that those of the library are drawn to: EMT's, which cost next to nothing, on crystals of the same kinds.
 
     python runs/cu-pd-ag-pbe/pretrain.py [--recipe quick] [-o runs/cu-pd-ag-pbe/out/pretrained]
+    python runs/cu-pd-ag-pbe/pretrain.py --join Au --to runs/cu-pd-ag-pbe/out/pretrained -o runs/cu-pd-ag-pbe/out/pretrained-gold
 
 NUMBER crystals of each stratum, of 1 to LARGEST atoms, like those of structures.py but not chosen for being far apart; half of
 them come from relaxations. EMT sees them with its own lattice constants, so that its crystals are at rest where those of PBE are:
-E(x) = E_EMT(x/f), where f is the mean ratio over the elements of a crystal. Then one library, bottom up (minutes).
+E(x) = E_EMT(x/f), where f is the mean ratio over the elements of a crystal. Then one library, bottom up (minutes); or a fourth
+element and its pairs on top of a copy of one that is there.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from potentials.recipe import RECIPES
 from potentials.stratum import Stratum
 from potentials.train import finish, fit_member, plan
 
+OUT = Path(__file__).with_name("out")
 SEED = 30
 NUMBER = 600
 LARGEST = 6  # atoms
@@ -87,11 +90,21 @@ def labelled(found: list[tuple[Atoms, str]]) -> Dataset:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_name("out") / "pretrained")
+    parser.add_argument("--join", metavar="ELEMENT", help="only this element and its pairs, on top of those of --to")
+    parser.add_argument(
+        "--to", metavar="LIB", type=Path, default=OUT / "pretrained", help="with --join; it stays as it is"
+    )
+    parser.add_argument("-o", "--output", type=Path, default=OUT / "pretrained")
     asked = parser.parse_args()
     structures.LARGEST = LARGEST
-    library = Library.create(asked.output, RECIPES[asked.recipe])
-    for stratum in Stratum.of(ELEMENTS).subsets():
+    if asked.join:
+        library = Library.open(asked.to).copy(asked.output)
+        (new,) = Stratum.parse(asked.join).numbers
+        strata = [Stratum((new,)), *(Stratum.of((new, z)) for z in ELEMENTS)]
+    else:
+        library = Library.create(asked.output, RECIPES[asked.recipe])
+        strata = Stratum.of(ELEMENTS).subsets()
+    for stratum in strata:
         started = time.process_time()
         data = labelled(crystals(stratum))
         found = time.process_time() - started

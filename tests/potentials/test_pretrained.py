@@ -100,6 +100,26 @@ def test_strata_that_were_not_pretrained_are_new(cheap, tmp_path):
     assert "pretrained" not in library.stratum(PALLADIUM).metadata
 
 
+def test_the_pretrained_networks_may_grow_by_an_element(tmp_path):
+    base = trained(tmp_path / "base", ["Cu"], n=40)
+    library = fitted(Library.create(tmp_path / "lib", SMALL, base), few(), [COPPER], iterations=2)
+    wider = base.copy(tmp_path / "wider")
+    train(wider, ["Pd", "CuPd"], n=40)
+    before = {p: p.read_bytes() for p in library.path.glob("**/Cu.*")}
+    library.draw_to(wider)
+    fitted(library, few(), [PALLADIUM, PAIR], iterations=2)
+    assert library.pretrained is not None and library.pretrained.strata() == [COPPER, PALLADIUM, PAIR]
+    assert library.stratum(PAIR).metadata["pretrained"] == library.pretrained.version()
+    assert before == {p: p.read_bytes() for p in library.path.glob("**/Cu.*")} and len(before) == 2
+    theirs, ours = (x.stratum(PALLADIUM).parameters.columns[PD] for x in (wider, library.pretrained))
+    np.testing.assert_array_equal(ours, theirs)
+    # what is there already cannot be drawn to anything else afterwards
+    with pytest.raises(LibraryError, match="strata that were trained without"):
+        library.draw_to(trained(tmp_path / "other", ["Cu"], n=20))
+    with pytest.raises(LibraryError, match="strata that were trained without"):
+        library.draw_to(base)
+
+
 def test_what_cannot_be_drawn_to_is_refused(cheap, tmp_path):
     other = replace(SMALL, shape=Shape(4.5, n_max=2, l_max=2, n_pair=5))
     with pytest.raises(LibraryError, match="has networks of another form"):
