@@ -1,22 +1,28 @@
 """Learning curves: libraries trained on the first N labels, judged by all crystals that are held out.
 
     python runs/cu-pd-ag-pbe/curve.py [N ...] [--recipe default] [--pretrained LIB]    # prints, and writes curve.json
+    python runs/cu-pd-ag-pbe/curve.py --folds 4 [--recipe default] [--pretrained LIB]  # prints, and writes folds.json
 
 Calculations are counted as they were made, held-out ones included. Errors are those of the committee on held-out crystals of
 one, two, three elements whose formation energy is at most HIGHEST above the elements; one family in eight is held out, by the
-hash of its name.
+hash of its name. These are few; --folds leaves out other eighths of the families one after the other, judges by them, and never
+looks at what is held out.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.io import read
+from numpy.typing import NDArray
 
 from potentials.dataset import Dataset, read_dataset
 from potentials.library import Library
@@ -29,6 +35,7 @@ from potentials.train import finish, fit_member, plan
 HERE = Path(__file__).resolve().parent
 SYSTEM = Stratum.parse("CuPdAg")
 HIGHEST = 0.6  # eV/atom
+EIGHTH = 8
 
 
 def trained(data: Dataset, recipe: Recipe, folder: Path, pretrained: Library | None = None) -> Library:
@@ -54,24 +61,88 @@ def heights(data: Dataset) -> Floats:
     return np.asarray(energies - np.array(mixed))
 
 
-def errors(library: Library, test: Dataset) -> dict[str, dict[str, float]]:
-    """By the number of elements: crystals, RMSE and median in meV/atom, force RMSE in meV/Å."""
-    found, predicted = {}, library.assemble(SYSTEM).evaluate(test.structures)
-    missed = (predicted.energies - test.labels.energies) / test.structures.sizes
-    forces = predicted.forces - test.labels.forces
-    orders = np.array([s.order for s in test.strata()])
-    for order in (1, 2, 3):
-        mine = orders == order
-        if not mine.any():
-            continue
-        atoms = np.repeat(mine, test.structures.sizes)
-        found[str(order)] = {
-            "crystals": int(mine.sum()),
-            "energy": 1e3 * float(np.sqrt(np.mean(missed[mine] ** 2))),
-            "median": 1e3 * float(np.median(np.abs(missed[mine]))),
-            "force": 1e3 * float(np.sqrt(np.mean(forces[atoms] ** 2))),
-        }
-    return found
+@dataclass(frozen=True)
+class Missed:
+    """What a library says of crystals less their labels."""
+
+    orders: NDArray[np.int_]  # (n,) elements
+    heights: Floats  # (n,) eV/atom
+    energies: Floats  # (n,) meV/atom
+    forces: Floats  # (n,) mean square, (meV/Å)²
+    sizes: NDArray[np.int_]  # (n,) atoms
+
+    @classmethod
+    def by(cls, library: Library, test: Dataset, high: Floats) -> Missed:
+        predicted, s = library.assemble(SYSTEM).evaluate(test.structures), test.structures
+        squares = (1e3 * (predicted.forces - test.labels.forces)) ** 2
+        return cls(
+            np.array([stratum.order for stratum in test.strata()]),
+            high,
+            1e3 * (predicted.energies - test.labels.energies) / s.sizes,
+            np.add.reduceat(squares.mean(axis=1), s.offsets[:-1]) / s.sizes,
+            s.sizes,
+        )
+
+    def errors(self, highest: float) -> dict[str, dict[str, float]]:
+        """By the number of elements: crystals, RMSE and median in meV/atom, force RMSE in meV/Å, up to this height."""
+        found = {}
+        for order in (1, 2, 3):
+            mine = (self.orders == order) & (self.heights <= highest)
+            if mine.any():
+                found[str(order)] = {
+                    "crystals": int(mine.sum()),
+                    "energy": float(np.sqrt(np.mean(self.energies[mine] ** 2))),
+                    "median": float(np.median(np.abs(self.energies[mine]))),
+                    "force": float(np.sqrt(np.average(self.forces[mine], weights=self.sizes[mine]))),
+                }
+        return found
+
+
+def line(found: dict[str, dict[str, float]]) -> str:
+    return "".join(f"{e['energy']:10.1f}{e['median']:8.1f}{e['force']:8.0f}" for e in found.values())
+
+
+def learning_curve(
+    data: Dataset, recipe: Recipe, pretrained: Library | None, numbers: Sequence[int]
+) -> Iterator[tuple[str, Any]]:
+    """Errors of libraries of so many crystals, by their number."""
+    high, held_out = heights(data), data.is_held_out()
+    chosen = np.flatnonzero(held_out & (high <= HIGHEST))
+    test = data.select(chosen)
+    counts = ", ".join(f"{(np.array([s.order for s in test.strata()]) == n).sum()} of {n}" for n in (1, 2, 3))
+    print(
+        f"held out, at most {HIGHEST} eV/atom above the elements: {counts} elements; RMSE, median (meV/atom), forces (meV/Å)"
+    )
+    print(f"{'calculations':>12}{'CPU h':>7}" + "".join(f"{f'{n} el.':>26}" for n in (1, 2, 3)))
+    for number in [n for n in numbers if n < len(data)] + [len(data)]:
+        first = data.select(range(number))
+        with tempfile.TemporaryDirectory() as folder:
+            library = trained(first, recipe, Path(folder) / "library", pretrained)
+            found = Missed.by(library, test, high[chosen]).errors(HIGHEST)
+        hours = float(first.seconds.sum()) / 3600
+        print(f"{number:>12}{hours:>7.1f}{line(found)}", flush=True)
+        yield str(number), {"hours": hours, **found}
+
+
+def cross_validated(data: Dataset, recipe: Recipe, pretrained: Library | None, folds: int) -> Iterator[tuple[str, Any]]:
+    """Errors over the first `folds` of eight folds of the training crystals, by the greatest height that counts."""
+    known = np.flatnonzero(~data.is_held_out())
+    data, high = data.select(known), heights(data)[known]
+    digests = [hashlib.sha256(f"fold {family}".encode()).digest() for family in data.families]
+    fold = np.array([d[0] % EIGHTH for d in digests])
+    parts = []
+    for k in range(folds):
+        with tempfile.TemporaryDirectory() as folder:
+            library = trained(data.select(np.flatnonzero(fold != k)), recipe, Path(folder) / "library", pretrained)
+            parts.append(Missed.by(library, data.select(np.flatnonzero(fold == k)), high[fold == k]))
+    fields = ("orders", "heights", "energies", "forces", "sizes")
+    missed = Missed(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    print(f"{folds} of {EIGHTH} folds of {len(data)} crystals; RMSE, median (meV/atom), forces (meV/Å)")
+    print(f"{'eV/atom':>12}{'':7}" + "".join(f"{f'{n} el.':>26}" for n in (1, 2, 3)))
+    for highest in (HIGHEST / 2, HIGHEST):
+        found = missed.errors(highest)
+        print(f"{highest:>12}{'':7}{line(found)}", flush=True)
+        yield str(highest), found
 
 
 def main() -> None:
@@ -79,34 +150,28 @@ def main() -> None:
     parser.add_argument("numbers", metavar="N", nargs="*", type=int)
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
     parser.add_argument("--pretrained", metavar="LIB", type=Path, help="what pretrain.py has made, by the same recipe")
-    parser.add_argument("--labels", type=Path, default=HERE / "labels.extxyz.xz")
-    asked = parser.parse_args()
-    data = read_dataset(asked.labels)
-    test = data.held_out()
-    test = test.select(np.flatnonzero(heights(data)[data.is_held_out()] <= HIGHEST))
-    pretrained = Library.open(asked.pretrained) if asked.pretrained else None
-    result: dict[str, Any] = {
-        "labels": len(data),
-        "recipe": asked.recipe,
-        "pretrained": pretrained is not None,
-        "curve": {},
-    }
-    counts = ", ".join(f"{(np.array([s.order for s in test.strata()]) == n).sum()} of {n}" for n in (1, 2, 3))
-    print(
-        f"held out, at most {HIGHEST} eV/atom above the elements: {counts} elements; RMSE, median (meV/atom), forces (meV/Å)"
+    parser.add_argument(
+        "--folds", type=int, choices=range(1, EIGHTH + 1), help="cross-validation over so many of eight folds"
     )
-    print(f"{'calculations':>12}{'CPU h':>7}" + "".join(f"{f'{n} el.':>26}" for n in (1, 2, 3)))
-    for number in [n for n in asked.numbers or [75, 150, 300, 450, 600, 800, 1000] if n < len(data)] + [len(data)]:
-        first = data.select(range(number))
-        with tempfile.TemporaryDirectory() as folder:
-            found = errors(trained(first, RECIPES[asked.recipe], Path(folder) / "library", pretrained), test)
-        result["curve"][str(number)] = {"hours": float(first.seconds.sum()) / 3600, **found}
-        columns = [f"{e['energy']:10.1f}{e['median']:8.1f}{e['force']:8.0f}" for e in found.values()]
-        print(f"{number:>12}{first.seconds.sum() / 3600:>7.1f}" + "".join(columns), flush=True)
+    parser.add_argument("--labels", type=Path, default=HERE / "labels.extxyz.xz")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="JSON; curve.json or folds.json in this directory when left out"
+    )
+    asked = parser.parse_args()
+    output = asked.output or HERE / ("folds.json" if asked.folds else "curve.json")
+    data, recipe = read_dataset(asked.labels), RECIPES[asked.recipe]
+    pretrained = Library.open(asked.pretrained) if asked.pretrained else None
+    result: dict[str, Any] = {"labels": len(data), "recipe": asked.recipe, "pretrained": pretrained is not None}
+    if asked.folds:
+        result["folds"] = dict(cross_validated(data, recipe, pretrained, asked.folds))
+        output.write_text(json.dumps(result, indent=1) + "\n")
+        return
+    numbers = asked.numbers or [75, 150, 300, 450, 600, 800, 1000]
+    result["curve"] = dict(learning_curve(data, recipe, pretrained, numbers))
     kinds = np.array([atoms.info["kind"] for atoms in read(asked.labels, ":")])
     means = {str(k): float(data.seconds[kinds == k].mean()) for k in dict.fromkeys(kinds)}
     print("CPU s of a calculation: " + ", ".join(f"{k} {s:.0f}" for k, s in sorted(means.items(), key=lambda m: m[1])))
-    (HERE / "curve.json").write_text(json.dumps(result, indent=1) + "\n")
+    output.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

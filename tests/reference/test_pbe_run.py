@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -75,6 +76,21 @@ def test_the_committee_chooses_what_follows(structures, tmp_path):
     assert min(shortest_ratio(a) for a in new) >= 0.74 and max(len(a) for a in new) <= 4
     again = subprocess.run([*command, "--round", str(turn)], capture_output=True, text=True, timeout=250)
     assert again.returncode == 1 and f"--round {turn + 1}" in again.stderr
+
+
+@pytest.mark.parametrize(("words", "name"), [([], "curve"), (["--folds", "1"], "folds")])
+def test_errors_against_labels_and_over_folds(words, name, tmp_path):
+    labels, output = tmp_path / "labels.extxyz", tmp_path / "out.json"
+    write(labels, read(RUN / "labels.extxyz.xz", ":70"))
+    command = [sys.executable, str(RUN / "curve.py"), *words, "--labels", str(labels), "-o", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(output.read_text())
+    assert found["labels"] == 70 and found["pretrained"] is False
+    at_most = found["folds"]["0.6"] if name == "folds" else found[name]["70"]
+    orders = [at_most[order] for order in ("1", "2", "3") if order in at_most]
+    assert 0 < sum(found["crystals"] for found in orders) < 20 and all(found["energy"] > 0 for found in orders)
+    assert f"{at_most['1']['energy']:.1f}" in done.stdout
 
 
 def test_gold_is_learned_from_40_crystals_and_judged_by_20_others(structures, tmp_path):
