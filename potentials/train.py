@@ -143,6 +143,10 @@ def pretrained_of(library: Library, strata: Sequence[Stratum]) -> Likeness:
 def check(data: Dataset, name: str) -> None:
     """TrainingError where these crystals cannot be fitted."""
     if not len(data.training()):
+        if len(data):
+            raise TrainingError(
+                f"no crystals of {name} to train on: all {len(data)} are held out; label some of other families"
+            )
         raise TrainingError(f"no crystals of {name} to train on; label some with exactly these elements")
     if len(methods := sorted(set(data.methods))) > 1:
         raise TrainingError(f"crystals of {name} have labels of {', '.join(methods)}; keep those of one method")

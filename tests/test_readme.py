@@ -70,8 +70,9 @@ def test_a_library_of_your_own_labels(tmp_path, monkeypatch, capsys):
             atoms.positions[1] += 0.03 * k
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(form(ionic_steps(steps)))
-    data = dataset((CU, PD), 3, 0)
-    write_dataset("more.extxyz", replace(data, methods=("vasp:7da35746c467",) * 3))
+    # crystals of each element beside its one relaxation, all of which may be held out
+    data = dataset((CU, PD), 3, 0).followed_by(dataset((CU,), 4, 1)).followed_by(dataset((PD,), 4, 2))
+    write_dataset("more.extxyz", replace(data, methods=("vasp:7da35746c467",) * len(data)))
     for line in commands("potentials data add"):
         assert main(line.split()[1:]) == 0, capsys.readouterr().err
     assert "CuPd version 1: 9 crystals" in capsys.readouterr().out

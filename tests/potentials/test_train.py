@@ -114,6 +114,9 @@ def test_absurd_crystals_do_not_spoil_a_fit(tmp_path):
 
 def test_what_cannot_be_planned_says_why(library):
     data = dataset((CU, PD), 40, 0)
+    held_out = dataset((PD,), 40, 0).held_out()
+    with pytest.raises(ValueError, match=rf"no crystals of Pd to train on: all {len(held_out)} are held out"):
+        plan(library, {}, held_out, Stratum((PD,)))
     with pytest.raises(ValueError, match="no crystals of Ag to train on"):
         plan(library, {}, data, Stratum.parse("Ag"))
     with pytest.raises(ValueError, match="CuPd needs the strata Pd below it; train them first"):
