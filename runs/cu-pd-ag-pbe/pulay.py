@@ -18,7 +18,7 @@ import numpy as np
 from evo.candidate import atoms_from_json
 from evo.reference import open_reference
 from evo.reference.collection import Collection, Record
-from evo.settings import ReferenceSection, load_reference
+from evo.settings import load_reference
 
 
 def moved(record: Record, added: dict[str, float], method: str) -> Record:
@@ -38,14 +38,15 @@ def main() -> None:
     asked = parser.parse_args()
     were = {name: float(value) for name, _, value in (pair.partition("=") for pair in asked.were)}
     section = load_reference(asked.settings)
-    constants: dict[str, Any] = section.options["pulay"]
+    constants: dict[str, Any] = section.options.get("pulay", {})
     if were.keys() != constants.keys():
         sys.exit(
             f"{asked.settings} has constants of {', '.join(constants)}, --were of {', '.join(were)}; name the same elements"
         )
     old = open_reference(section.model_copy(update={"options": section.options | {"pulay": were}}))
-    new = open_reference(ReferenceSection(**section.model_dump()))
-    assert old is not None and new is not None
+    new = open_reference(section)
+    if old is None or new is None:
+        sys.exit(f'{asked.settings}: reference.engine is "none"; name the one that made {asked.labels}')
     added = {name: constants[name] - were[name] for name in constants}
     collection = Collection(asked.labels, old)  # refuses labels of any other method
     try:
