@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from potentials.structures import Structures
+from potentials.structures import Floats, Ints, Structures
 
 MOST_NEIGHBOURS = 3000  # of one atom; more means a collapsed cell
 MOST_IN_PAIRS = 1000  # the same where pairs of neighbours are formed
@@ -91,6 +93,18 @@ def neighbours(structures: Structures, cutoff: float, device: torch.device, most
     failed[crystal[crowded]] = True
     keep = ~failed[crystal[first]]
     return _table(first[keep], second[keep], shifts[keep], failed, len(positions))
+
+
+def bonds(structures: Structures, cutoff: float) -> tuple[Ints, Ints, Floats, NDArray[np.bool_]]:
+    """Places i, ascending, and j of every pair i -> j closer than `cutoff` (Å), x_j - x_i (n_bonds, 3) Å, and which crystals
+    (n_crystals,) cannot be evaluated; these have no pairs.
+    """
+    table = neighbours(structures, cutoff, torch.device("cpu"))
+    first, place = torch.nonzero(table.real, as_tuple=True)
+    second = table.others[first, place]
+    positions = torch.as_tensor(structures.positions)
+    vectors = positions[second] - positions[first] + table.shifts[first, place]
+    return first.numpy(), second.numpy(), vectors.numpy(), table.failed.numpy()
 
 
 def _duals(vectors: Tensor, periodic: Tensor) -> tuple[Tensor, Tensor]:
