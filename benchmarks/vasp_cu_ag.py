@@ -60,7 +60,7 @@ PAIR = Stratum.parse("CuAg")
 FOLDS, LOW, WORST = 10, 0.90, 0.05  # folds; share of the energies that count; share left out of the trimmed errors
 WEIGHT = 0.1  # of a crystal of one element
 ITERATIONS, ITERATIONS_OF_ELEMENTS = 25, 60
-DECAY_OF_REST = 5.0  # in place of the recipe's `decay`: where no label speaks, nothing is left for the networks
+DECAY_OF_REST, PULL_OF_REST = 100.0, 200.0  # where no label speaks, nothing is left for the networks
 # virial: the stresses contradict the energies by about 0.025 eV/atom (plane waves of a fixed cut-off)
 # no repulsion: the dimers reach down to 1.60 Å, where that baseline is twice as steep as the labels
 RECIPE = Recipe(
@@ -97,7 +97,9 @@ def main() -> int:
         return 0
     chosen = {"stratified": asked.stratified, "with_elements": asked.elements, "embedded": asked.embedded}
     way = next((name for name, this in chosen.items() if this), "alone")
-    recipe = replace(RECIPE, fitting=replace(RECIPE.fitting, decay=DECAY_OF_REST)) if way == "embedded" else RECIPE
+    recipe = RECIPE
+    if way == "embedded":
+        recipe = replace(RECIPE, fitting=replace(RECIPE.fitting, decay=DECAY_OF_REST, pull=PULL_OF_REST))
     path, weight = asked.output or HERE / "vasp_cu_ag" / f"{way}.json", 1.0 if asked.stratified else WEIGHT
     below = dataset.select([]) if way == "alone" else labelled_elements()
     below = replace(below, weights=np.full(len(below), weight))
