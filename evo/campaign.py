@@ -223,16 +223,18 @@ class Campaign:
             return
         data = labels.dataset(new, self.ground.reference_method)
         missed = learn.erred(self._potential(), data) if len(data.structures) else []
-        missed = learn.trainable(missed, self.ground.library.strata(), self.known.dataset()) if missed else []
+        assert isinstance(self.relaxer, NetworkRelaxer)
+        # a library of more elements than are searched has strata above that nothing here stands on, and no data for them
+        ours = [s for s in self.ground.library.strata() if s.name in dict(self.relaxer.versions)]
+        missed = learn.trainable(missed, ours, self.known.dataset()) if missed else []
         if not missed:
             return
         self.round += 1
-        assert isinstance(self.relaxer, NetworkRelaxer)
         training = learn.Training(
             desk=self.desk,
             library=self.ground.library,
             dataset=self.known.dataset(),
-            strata=learn.with_those_above(missed, self.ground.library.strata()),
+            strata=learn.with_those_above(missed, ours),
             key=self._key(f"train/{self.round}"),
             iterations=self.settings.network.retrain_iterations,
             versions=dict(self.relaxer.versions),

@@ -20,6 +20,7 @@ from potentials.labelled.reading import read_labels
 from potentials.library import Library
 from potentials.stratum import Stratum
 from tests.faults.campaigns import BY_EMT, SMALL, evo, write
+from tests.labelled import train
 
 TWO = """
 [search]
@@ -215,7 +216,10 @@ def test_what_the_reference_said_is_exported_to_the_last_bit(trained, library_wi
 
 
 def test_a_given_library_is_retrained_on_its_own_data_too(library_with_data, tmp_path):
-    """With its data a campaign can retrain from the first labels on; without them three labels are too few."""
+    """With its data a campaign can retrain from the first labels on; without them three labels are too few.
+
+    Strata of elements that the campaign does not search have no say, whatever stands on the strata that erred.
+    """
     poor = Library.open(library_with_data.path).copy(tmp_path / "poor")
     for stratum in poor.strata():  # the pair is wrong by tens of meV/atom
         trained_one = poor.stratum(stratum)
@@ -224,15 +228,19 @@ def test_a_given_library_is_retrained_on_its_own_data_too(library_with_data, tmp
             poor.add(replace(trained_one, parameters=replace(trained_one.parameters, columns=columns)))
     without = Library.create(tmp_path / "without", poor.recipe)
     without.add_all([poor.stratum(s) for s in poor.strata()])
+    wider = poor.copy(tmp_path / "wider")
+    train(wider, ["Ag", "CuAg", "PdAg", "CuPdAg"], n=20, iterations=2)
     retrained = {}
-    for name in ("poor", "without"):
+    for name in ("poor", "wider", "without"):
         text = SMALL.replace("max_calls = 30", "max_calls = 12") + f'library = "../{name}"\n'
         directory = write(tmp_path / f"by-{name}", text, chunks=4)
         run(directory)
         status = json.loads(evo("status", directory, "--json").stdout)
         assert status["bootstrap_calls"] == 0 and status["reference_calls"] <= 12
         retrained[name] = set(results(directory, "train/"))
-    assert any(key.startswith("train/1/CuPd/") for key in retrained["poor"])
+    for name in ("poor", "wider"):
+        assert any(key.startswith("train/1/CuPd/") for key in retrained[name])
+    assert not any("Ag" in key for key in retrained["wider"])
     assert not retrained["without"]
 
 
