@@ -52,7 +52,7 @@ $(PBE)/out/pretrained/CuPdAg.v0001.npz: .venv/installed $(PBE)/pretrain.py $(PBE
 
 pbe-library: $(PBE)/out/pretrained/CuPdAg.v0001.npz  ## the library that comes with the package, from the labels there are
 	rm -rf $(PBE)/out/library
-	$(BIN)/potentials train $(PBE)/out/library CuPdAg --pretrained $(PBE)/out/pretrained --data $(PBE)/labels.extxyz.xz $(PBE)/searched.extxyz.xz
+	$(BIN)/potentials train $(PBE)/out/library CuPdAg --pretrained $(PBE)/out/pretrained --data $(PBE)/labels.extxyz.xz $(PBE)/searched.extxyz
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
 
 pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; resumable)

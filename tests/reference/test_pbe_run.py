@@ -134,7 +134,10 @@ def test_the_table_of_an_assessment_marks_what_misses_its_goal(tmp_path):
 def test_the_library_that_ships_is_of_these_labels_and_settings():
     shipped = Library.open("cu-pd-ag-pbe")
     assert (shipped.path / "reference.toml").read_bytes() == (RUN / "reference.toml").read_bytes()
-    assert set(shipped.data().hashes()) <= set(read_dataset(RUN / "labels.extxyz.xz").hashes())
+    known = [read_dataset(RUN / name).hashes() for name in ("labels.extxyz.xz", "searched.extxyz")]
+    assert set(shipped.data().hashes()) <= {h for hashes in known for h in hashes}
+    searched = read_dataset(RUN / "searched.extxyz")
+    assert set(searched.methods) == set(shipped.data().methods)  # so that they can be learned together
 
 
 def test_labels_are_brought_to_other_pulay_constants(tmp_path):
