@@ -51,7 +51,6 @@ from potentials.library import Library
 from potentials.network import Shape
 from potentials.recipe import Fitting, Recipe
 from potentials.stratum import Stratum
-from potentials.structures import Labels
 from potentials.train import FOLDS as VALIDATING
 from potentials.train import finish_all, fit_member, plan
 
@@ -154,7 +153,7 @@ def one_fold(training: Dataset, dataset: Dataset, test: np.ndarray, way: str, re
     under = Embedded.fitted(training, high=recipe.fitting.high_energy) if way == "embedded" else None
     fitted, asked = all_fitted(training), dataset.select(test)
     if under is not None:
-        fitted, asked = left_by(under, calmed(fitted, recipe)), left_by(under, asked)
+        fitted, asked = under.left(calmed(fitted, recipe)), under.left(asked)
     with tempfile.TemporaryDirectory() as directory:
         library = Library.create(Path(directory) / "fold", recipe)
         for stratum in PAIR.subsets() if way == "stratified" else [PAIR]:
@@ -176,13 +175,6 @@ def one_fold(training: Dataset, dataset: Dataset, test: np.ndarray, way: str, re
         "cpu_s": time.process_time() - cpu,
         "wall_s": time.perf_counter() - wall,
     }
-
-
-def left_by(under: Embedded, dataset: Dataset) -> Dataset:
-    """The same crystals with what this potential leaves of their labels."""
-    found, labels = under.evaluate(dataset.structures), dataset.labels
-    rest = Labels(labels.energies - found.energies, labels.forces - found.forces, labels.stresses - found.stresses)
-    return replace(dataset, labels=rest)
 
 
 def calmed(dataset: Dataset, recipe: Recipe) -> Dataset:

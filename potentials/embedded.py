@@ -10,7 +10,7 @@ network has to learn: how bonds weaken as their number grows, and what becomes o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations_with_replacement, permutations
 
@@ -22,7 +22,7 @@ from scipy.sparse import csr_matrix
 from potentials.dataset import Dataset
 from potentials.kernels.neighbours import bonds
 from potentials.levenberg import minimise
-from potentials.structures import Floats, Ints, Prediction, Structures
+from potentials.structures import Floats, Ints, Labels, Prediction, Structures
 from potentials.tables import heights
 
 PAIR_KNOTS = np.array([2.35, 2.0, 1.75, 1.52, 1.34, 1.2, 1.06, 0.93, 0.82, 0.71])  # x_k of g_k
@@ -86,6 +86,12 @@ class Embedded:
         failed = np.repeat(np.isnan(energies), structures.sizes)
         forces[failed], atomic[failed] = np.nan, np.nan
         return Prediction(energies, forces, stresses, energies[:, None], atomic)
+
+    def left(self, dataset: Dataset) -> Dataset:
+        """The same crystals with what this potential leaves of their labels: what networks on top of it learn."""
+        found, labels = self.evaluate(dataset.structures), dataset.labels
+        rest = Labels(labels.energies - found.energies, labels.forces - found.forces, labels.stresses - found.stresses)
+        return replace(dataset, labels=rest)
 
 
 class Layout:

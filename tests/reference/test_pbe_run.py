@@ -78,7 +78,9 @@ def test_the_committee_chooses_what_follows(structures, tmp_path):
     assert again.returncode == 1 and f"--round {turn + 1}" in again.stderr
 
 
-@pytest.mark.parametrize(("words", "name"), [([], "curve"), (["--folds", "1"], "folds")])
+@pytest.mark.parametrize(
+    ("words", "name"), [([], "curve"), (["--folds", "1"], "folds"), (["--folds", "1", "--embedded"], "folds")]
+)
 def test_errors_against_labels_and_over_folds(words, name, tmp_path):
     labels, output = tmp_path / "labels.extxyz", tmp_path / "out.json"
     write(labels, read(RUN / "labels.extxyz.xz", ":70"))
