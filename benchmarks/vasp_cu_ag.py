@@ -12,7 +12,7 @@ elements. The energy of CuAg3 is therefore not determined by the other nine fold
 the prior says, and is also reported apart. --elements adds crystals of pure Cu and pure Ag to every training, as a library has
 them below the pair, made and labelled by `vasp_data.py`, which also says where the data are from. --stratified trains bottom up
 on the same crystals, as a library does: Cu and Ag on their own, full weight, then the pair on the nine folds. --embedded fits an
-embedded-atom potential (potentials/embedded.py) to the crystals of --elements, and the networks to what it leaves: it knows how
+embedded-atom potential (potentials/embedded) to the crystals of --elements, and the networks to what it leaves: it knows how
 bonds weaken as their number grows, so that other compositions follow.
 
 The settings stand below, the same for every fold. They were chosen on another division into folds (--division 7), but for

@@ -7,7 +7,7 @@
 Calculations are counted as they were made, held-out ones included. Errors are those of the committee on held-out crystals of
 one, two, three elements whose formation energy is at most HIGHEST above the elements; one family in eight is held out, by the
 hash of its name. These are few; --folds leaves out other eighths of the families one after the other, judges by them, and never
-looks at what is held out. --embedded fits an embedded-atom potential (potentials/embedded.py) to what each fold trains on, and
+looks at what is held out. --embedded fits an embedded-atom potential (potentials/embedded) to what each fold trains on, and
 the networks to what it leaves, drawn to nothing more strongly than else (OF_REST).
 """
 

@@ -9,7 +9,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from potentials.embedded import Embedded, Layout, Residuals
+from potentials.embedded import Embedded
+from potentials.embedded.residuals import Residuals
+from potentials.embedded.state import Layout
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Structures
 from tests.crystals import CU, PD, crystal

@@ -1,16 +1,9 @@
-"""Embedded-atom potentials of few parameters, fitted to labels: what networks with few labels are drawn to.
-
-E = sum_i e_s + F_s(rho_i) + 1/2 sum_ij phi_st(r_ij), rho_i = sum_j m_st sum_k exp(b_tk) h_k(x_ij), with s, t the elements of i
-and j (Daw, Baskes, Phys. Rev. B 29, 6443 (1984)). phi_st = sum_k a_stk g_k(x); g_k and h_k are the cubes (x_k - x)³ below a knot
-x_k and zero beyond (Ackland et al., Phil. Mag. A 56, 735 (1987)), x is r over the sum of the covalent radii.
-F = -exp(A) sqrt(rho) + B rho + C rho². Some ten parameters for each element and for each pair of elements know of metals what a
-network has to learn: how bonds weaken as their number grows, and what becomes of them far from any label.
-"""
+"""What the parameters of an embedded-atom potential say of crystals, and its derivatives by them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement, permutations
 
@@ -19,79 +12,13 @@ from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from potentials.dataset import Dataset
 from potentials.kernels.neighbours import bonds
-from potentials.levenberg import minimise
-from potentials.structures import Floats, Ints, Labels, Prediction, Structures
-from potentials.tables import heights
+from potentials.structures import Floats, Ints, Structures
 
 PAIR_KNOTS = np.array([2.35, 2.0, 1.75, 1.52, 1.34, 1.2, 1.06, 0.93, 0.82, 0.71])  # x_k of g_k
 DENSITY_KNOTS = np.array([2.25, 1.8, 1.45, 1.16, 0.95])  # of h_k
 LEAST_DENSITY = 1e-4  # an atom by itself has a finite slope
-ENERGY, FORCE, VIRIAL = (
-    0.01,
-    0.1,
-    0.05,
-)  # eV/atom, eV/Å, eV/atom: units of residuals, of which such a potential misses about one
-DECAY = 1e-4  # towards the start, for what no label speaks of
-ROUNDS, ITERATIONS = 2, 20  # of the fit; the scale of the parameters is set anew in each
-LINEAR = 1e-6  # of the diagonal, added to it where the linear parameters are solved for
 BONDS = 40_000  # of crystals whose derivatives are formed at once, bounds the memory
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """A potential of some elements."""
-
-    species: tuple[int, ...]  # ascending atomic numbers
-    parameters: Floats  # as `Layout` orders them
-
-    @classmethod
-    def fitted(cls, dataset: Dataset, *, high: float = 0.4, iterations: int = ITERATIONS) -> Embedded:
-        """To these crystals, by energies, forces and stresses; those that lie `high` (eV/atom) above the lowest count half.
-
-        ValueError where there are none, or one has no finite energy.
-        """
-        if not len(dataset) or not np.isfinite(dataset.labels.energies).all():
-            raise ValueError(
-                f"an embedded-atom potential needs crystals with finite energies, got {len(dataset)} crystals"
-            )
-        species = tuple(sorted(set(dataset.structures.numbers.tolist())))
-        problem = Residuals(dataset, Layout(species), high)
-        start = problem.start()
-        p = problem.linear(start)
-        for _ in range(ROUNDS):
-            scaled = Scaled(problem, p, start)
-            p = scaled.parameters(minimise(scaled, scaled.zero, scaled.prior, scaled.decay, iterations).parameters)
-        return cls(species, p)
-
-    def evaluate(self, structures: Structures) -> Prediction:
-        """NaN where a crystal cannot be evaluated (collapsed, not finite). ValueError for an element that it does not know."""
-        if unknown := set(structures.numbers.tolist()) - set(self.species):
-            raise ValueError(f"`structures` must hold the elements {self.species} alone, got {sorted(unknown)} too")
-        layout, n = Layout(self.species), len(structures)
-        energies, virials, forces = np.zeros(n), np.zeros((n, 3, 3)), np.zeros((len(structures.numbers), 3))
-        atomic = np.zeros(len(structures.numbers))
-        for crystals, part in _parts(structures, layout):
-            state = State(part, layout, self.parameters)
-            atoms = slice(structures.offsets[crystals.start], structures.offsets[crystals.stop])
-            atomic[atoms] = state.atomic
-            energies[crystals], forces[atoms] = state.energies, state.forces
-            virials[crystals] = state.virials
-            virials[crystals][part.failed] = energies[crystals][part.failed] = np.nan
-        periodic = np.asarray(structures.periodic.all(axis=1))
-        stresses = np.where(
-            periodic[:, None, None], virials / np.where(periodic, structures.volumes, 1.0)[:, None, None], 0.0
-        )
-        failed = np.repeat(np.isnan(energies), structures.sizes)
-        forces[failed], atomic[failed] = np.nan, np.nan
-        return Prediction(energies, forces, stresses, energies[:, None], atomic)
-
-    def left(self, dataset: Dataset) -> Dataset:
-        """The same crystals with what this potential leaves of their labels: what networks on top of it learn."""
-        found, labels = self.evaluate(dataset.structures), dataset.labels
-        rest = Labels(labels.energies - found.energies, labels.forces - found.forces, labels.stresses - found.stresses)
-        return replace(dataset, labels=rest)
 
 
 class Layout:
@@ -275,112 +202,7 @@ class State:
         return part.onto_crystals @ atom, part.slopes @ bond
 
 
-class Residuals:
-    """Of the labels, weighted, as `potentials.levenberg` wants them."""
-
-    validates, wide = False, False
-
-    def __init__(self, dataset: Dataset, layout: Layout, high: float) -> None:
-        self.layout, self._dataset = layout, dataset
-        s, labels = dataset.structures, dataset.labels
-        periodic = s.periodic.all(axis=1)
-        virials = labels.stresses * np.where(periodic, s.volumes, np.nan)[:, None, None]
-        self._parts = []
-        weights = np.sqrt(dataset.weights) / (1 + (heights(dataset, self._lowest()) / high) ** 2)
-        for crystals, part in _parts(s, layout):
-            atoms = slice(s.offsets[crystals.start], s.offsets[crystals.stop])
-            weight = np.where(part.failed, 0.0, weights[crystals])
-            slopes = np.concatenate([labels.forces[atoms].ravel(), virials[crystals].ravel()])
-            each = np.concatenate(
-                [np.repeat(weight[part.crystal] / FORCE, 3), np.repeat(weight / s.sizes[crystals] / VIRIAL, 9)]
-            )
-            each[~np.isfinite(slopes)] = 0.0
-            energies = labels.energies[crystals], weight / s.sizes[crystals] / ENERGY
-            self._parts.append((part, *energies, np.nan_to_num(slopes), each))
-
-    def _lowest(self) -> dict[int, float]:
-        """eV/atom by atomic number: of the element's own crystals, or of the lowest crystal where it has none."""
-        s, per_atom = self._dataset.structures, self._dataset.labels.energies / self._dataset.structures.sizes
-        strata = self._dataset.strata()
-        own = {z: [e for e, t in zip(per_atom, strata, strict=True) if t.numbers == (z,)] for z in self.layout.species}
-        return {z: float(min(e) if e else per_atom.min()) for z, e in own.items() if len(s)}
-
-    def start(self) -> Floats:
-        """Parameters of a soft metal whose cohesive energy is 3 eV."""
-        p = np.zeros(self.layout.size)
-        p[self.layout.a] = 0.4
-        lowest = self._lowest()
-        p[self.layout.free] = [lowest[z] + 3.0 for z in self.layout.species]
-        return p
-
-    def linear(self, p: Floats) -> Floats:
-        """These parameters with the best of those that energies are linear in."""
-        layout, p = self.layout, p.copy()
-        chosen = np.r_[layout.a, layout.linear, layout.square, layout.free]
-        matrix, gradient = self.normal(p)
-        matrix, gradient = matrix[np.ix_(chosen, chosen)], gradient[chosen]
-        scale = 1 / np.sqrt(np.diag(matrix) + DECAY)
-        matrix = matrix * np.outer(scale, scale) + LINEAR * np.eye(len(chosen))
-        p[chosen] -= scale * np.linalg.solve(matrix, gradient * scale)
-        return p
-
-    def costs(self, p: Floats) -> tuple[float, float]:
-        total = 0.0
-        for part, energies, of_energy, slopes, of_slope in self._parts:
-            with np.errstate(over="ignore", invalid="ignore"):
-                state = State(part, self.layout, p)
-                total += float((((state.energies - energies) * of_energy) ** 2).sum())
-                total += float((((state.slopes - slopes) * of_slope) ** 2).sum())
-        return total if np.isfinite(total) else np.inf, 0.0
-
-    def normal(self, p: Floats) -> tuple[Floats, Floats]:
-        n = self.layout.size
-        matrix, gradient = np.zeros((n, n)), np.zeros(n)
-        for rows, residuals in self._linearised(p):
-            matrix += rows.T @ rows
-            gradient += rows.T @ residuals
-        return matrix, gradient
-
-    def rows(self, p: Floats) -> tuple[Floats, Floats]:
-        found = list(self._linearised(p))
-        return np.concatenate([r for r, _ in found]), np.concatenate([r for _, r in found])
-
-    def _linearised(self, p: Floats) -> Iterator[tuple[Floats, Floats]]:
-        """Derivatives (rows, parameters) and residuals, weighted."""
-        for part, energies, of_energy, slopes, of_slope in self._parts:
-            state = State(part, self.layout, p)
-            of_energies, of_slopes = state.derivatives()
-            yield of_energies * of_energy[:, None], (state.energies - energies) * of_energy
-            yield of_slopes * of_slope[:, None], (state.slopes - slopes) * of_slope
-
-
-class Scaled:
-    """The same in parameters (p - origin)/scale, each of which by itself changes the residuals by about one."""
-
-    validates, wide = False, False
-
-    def __init__(self, problem: Residuals, origin: Floats, start: Floats) -> None:
-        self._problem, self._origin = problem, origin
-        self._scale = 1 / np.sqrt(np.diag(problem.normal(origin)[0]) + DECAY)
-        self.zero, self.prior = np.zeros(len(origin)), (start - origin) / self._scale
-        self.decay = DECAY * self._scale**2
-
-    def parameters(self, q: Floats) -> Floats:
-        return np.asarray(self._origin + self._scale * q)
-
-    def costs(self, q: Floats) -> tuple[float, float]:
-        return self._problem.costs(self.parameters(q))
-
-    def normal(self, q: Floats) -> tuple[Floats, Floats]:
-        matrix, gradient = self._problem.normal(self.parameters(q))
-        return matrix * np.outer(self._scale, self._scale), gradient * self._scale
-
-    def rows(self, q: Floats) -> tuple[Floats, Floats]:
-        rows, residuals = self._problem.rows(self.parameters(q))
-        return rows * self._scale, residuals
-
-
-def _parts(structures: Structures, layout: Layout) -> Iterator[tuple[slice, Part]]:
+def parts(structures: Structures, layout: Layout) -> Iterator[tuple[slice, Part]]:
     """The crystals in runs of at most about BONDS bonds."""
     first, second, vectors, failed = bonds(structures, layout.longest)
     crystal = np.repeat(np.arange(len(structures)), structures.sizes)
