@@ -45,7 +45,7 @@ import numpy as np
 from vasp_data import DATA, is_equation_of_state, labelled_elements, load
 
 from potentials.dataset import Dataset, write_dataset
-from potentials.embedded import Embedded
+from potentials.embedded import Embedded, calmed
 from potentials.jointly import plan_jointly
 from potentials.library import Library
 from potentials.network import Shape
@@ -153,7 +153,9 @@ def one_fold(training: Dataset, dataset: Dataset, test: np.ndarray, way: str, re
     under = Embedded.fitted(training, high=recipe.fitting.high_energy) if way == "embedded" else None
     fitted, asked = all_fitted(training), dataset.select(test)
     if under is not None:
-        fitted, asked = under.left(calmed(fitted, recipe)), under.left(asked)
+        per_atom = fitted.labels.energies / fitted.structures.sizes
+        calm = calmed(fitted, per_atom - per_atom.min(), recipe.fitting.high_energy)
+        fitted, asked = under.left(calm), under.left(asked)
     with tempfile.TemporaryDirectory() as directory:
         library = Library.create(Path(directory) / "fold", recipe)
         for stratum in PAIR.subsets() if way == "stratified" else [PAIR]:
@@ -175,13 +177,6 @@ def one_fold(training: Dataset, dataset: Dataset, test: np.ndarray, way: str, re
         "cpu_s": time.process_time() - cpu,
         "wall_s": time.perf_counter() - wall,
     }
-
-
-def calmed(dataset: Dataset, recipe: Recipe) -> Dataset:
-    """High crystals weigh less in a fit; what is left of their labels does not show that they are high."""
-    per_atom = dataset.labels.energies / dataset.structures.sizes
-    calm = 1 / (1 + ((per_atom - per_atom.min()) / recipe.fitting.high_energy) ** 2)
-    return replace(dataset, weights=dataset.weights * calm**2)
 
 
 def summary(dataset: Dataset, folds: dict[str, Any]) -> dict[str, dict[str, float]]:

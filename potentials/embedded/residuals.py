@@ -45,10 +45,10 @@ class Residuals:
 
     def _lowest(self) -> dict[int, float]:
         """eV/atom by atomic number: of the element's own crystals, or of the lowest crystal where it has none."""
-        s, per_atom = self._dataset.structures, self._dataset.labels.energies / self._dataset.structures.sizes
+        per_atom = self._dataset.labels.energies / self._dataset.structures.sizes
         strata = self._dataset.strata()
         own = {z: [e for e, t in zip(per_atom, strata, strict=True) if t.numbers == (z,)] for z in self.layout.species}
-        return {z: float(min(e) if e else per_atom.min()) for z, e in own.items() if len(s)}
+        return {z: float(min(e) if e else per_atom.min()) for z, e in own.items()}
 
     def start(self) -> Floats:
         """Parameters of a soft metal whose cohesive energy is 3 eV."""

@@ -27,7 +27,7 @@ from ase.io import read
 from numpy.typing import NDArray
 
 from potentials.dataset import Dataset, read_dataset
-from potentials.embedded import Embedded
+from potentials.embedded import Embedded, calmed
 from potentials.library import Library
 from potentials.recipe import RECIPES, Recipe
 from potentials.refine import finish_refined, plan_refined, refines
@@ -39,11 +39,8 @@ HERE = Path(__file__).resolve().parent
 SYSTEM = Stratum.parse("CuPdAg")
 HIGHEST = 0.6  # eV/atom
 EIGHTH = 8
-OF_REST = {
-    "few": 0,
-    "decay": 5.0,
-    "pull": 20.0,
-}  # `fitting` of networks that learn what an embedded-atom potential leaves
+# `fitting` of networks that learn what an embedded-atom potential leaves
+OF_REST = {"few": 0, "decay": 5.0, "pull": 20.0}
 
 
 def trained(data: Dataset, recipe: Recipe, folder: Path, pretrained: Library | None = None) -> Library:
@@ -145,8 +142,8 @@ def cross_validated(
         known, test = data.select(np.flatnonzero(fold != k)), data.select(np.flatnonzero(fold == k))
         if embedded:
             under = Embedded.fitted(known)
-            calm = 1 / (1 + (high[fold != k].clip(0) / recipe.fitting.high_energy) ** 2)
-            known, test = replace(under.left(known), weights=known.weights * calm**2), under.left(test)
+            calm = calmed(known, high[fold != k], recipe.fitting.high_energy)
+            known, test = under.left(calm), under.left(test)
         with tempfile.TemporaryDirectory() as folder:
             library = trained(known, recipe, Path(folder) / "library", pretrained)
             parts.append(Missed.by(library, test, high[fold == k]))
