@@ -177,7 +177,11 @@ def _serve(communicator: Any) -> None:
             if task is None:
                 return
             key, function, arguments = task
-            communicator.send((rank, key, function(*arguments)), dest=0)
+            request = communicator.isend((rank, key, function(*arguments)), dest=0)
+            while not request.test()[
+                0
+            ]:  # rank 0 may be minutes into a calculation; a blocking send would burn a core as well
+                time.sleep(POLL_S)
     except Exception:  # noqa: BLE001 - an unforeseen error of one rank must end all, with its trace
         traceback.print_exc()
         abort(EXIT_INTERNAL)

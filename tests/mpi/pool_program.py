@@ -20,6 +20,11 @@ def large(x):
     return sum(x), b"x" * 2**20
 
 
+def spent(x):
+    """CPU seconds of this rank so far, and a megabyte."""
+    return time.process_time(), b"x" * 2**20
+
+
 def sleep(x):
     time.sleep(0.05)
     return x
@@ -39,6 +44,14 @@ def main():
     if pool is None:
         return
     try:
+        if sys.argv[1] == "busy":
+            pool.submit("before", spent, 0)
+            time.sleep(4)  # as in a long calculation of its own
+            (before, _) = collect_all(pool)["before"]
+            pool.submit("after", spent, 0)
+            (after, _) = collect_all(pool)["after"]
+            print(after - before, flush=True)
+            return
         function = {"sum": square, "fail": fail, "forever": sleep, "large": large}[sys.argv[1]]
         rounds = 10**6 if sys.argv[1] == "forever" else 1
         for n in range(rounds):

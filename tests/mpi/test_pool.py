@@ -66,6 +66,15 @@ def test_large_messages_both_ways_do_not_lock():
 
 
 @needs_mpi
+def test_a_rank_sleeps_until_rank_0_takes_its_result():
+    """While rank 0 calculates for minutes, the others' cores are free for what else runs there."""
+    process = start("busy", f"marker-busy-{os.getpid()}", ranks=2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert float(out) < 1.0  # CPU s; a blocking send spins for all of the four
+
+
+@needs_mpi
 def test_an_exception_on_a_rank_ends_the_job_with_its_trace():
     marker = f"marker-fail-{os.getpid()}"
     process = start("fail", marker)
