@@ -11,9 +11,9 @@ A two-atom cell has the same vectors between its Cu as between its Ag, so 1:1 ce
 elements. The energy of CuAg3 is therefore not determined by the other nine folds, whatever the model: its fold shows what
 the prior says, and is also reported apart. --elements adds crystals of pure Cu and pure Ag to every training, as a library has
 them below the pair, made and labelled by `vasp_data.py`, which also says where the data are from. --stratified trains bottom up
-on the same crystals, as a library does: Cu and Ag on their own, full weight, then the pair on the nine folds. --embedded fits an
-embedded-atom potential (potentials/embedded) to the crystals of --elements, and the networks to what it leaves: it knows how
-bonds weaken as their number grows, so that other compositions follow.
+on the same crystals, as a library does: Cu and Ag on their own, full weight, then the pair on the nine folds. --embedded has an
+embedded-atom potential (potentials/embedded) under the networks of --elements: it knows how bonds weaken as their number grows,
+so that other compositions follow.
 
 The settings stand below, the same for every fold. They were chosen on another division into folds (--division 7), but for
 `decay` and `pull`, which were set on the equation of state itself, with crystals of the elements: its figure is no prediction
@@ -45,7 +45,6 @@ import numpy as np
 from vasp_data import DATA, is_equation_of_state, labelled_elements, load
 
 from potentials.dataset import Dataset, write_dataset
-from potentials.embedded import Embedded, calmed
 from potentials.jointly import plan_jointly
 from potentials.library import Library
 from potentials.network import Shape
@@ -98,7 +97,8 @@ def main() -> int:
     way = next((name for name, this in chosen.items() if this), "alone")
     recipe = RECIPE
     if way == "embedded":
-        recipe = replace(RECIPE, fitting=replace(RECIPE.fitting, decay=DECAY_OF_REST, pull=PULL_OF_REST))
+        fitting = replace(RECIPE.fitting, decay=DECAY_OF_REST, pull=PULL_OF_REST)
+        recipe = replace(RECIPE, embedded=True, fitting=fitting)
     path, weight = asked.output or HERE / "vasp_cu_ag" / f"{way}.json", 1.0 if asked.stratified else WEIGHT
     below = dataset.select([]) if way == "alone" else labelled_elements()
     below = replace(below, weights=np.full(len(below), weight))
@@ -150,12 +150,7 @@ def all_fitted(dataset: Dataset) -> Dataset:
 def one_fold(training: Dataset, dataset: Dataset, test: np.ndarray, way: str, recipe: Recipe) -> dict[str, Any]:
     """Errors, spreads and grades of the test structures, from networks fitted to the others."""
     wall, cpu = time.perf_counter(), time.process_time()
-    under = Embedded.fitted(training, high=recipe.fitting.high_energy) if way == "embedded" else None
     fitted, asked = all_fitted(training), dataset.select(test)
-    if under is not None:
-        per_atom = fitted.labels.energies / fitted.structures.sizes
-        calm = calmed(fitted, per_atom - per_atom.min(), recipe.fitting.high_energy)
-        fitted, asked = under.left(calm), under.left(asked)
     with tempfile.TemporaryDirectory() as directory:
         library = Library.create(Path(directory) / "fold", recipe)
         for stratum in PAIR.subsets() if way == "stratified" else [PAIR]:

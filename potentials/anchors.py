@@ -40,7 +40,8 @@ def anchors(
     tables: of `crystals`. places: of each table's crystal, as it is to be known later.
     """
     shape, fitting = task.recipe.shape, task.recipe.fitting
-    beside = [task.scalings[s] for s in company.subsets()]
+    # of networks alone, as the targets of a fit are
+    beside = [replace(task.scalings[s], embedded=None) for s in company.subsets()]
     if company == task.strata[-1]:
         beside = [replace(p, refined=None) for p in beside]
     model = fold(shape, company.numbers, beside, repulsion=False)

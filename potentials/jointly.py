@@ -13,12 +13,14 @@ directions that the data leave open (an element that only occurs in compounds) s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from potentials.dataset import Dataset
+from potentials.embedded import fitted
 from potentials.library import Library
 from potentials.likeness import NONE
 from potentials.network import StratumParameters
@@ -58,7 +60,7 @@ def plan_jointly(
     if library is not None:
         scalings = {s: library.stratum(s).parameters for s in strata}
     else:
-        scalings = _scalings(recipe, own.training(), strata, lowest)
+        scalings = _scalings(recipe, own.training(), strata, lowest, ())
     return [
         FitTask(
             strata=strata,
@@ -108,7 +110,8 @@ def plan_together(
     lowest = lowest_of(own.training()) | {
         t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in frozen if t.stratum.order == 1
     }
-    scalings = _scalings(recipe, own.training(), tuple(wanted), lowest)
+    beneath, liked = [t.parameters for t in frozen], likeness_of(library, versions, wanted, like)
+    scalings = _scalings(recipe, own.training(), tuple(wanted), lowest, beneath, liked.strata)
     return [
         FitTask(
             strata=tuple(wanted),
@@ -118,11 +121,11 @@ def plan_together(
             iterations=ITERATIONS if iterations is None else iterations,
             scalings=scalings,
             warm=False,
-            frozen=tuple(t.parameters for t in frozen),
+            frozen=tuple(beneath),
             known={t.stratum: t.environments for t in frozen},
             parents={t.stratum.name: t.content_hash() for t in frozen},
             lowest=lowest,
-            like=likeness_of(library, versions, wanted, like),
+            like=liked,
         )
         for member in range(recipe.members)
     ]
@@ -146,8 +149,16 @@ def lowest_of(data: Dataset) -> dict[int, float]:
 
 
 def _scalings(
-    recipe: Recipe, data: Dataset, strata: tuple[Stratum, ...], lowest: Mapping[int, float]
+    recipe: Recipe,
+    data: Dataset,
+    strata: tuple[Stratum, ...],
+    lowest: Mapping[int, float],
+    below: Collection[StratumParameters],
+    begin: Collection[StratumParameters] = (),
 ) -> dict[Stratum, StratumParameters]:
+    """Of their inputs, with the potential under their networks where the recipe has one."""
     companies = sorted(set(data.strata()), key=Stratum.sort_key)
-    known = [(s, tables(data.of_stratum(s), recipe, s, lowest)) for s in companies]
-    return {s: scaling_of(recipe, s, known) for s in strata}
+    atoms = fitted(recipe, data, strata, below, lowest, begin)
+    under = [*below, *(StratumParameters(s, {}, {}, {}, embedded=own) for s, own in atoms.items())]
+    known = [(s, tables(data.of_stratum(s), recipe, s, lowest, under)) for s in companies]
+    return {s: replace(scaling_of(recipe, s, known), embedded=atoms.get(s)) for s in strata}

@@ -301,6 +301,11 @@ class Library:
                     f"`columns` of {trained.stratum.name} for centre {z} must have shape {expected} by the recipe of "
                     f"{self.path}, got {columns.shape}"
                 )
+        if (trained.parameters.embedded is not None) != (self.recipe.embedded and order <= 2):
+            wanted = "an embedded-atom potential" if self.recipe.embedded else "no embedded-atom potential"
+            raise LibraryError(
+                f"{trained.stratum.name} must stand on {wanted} by the recipe of {self.path}; train it with that recipe"
+            )
         if order == 1 and trained.parameters.n_second != self.recipe.second:
             raise LibraryError(
                 f"{trained.stratum.name} must have a second layer of {self.recipe.second} units by the recipe of "

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from potentials.features import Block, Descriptor, Shape, SymmetryFunctions
+from potentials.kernels.embedded import EmbeddedAtoms
 from potentials.kernels.gupta import PARAMETERS, GuptaModel
 from potentials.kernels.repulsion import cores, reach
 from potentials.stratum import Stratum
@@ -63,6 +64,7 @@ class StratumParameters:
     gupta: Floats | None = None  # (7,) of its pair of elements; such a stratum has no networks
     own_units: Mapping[int, OwnUnits] | None = None  # where it is widened, never unary
     refined: Mapping[int, RefinedNetwork] | None = None  # where it is refined, never unary
+    embedded: Floats | None = None  # (OF_ELEMENT,) or (OF_PAIR,) of the potential under the networks (kernels.embedded)
 
     @property
     def n_own(self) -> int:
@@ -128,6 +130,7 @@ class Model:
     core_energy: float = 0.0  # eV, of hard cores as MAISE adds them to published models; 0: none
     added: AddedUnits | None = None  # of widened strata
     refined: tuple[SetNetwork, ...] = ()  # of refined strata
+    embedded: EmbeddedAtoms | None = None  # under the networks
 
     def __post_init__(self) -> None:
         n, lanes = len(self.species), self.members * self.hidden
@@ -154,6 +157,8 @@ class Model:
             wanted = [(self.shape.n_features(1 + len(own.others)), lanes), (lanes,), (lanes,), (self.members,)]
             if (there := [a.shape for a in (own.weights, own.biases, own.outputs, own.shifts)]) != wanted:
                 raise ValueError(f"the arrays of a refined network must have shapes {wanted}, got {there}")
+        if self.embedded is not None and len(self.embedded.embedding) != n:
+            raise ValueError(f"`embedded` must be of {n} elements, got {len(self.embedded.embedding)}")
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"`{name}` must have shape {shape}, got {getattr(self, name).shape}")
@@ -233,15 +238,27 @@ def fold(
             if own.second_weights is not None and own.second_biases is not None:
                 second.append((own.second_weights, own.second_biases))
     added, refined = _added(shape, species, by_stratum, members), _refined(species, parameters)
+    under = embedded_atoms(shape, species, parameters)
     if not second:
         last = np.array(outputs).reshape(len(species), lanes)
-        deepest = (None, None, core_energy, added, refined)
+        deepest = (None, None, core_energy, added, refined, under)
         return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, *deepest)
     if len(second) != len(species):
         raise ValueError("the unary strata must all have a second hidden layer, or none")
     deep = (np.array([w for w, _ in second]), np.array([b for _, b in second]))
     last = np.array(outputs)
-    return Model(shape, species, members, hidden, weights, biases, last, shifts, repulsion, *deep, core_energy, added)
+    numbers = (weights, biases, last, shifts)
+    return Model(shape, species, members, hidden, *numbers, repulsion, *deep, core_energy, added, embedded=under)
+
+
+def embedded_atoms(
+    shape: Descriptor, species: tuple[int, ...], parameters: Collection[StratumParameters]
+) -> EmbeddedAtoms | None:
+    """What lies under the networks of these elements; None where none of the strata has any of it."""
+    known = {
+        p.stratum: p.embedded for p in parameters if p.embedded is not None and set(p.stratum.numbers) <= set(species)
+    }
+    return EmbeddedAtoms.of(species, shape.cutoff, known) if known else None
 
 
 def _added(

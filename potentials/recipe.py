@@ -49,6 +49,7 @@ class Recipe:
     core_energy: float = 0.0  # eV, of hard cores as MAISE adds them to published models; 0: none
     widened: int = 0  # units of its own that a pair or triple adds for each of its elements
     refined: bool = False  # pairs and triples have networks of their own beside their columns (potentials.refine)
+    embedded: bool = False  # an embedded-atom potential of few parameters lies under the networks (potentials.embedded)
 
     def __post_init__(self) -> None:
         for name, least in (("hidden", 1), ("members", 1), ("second", 0), ("widened", 0)):
@@ -64,7 +65,8 @@ class Recipe:
     def __str__(self) -> str:
         hidden = f"{self.hidden} + {self.second}" if self.second else str(self.hidden)
         widened = f", widened by {self.widened}" if self.widened else ", refined" if self.refined else ""
-        return f"{self.shape}, hidden {hidden}{widened}, members {self.members}"
+        atoms = ", on embedded atoms" if self.embedded else ""
+        return f"{self.shape}, hidden {hidden}{widened}, members {self.members}{atoms}"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value. What came later is left out where it is not used, so that older libraries keep their hashes."""
@@ -75,7 +77,7 @@ class Recipe:
             "repulsion": self.repulsion,
             "fitting": asdict(self.fitting),
         }
-        later = ("second", "scaling", "core_energy", "widened", "refined")
+        later = ("second", "scaling", "core_energy", "widened", "refined", "embedded")
         late = {f.name: f.default for f in fields(self) if f.name in later}
         return value | {name: getattr(self, name) for name, usual in late.items() if getattr(self, name) != usual}
 
@@ -107,5 +109,9 @@ RECIPES = {
     "quick": Recipe(Shape(6.0, n_max=5, l_max=4, n_pair=8), hidden=10),
     # less error, a fifth more cost (docs/descriptors.md)
     "fine": Recipe(Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10, refined=True),
+    # for few labels of metals: what networks learn is small, so they are drawn to nothing more strongly (docs/cu-pd-ag-pbe.md)
+    "embedded": Recipe(
+        Shape(6.0, n_max=5, l_max=4, n_pair=8), hidden=10, embedded=True, fitting=Fitting(decay=5.0, pull=20.0, few=0)
+    ),
     "vp2017": Recipe(VP2017, hidden=10, second=10, repulsion=False, scaling="range"),
 }

@@ -159,7 +159,8 @@ def start(task: FitTask, layout: Layout, bases: Bases) -> Floats:
             heads[z] = given
             continue
         layout.columns(p, stratum, z)[:], head = _drawn(task, bases[stratum, z], z)
-        heads[z] = replace(head, shift=_mean_energy(task, z))
+        known = task.scalings[stratum].embedded is not None  # then labels are counted from what that says
+        heads[z] = replace(head, shift=0.0 if known else _mean_energy(task, z))
     for z, head in heads.items():
         p[layout.place(z)] = head.vector()
     for stratum in (s for s in task.strata if layout.has_own(s)):

@@ -59,6 +59,7 @@ class TrainedStratum:
         if p.gupta is not None:
             return p.gupta.size
         above = (p.biases, p.outputs, p.shifts, p.second_weights, p.second_biases)
+        own += 0 if p.embedded is None else p.embedded.size
         added = list((p.own_units or {}).values())
         own += sum(x[0].size for u in added for x in (u.weights, u.biases, u.outputs))
         own += sum(getattr(net, k)[0].size for net in (p.refined or {}).values() for k in REFINED)
@@ -92,6 +93,8 @@ def parameter_arrays(p: StratumParameters) -> Arrays:
         named |= {"biases": p.biases, "outputs": p.outputs, "shifts": p.shifts}
     if p.second_weights is not None and p.second_biases is not None:
         named |= {"second_weights": p.second_weights, "second_biases": p.second_biases}
+    if p.embedded is not None:
+        named["embedded"] = p.embedded
     for z, u in (p.own_units or {}).items():
         named |= {f"own_weights.{z}": u.weights, f"own_biases.{z}": u.biases, f"own_outputs.{z}": u.outputs}
     for z, net in (p.refined or {}).items():
@@ -173,6 +176,7 @@ def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:
         refined={z: RefinedNetwork(*(arrays[f"refined_{k}.{z}"] for k in REFINED)) for z in stratum.numbers}
         if f"refined_biases.{stratum.numbers[0]}" in arrays
         else None,
+        embedded=arrays.get("embedded"),
     )
     edges = {z: float(a) for z, a in known("edge").items()}
     environments = Environments(known("environment_scale"), known("environments"), edges)

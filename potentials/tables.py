@@ -7,14 +7,14 @@ row that has no label has weight zero.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from potentials import kernels
 from potentials.dataset import Dataset
-from potentials.network import Model
+from potentials.network import Model, StratumParameters, embedded_atoms
 from potentials.recipe import Fitting, Recipe
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
@@ -44,16 +44,25 @@ class Table:
 _remembered: OrderedDict[tuple[object, ...], list[Table]] = OrderedDict()
 
 
-def tables(dataset: Dataset, recipe: Recipe, stratum: Stratum, lowest: Mapping[int, float]) -> list[Table]:
+def tables(
+    dataset: Dataset,
+    recipe: Recipe,
+    stratum: Stratum,
+    lowest: Mapping[int, float],
+    below: Collection[StratumParameters] = (),
+) -> list[Table]:
     """One Table per crystal of `dataset`, whose elements are those of `stratum`; remembered by content.
 
     A crystal whose features cannot be computed (collapsed) is left out.
 
     lowest: eV per atom of each element at its most stable, by atomic number; energies above their mean are high.
+    below: strata whose embedded-atom potential belongs to the baseline, if they have one; others than subsets do not matter.
     """
-    key = (dataset.content_hash(), recipe, stratum, tuple(sorted(lowest.items())))
+    within = [p for p in below if p.embedded is not None and set(p.stratum.numbers) <= set(stratum.numbers)]
+    atoms = tuple(sorted((p.stratum.name, p.embedded.tobytes()) for p in within if p.embedded is not None))
+    key = (dataset.content_hash(), recipe, stratum, tuple(sorted(lowest.items())), atoms)
     if key not in _remembered:
-        _remembered[key] = _tables(dataset, recipe, stratum, lowest)
+        _remembered[key] = _tables(dataset, recipe, stratum, lowest, within)
         while len(_remembered) > KEPT:
             _remembered.popitem(last=False)
     _remembered.move_to_end(key)
@@ -68,8 +77,10 @@ def heights(dataset: Dataset, lowest: Mapping[int, float]) -> Floats:
     return np.asarray(excess - excess.min())
 
 
-def baseline(structures: Structures, recipe: Recipe, stratum: Stratum) -> Prediction:
-    """What the repulsions alone say: networks of weight zero."""
+def baseline(
+    structures: Structures, recipe: Recipe, stratum: Stratum, below: Collection[StratumParameters] = ()
+) -> Prediction:
+    """What the repulsions and the embedded-atom potential of the strata `below` say: networks of weight zero."""
     n = stratum.order
     weights, lanes = np.zeros((n, recipe.shape.n_features(n), 1)), np.zeros((n, 1))
     model = Model(
@@ -83,13 +94,20 @@ def baseline(structures: Structures, recipe: Recipe, stratum: Stratum) -> Predic
         lanes,
         recipe.repulsion,
         core_energy=recipe.core_energy,
+        embedded=embedded_atoms(recipe.shape, stratum.numbers, below),
     )
     return kernels.evaluate(structures, model)
 
 
-def _tables(dataset: Dataset, recipe: Recipe, stratum: Stratum, lowest: Mapping[int, float]) -> list[Table]:
+def _tables(
+    dataset: Dataset,
+    recipe: Recipe,
+    stratum: Stratum,
+    lowest: Mapping[int, float],
+    below: Collection[StratumParameters],
+) -> list[Table]:
     structures, labels, fitting = dataset.structures, dataset.labels, recipe.fitting
-    base, height = baseline(structures, recipe, stratum), heights(dataset, lowest)
+    base, height = baseline(structures, recipe, stratum, below), heights(dataset, lowest)
     result = []
     for c, (features, jacobian) in enumerate(kernels.jacobians(structures, recipe.shape, stratum.numbers)):
         if not np.isfinite(jacobian).all():
@@ -120,4 +138,7 @@ def _weights(fitting: Fitting, n: int, forces: Floats, height: float) -> Floats:
     calm = 1.0 / (1.0 + (height / fitting.high_energy) ** 2)
     gentle = 1.0 / (1.0 + (forces**2).sum(axis=1) / fitting.high_force**2)
     units = np.concatenate([[fitting.energy * n], np.full(3 * n, fitting.force), np.full(6, fitting.virial * n)])
-    return np.concatenate([[calm], np.repeat(gentle, 3), np.full(6, calm)]) / units
+    return (
+        np.concatenate([[calm], np.repeat(gentle, 3), np.full(6, calm)])
+        / units
+    )

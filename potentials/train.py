@@ -25,14 +25,16 @@ from potentials.anchors import anchors
 from potentials.batches import Bases, Batch, batches
 from potentials.checkpoint import Checkpoint
 from potentials.dataset import Dataset
+from potentials.embedded import fitted
 from potentials.finish import finish, finish_all
 from potentials.fit import Layout, Problem
 from potentials.heads import Head
 from potentials.levenberg import CLOSE_DAMPING, FIRST_DAMPING, minimise
 from potentials.library import Library
 from potentials.likeness import NONE, Likeness
-from potentials.network import OwnUnits
+from potentials.network import OwnUnits, StratumParameters
 from potentials.prior import whole
+from potentials.recipe import Recipe
 from potentials.start import Ground, bases_of, drawn_to, scaling_of, scarcity, start
 from potentials.stratum import Stratum
 from potentials.structures import Floats
@@ -87,6 +89,7 @@ def plan(
         raise TrainingError(f"{stratum.name} needs the strata {', '.join(missing)} below it; train them first")
     frozen = [library.stratum(s, versions[s.name]) for s in below]
     warm = stratum.name in versions
+    beneath = tuple(t.parameters for t in frozen)
     lowest = {t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in frozen if t.stratum.order == 1}
     if warm:
         stored = library.stratum(stratum, versions[stratum.name])
@@ -99,8 +102,9 @@ def plan(
                 f"{stratum.name} is there already, with {there} units of its own, and goes on with them, "
                 f"got widened {widened}; leave that out, or make a library where the stratum is new"
             )
-    else:
-        scaling = scaling_of(recipe, stratum, [(stratum, tables(own.training(), recipe, stratum, lowest))])
+    liked = likeness_of(library, versions, (stratum,), like)
+    if not warm:
+        scaling = _new(recipe, own.training(), stratum, beneath, lowest, liked)
     usual = ITERATIONS.get(stratum.order, ITERATIONS_WIDENED if recipe.widened else ITERATIONS_ABOVE)
     return [
         FitTask(
@@ -111,14 +115,28 @@ def plan(
             iterations=usual if iterations is None else iterations,
             scalings={stratum: scaling},
             warm=warm,
-            frozen=tuple(t.parameters for t in frozen),
+            frozen=beneath,
             known={t.stratum: t.environments for t in frozen},
             parents={t.stratum.name: t.content_hash() for t in frozen},
             lowest=lowest,
-            like=likeness_of(library, versions, (stratum,), like),
+            like=liked,
         )
         for member in range(recipe.members)
     ]
+
+
+def _new(
+    recipe: Recipe,
+    training: Dataset,
+    stratum: Stratum,
+    below: Sequence[StratumParameters],
+    lowest: Mapping[int, float],
+    like: Likeness,
+) -> StratumParameters:
+    """Of a stratum that is new: what its inputs are scaled by, and its part of the potential under the networks."""
+    atoms = fitted(recipe, training, (stratum,), below, lowest, like.strata).get(stratum)
+    seen = tables(training, recipe, stratum, lowest, [*below, StratumParameters(stratum, {}, {}, {}, embedded=atoms)])
+    return replace(scaling_of(recipe, stratum, [(stratum, seen)]), embedded=atoms)
 
 
 def likeness_of(
@@ -257,6 +275,7 @@ def _prepared(task: FitTask) -> Prepared:
             for s in (*task.scalings.values(), *task.like.strata)
             for z in s.stratum.numbers
         ),
+        tuple(s.embedded.tobytes() for s in task.scalings.values() if s.embedded is not None),
     )
     if key not in _remembered:
         while len(_remembered) >= KEPT:
@@ -271,7 +290,8 @@ def prepare(task: FitTask) -> Prepared:
     strata = np.array([s.name for s in training.strata()], dtype=object)
     companies = [s for s in Stratum(task.elements).subsets() if s.name in set(strata.tolist())]
     places = {s: np.flatnonzero(strata == s.name) for s in companies}
-    known = [(s, tables(training.select(places[s]), recipe, s, task.lowest)) for s in companies]
+    below = (*task.frozen, *task.scalings.values())
+    known = [(s, tables(training.select(places[s]), recipe, s, task.lowest, below)) for s in companies]
     bases, ground = bases_of(task, known), Ground.of(task)
     shifts = {p.stratum.numbers[0]: p for p in (*task.frozen, *task.scalings.values()) if p.stratum.order == 1}
     free_heads = {s.numbers[0] for s in task.strata if s.order == 1}

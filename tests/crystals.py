@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
+from potentials.kernels.embedded import OF_ELEMENT, OF_PAIR
 from potentials.network import Descriptor, Model, OwnUnits, RefinedNetwork, StratumParameters, fold
 from potentials.stratum import Stratum
 from potentials.structures import Floats
@@ -62,6 +63,7 @@ def stratum_parameters(
     second: int = 0,
     own: int = 0,
     refined: bool = False,
+    embedded: bool = False,
 ) -> StratumParameters:
     """Parameters drawn from a stream of the stratum's own: the same in every library."""
     rng = np.random.default_rng(stratum.numbers)
@@ -96,6 +98,7 @@ def stratum_parameters(
             )
             for z in stratum.numbers
         },
+        embedded=0.3 * rng.normal(size=OF_ELEMENT if unary else OF_PAIR) if embedded and stratum.order < 3 else None,
     )
 
 
@@ -109,8 +112,9 @@ def library(
     core_energy: float = 0.0,
     own: int = 0,
     refined: bool = False,
+    embedded: bool = False,
 ) -> Model:
     """The model of `species` from such strata."""
     strata = [s for s in Stratum(species).subsets() if s.order <= 3]
-    parameters = [stratum_parameters(s, shape, members, hidden, second, own, refined) for s in strata]
+    parameters = [stratum_parameters(s, shape, members, hidden, second, own, refined, embedded) for s in strata]
     return fold(shape, species, parameters, repulsion, core_energy)

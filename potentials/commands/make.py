@@ -20,7 +20,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     """The arguments of a library that is made now."""
     text = (
         "of a library that is made now: default; quick (pairs and triples are not refined: seconds, not minutes); "
-        "fine (more radial functions); vp2017 (symmetry functions, two hidden layers)"
+        "fine (more radial functions); embedded (networks on an embedded-atom potential: metals); "
+        "vp2017 (symmetry functions, two hidden layers)"
     )
     parser.add_argument("--recipe", metavar="NAME", default=None, help=text)
     parser.add_argument("--cutoff", metavar="R", type=finite, default=None, help="in place of the recipe's own, Å")

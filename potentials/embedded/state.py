@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations_with_replacement, permutations
+from itertools import combinations
 
 import numpy as np
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from potentials.kernels.embedded import LEAST_DENSITY, N_DENSITY, N_PAIR, OF_ELEMENT, OF_PAIR, knots, scale
 from potentials.kernels.neighbours import bonds
+from potentials.stratum import Stratum
 from potentials.structures import Floats, Ints, Structures
 
-PAIR_KNOTS = np.array([2.35, 2.0, 1.75, 1.52, 1.34, 1.2, 1.06, 0.93, 0.82, 0.71])  # x_k of g_k
-DENSITY_KNOTS = np.array([2.25, 1.8, 1.45, 1.16, 0.95])  # of h_k
-LEAST_DENSITY = 1e-4  # an atom by itself has a finite slope
 BONDS = 40_000  # of crystals whose derivatives are formed at once, bounds the memory
 
 
 class Layout:
-    """Where each parameter stands: a of every pair of elements, b, the logarithms of m off the diagonal, A, B, C, e."""
+    """Where each parameter stands: those of every element, then of every pair, in the order of `potentials.kernels.embedded`."""
 
-    def __init__(self, species: tuple[int, ...]) -> None:
+    def __init__(self, species: tuple[int, ...], cutoff: float) -> None:
+        """species: ascending atomic numbers. cutoff: Å."""
         n = len(species)
-        self.species = species
-        self.pairs = list(combinations_with_replacement(range(n), 2))
-        self.mixes = list(permutations(range(n), 2))
-        sizes = [
-            len(self.pairs) * len(PAIR_KNOTS),
-            n * len(DENSITY_KNOTS),
-            len(self.mixes),
-            *[n] * 4,
-        ]
-        ends = np.cumsum(sizes).tolist()
-        self.a, self.b, self.mix, self.strength, self.linear, self.square, self.free = (
-            slice(e - s, e) for e, s in zip(ends, sizes, strict=True)
-        )
-        self.size = ends[-1]
-
-    @property
-    def longest(self) -> float:
-        """Å, cut-off of the largest pair."""
-        return float(PAIR_KNOTS[0] * 2 * max(covalent_radii[z] for z in self.species))
+        self.species, self.cutoff = species, cutoff
+        self.places: dict[Stratum, slice] = {}
+        self.size = 0
+        for stratum in (Stratum(s) for order in (1, 2) for s in combinations(species, order)):
+            own = OF_ELEMENT if stratum.order == 1 else OF_PAIR
+            self.places[stratum] = slice(self.size, self.size + own)
+            self.size += own
+        starts = [self.places[Stratum((z,))].start for z in species]
+        self.b = [slice(s, s + N_DENSITY) for s in starts]
+        self.strength, self.linear, self.square, self.free = np.add.outer(range(-4, 0), np.array(starts) + OF_ELEMENT)
+        self.pairs = [(x, x) for x in range(n)] + list(combinations(range(n), 2))
+        mixed = [self.places[Stratum((species[x], species[y]))].start for x, y in self.pairs[n:]]
+        firsts = [*(s + N_DENSITY for s in starts), *mixed]
+        self.a = [slice(s, s + N_PAIR) for s in firsts]
+        self.mixes = [(x, y) for pair in self.pairs[n:] for x, y in (pair, pair[::-1])]
+        self.mix = np.array([s + N_PAIR + k for s in mixed for k in (0, 1)], dtype=np.int64)
+        self.scales = np.array([[scale(s, t) for t in species] for s in species])
+        found = [[knots(s, t, cutoff) for t in species] for s in species]
+        self.pair_knots, self.density_knots = (np.array([[k[w] for k in row] for row in found]) for w in (0, 1))
 
     def mixing(self, p: Floats) -> Floats:
         """(n, n) factors m."""
@@ -52,6 +51,13 @@ class Layout:
         for (s, t), log in zip(self.mixes, p[self.mix], strict=True):
             m[s, t] = np.exp(log)
         return m
+
+    def follow(self, p: Floats, strata: Collection[Stratum]) -> None:
+        """Gives these pairs what their elements say: the mean of their bonds, densities as they are."""
+        for (x, y), own in zip(self.pairs, self.a, strict=True):
+            if x != y and Stratum((self.species[x], self.species[y])) in strata:
+                p[own] = (p[self.a[x]] + p[self.a[y]]) / 2
+                p[own.stop : own.stop + 2] = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +70,7 @@ class Part:
     second: Ints  # (n_bonds,) j
     vectors: Floats  # (n_bonds, 3) Å, from i to j
     failed: NDArray[np.bool_]  # (n_crystals,)
-    radii: Floats  # (n_elements,) Å
+    layout: Layout
 
     @cached_property
     def lengths(self) -> Floats:
@@ -73,7 +79,7 @@ class Part:
     @cached_property
     def scale(self) -> Floats:
         """(n_bonds,) Å, of x = r/scale."""
-        return np.asarray(self.radii[self.species[self.first]] + self.radii[self.species[self.second]])
+        return np.asarray(self.layout.scales[self.species[self.first], self.species[self.second]])
 
     @cached_property
     def onto_atoms(self) -> csr_matrix:
@@ -106,17 +112,23 @@ class Part:
     @cached_property
     def pair_functions(self) -> tuple[Floats, Floats]:
         """(n_bonds, knots) g_k and dg_k/dr."""
-        return _cubes(self.lengths / self.scale, PAIR_KNOTS, self.scale)
+        return self._cubes(self.layout.pair_knots)
 
     @cached_property
     def density_functions(self) -> tuple[Floats, Floats]:
         """(n_bonds, knots) h_k and dh_k/dr."""
-        return _cubes(self.lengths / self.scale, DENSITY_KNOTS, self.scale)
+        return self._cubes(self.layout.density_knots)
 
-    def pair_places(self, layout: Layout) -> Ints:
+    def _cubes(self, of_pairs: Floats) -> tuple[Floats, Floats]:
+        ends = of_pairs[self.species[self.first], self.species[self.second]]
+        inside = np.maximum(ends - (self.lengths / self.scale)[:, None], 0.0)
+        return inside**3, -3 * inside**2 / self.scale[:, None]
+
+    @cached_property
+    def pairs(self) -> Ints:
         """(n_bonds,) of each bond's pair of elements among the pairs."""
-        table = np.zeros((len(layout.species),) * 2, dtype=np.int64)
-        for place, (s, t) in enumerate(layout.pairs):
+        table = np.zeros((len(self.layout.species),) * 2, dtype=np.int64)
+        for place, (s, t) in enumerate(self.layout.pairs):
             table[s, t] = table[t, s] = place
         return np.asarray(table[self.species[self.first], self.species[self.second]])
 
@@ -124,12 +136,11 @@ class Part:
 class State:
     """What some parameters say of a `Part`."""
 
-    def __init__(self, part: Part, layout: Layout, p: Floats) -> None:
-        self.part, self.layout = part, layout
-        self.pair = part.pair_places(layout)
+    def __init__(self, part: Part, p: Floats) -> None:
+        self.part, layout = part, part.layout
         s, t = part.species[part.first], part.species[part.second]
-        a = p[layout.a].reshape(-1, len(PAIR_KNOTS))[self.pair]
-        self.exponentials = np.exp(p[layout.b]).reshape(-1, len(DENSITY_KNOTS))
+        a = np.array([p[own] for own in layout.a])[part.pairs]
+        self.exponentials = np.exp([p[own] for own in layout.b])
         self.mixing = layout.mixing(p)[s, t]
         g, dg = part.pair_functions
         h, dh = part.density_functions
@@ -158,15 +169,14 @@ class State:
 
     def derivatives(self) -> tuple[Floats, Floats]:
         """By the parameters: of the energies (n_crystals, P), of forces and virials (3 n_atoms + 9 n_crystals, P)."""
-        part, layout, n = self.part, self.layout, len(self.layout.species)
+        part, layout, n = self.part, self.part.layout, len(self.part.layout.species)
         bond, atom = np.zeros((len(part.first), layout.size)), np.zeros((len(part.species), layout.size))
         g, dg = part.pair_functions
         h, dh = part.density_functions
-        s, t, knots = part.species[part.first], part.species[part.second], len(PAIR_KNOTS)
+        s, t = part.species[part.first], part.species[part.second]
         first, second = self.first[part.first], self.second[part.first]
-        for place in range(len(layout.pairs)):
-            mine = np.flatnonzero(self.pair == place)
-            columns = slice(place * knots, (place + 1) * knots)
+        for place, columns in enumerate(layout.a):
+            mine = np.flatnonzero(part.pairs == place)
             bond[mine, columns] = 0.5 * dg[mine]
             atom[:, columns] = 0.5 * (part.onto_atoms[:, mine] @ g[mine])
 
@@ -183,11 +193,10 @@ class State:
         for element in range(n):
             mine = np.flatnonzero(t == element)
             factor = self.mixing[mine][:, None] * self.exponentials[element]
-            start = layout.b.start + element * len(DENSITY_KNOTS)
-            density(slice(start, start + len(DENSITY_KNOTS)), mine, factor * h[mine], factor * dh[mine])
-        for place, (x, y) in enumerate(layout.mixes):
+            density(layout.b[element], mine, factor * h[mine], factor * dh[mine])
+        for place, (x, y) in zip(layout.mix.tolist(), layout.mixes, strict=True):
             mine = np.flatnonzero((s == x) & (t == y))
-            density(layout.mix.start + place, mine, self.density[mine], self.density_slope[mine])
+            density(place, mine, self.density[mine], self.density_slope[mine])
         for element in range(n):
             atoms, mine = part.species == element, np.flatnonzero(s == element)
             rho, root = self.rho[part.first][mine], self.root[part.first][mine]
@@ -196,19 +205,19 @@ class State:
                 (layout.linear, self.rho, np.ones(len(mine))),
                 (layout.square, self.rho**2, 2 * rho),
             ):
-                atom[atoms, columns.start + element] = of_atom[atoms]
-                bond[mine, columns.start + element] = of_bond * self.density_slope[mine]
-            atom[atoms, layout.free.start + element] = 1.0
+                atom[atoms, columns[element]] = of_atom[atoms]
+                bond[mine, columns[element]] = of_bond * self.density_slope[mine]
+            atom[atoms, layout.free[element]] = 1.0
         return part.onto_crystals @ atom, part.slopes @ bond
 
 
 def parts(structures: Structures, layout: Layout) -> Iterator[tuple[slice, Part]]:
     """The crystals in runs of at most about BONDS bonds."""
-    first, second, vectors, failed = bonds(structures, layout.longest)
+    first, second, vectors, failed = bonds(structures, layout.cutoff)
     crystal = np.repeat(np.arange(len(structures)), structures.sizes)
     species = np.searchsorted(layout.species, structures.numbers)
     ends = np.searchsorted(crystal[first], np.arange(len(structures)), side="right")
-    begin, radii = 0, covalent_radii[list(layout.species)]
+    begin = 0
     while begin < len(structures):
         done = ends[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(ends, done + BONDS, side="right")))
@@ -222,7 +231,7 @@ def parts(structures: Structures, layout: Layout) -> Iterator[tuple[slice, Part]
                 second[mine] - atoms.start,
                 vectors[mine],
                 failed[begin:end],
-                radii,
+                layout,
             ),
         )
         begin = end
@@ -231,8 +240,3 @@ def parts(structures: Structures, layout: Layout) -> Iterator[tuple[slice, Part]
 def _sums(places: Ints, n: int) -> csr_matrix:
     """(n, len(places)) the matrix that adds what has the same place."""
     return csr_matrix((np.ones(len(places)), (places, np.arange(len(places)))), shape=(n, len(places)))
-
-
-def _cubes(x: Floats, knots: Floats, scale: Floats) -> tuple[Floats, Floats]:
-    inside = np.maximum(knots - x[:, None], 0.0)
-    return inside**3, -3 * inside**2 / scale[:, None]

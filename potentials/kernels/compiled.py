@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from potentials.features import Descriptor, Shape
 from potentials.kernels import repulsion
+from potentials.kernels.embedded import LEAST_DENSITY
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.signature import ModelLike, species_indices
 from potentials.structures import Floats, Prediction, Structures
@@ -106,7 +107,11 @@ def _pack(model: ModelLike | GuptaModel) -> Any:
         parts = (np.ascontiguousarray(a) for a in (own.weights, own.biases, own.outputs, own.shifts))
         refined.append((own.centre, y, z, *parts))
     flat = (np.ascontiguousarray(a) for a in arrays)
-    return _kernel.Network(_descriptor(model.shape), between, *numbers, *flat, sight, refined)
+    under = [np.zeros(0)] * 5
+    if (atoms := model.embedded) is not None:
+        under = [atoms.pair_knots, atoms.pairs, atoms.density_knots, atoms.densities, atoms.embedding]
+    below = tuple(np.ascontiguousarray(a) for a in under)
+    return _kernel.Network(_descriptor(model.shape), between, *numbers, *flat, sight, refined, below, LEAST_DENSITY)
 
 
 def _arrays(structures: Structures, kinds: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:

@@ -60,12 +60,13 @@ Refined refined_of(const RefinedArrays& a, const Sizes& sizes, int members, int 
 
 }  // namespace
 
-Network pack(const Descriptor& descriptor, const Arrays& a, const Repulsion& repulsion) {
+Network pack(const Descriptor& descriptor, const Arrays& a, const Repulsion& repulsion, const EmbeddedAtoms& embedded) {
   Network it{};
   it.descriptor = descriptor;
   it.sizes = sizes_of(descriptor);
   it.n_species = a.n_species, it.members = a.members, it.hidden = a.hidden, it.lanes = padded(a.members * a.hidden);
   it.repulsion = repulsion;
+  it.embedded = embedded;
   it.species_stride = lay_tiles(it.sizes, a.n_species, a.weights, a.members * a.hidden, it.lanes, it.weights);
   const std::size_t n = a.n_species, networks = n * a.members;
   widen(a.biases, n, a.members * a.hidden, it.lanes, it.biases);

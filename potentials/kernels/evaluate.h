@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "crystal.h"
+#include "embedded.h"
 #include "network.h"
 #include "neighbours.h"
 #include "repulsion.h"
@@ -25,6 +26,7 @@ struct Evaluation {
   Buffer<double> f, slope, energies;
   Images images;
   std::vector<Group> groups;
+  Embedding under;
 
   template <class Descriptor>
   Evaluation(const Descriptor& descriptor, const Network& n)
@@ -60,6 +62,8 @@ struct Evaluation {
       if (network.repulsion.on || network.repulsion.core_energy != 0.0)
         for (int y = 0; y < n_kinds; ++y)
           baseline += repel(network.repulsion, element, crystal.elements[y], groups[y], around);
+      if (network.embedded.on)
+        baseline += under.embed(network.embedded, network.n_species, element, crystal.elements, groups.data(), n_kinds, around);
       double* const features = f.need(plan.length);
       double* const by_feature = slope.need(plan.length);
       around.describe(groups.data(), n_kinds, plan, features);

@@ -57,6 +57,17 @@ struct Repulsion {
   std::vector<double> cores;           // (n_species,) Å
 };
 
+// Embedded-atom potential under the networks; formulas in embedded.py. Sums of cubes c (x - r)³ below x.
+struct Cubes {
+  std::vector<double> knots, factors;  // Å, c; as long as each other
+};
+struct EmbeddedAtoms {
+  bool on = false;
+  double least_density;
+  std::vector<Cubes> halves, densities;  // (n_species, n_species) half of phi, eV/Å³; rho, 1/Å³
+  std::vector<double> embedding;         // (n_species, 4) strength, linear, square, free
+};
+
 // Many crystals, concatenated; crystal c owns atoms offsets[c]..offsets[c + 1].
 struct Batch {
   std::int64_t n_crystals;
@@ -104,6 +115,7 @@ struct Network {
   double sight = 0.0;                         // first sum of an element from which on it is fully seen
   std::vector<std::vector<Refined>> refined;  // (n_species, ...)
   Repulsion repulsion;
+  EmbeddedAtoms embedded;
 };
 
 // One refined network as in potentials/network.py: centre, y, z, rows of its blocks and what stands on them.
@@ -120,7 +132,7 @@ struct Arrays {
   double sight;
   std::vector<RefinedArrays> refined;
 };
-Network pack(const Descriptor& descriptor, const Arrays& arrays, const Repulsion& repulsion);
+Network pack(const Descriptor& descriptor, const Arrays& arrays, const Repulsion& repulsion, const EmbeddedAtoms&);
 
 struct Results {
   double* members;   // (n_crystals, members) eV

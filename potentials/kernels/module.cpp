@@ -80,13 +80,41 @@ Repulsion repulsion_of(bool screened, double core_energy, const In& charges, con
   return it;
 }
 
+// pair knots, pairs, density knots, densities, embedding; all empty where there is none
+using EmbeddedIn = std::tuple<In, In, In, In, In>;
+
+std::vector<Cubes> cubes_of(const In& knots, const In& factors, std::size_t n_pairs, double factor) {
+  expect(knots.size() == factors.size() && knots.size() % n_pairs == 0, "the knots of `embedded` do not fit the factors");
+  const std::size_t n = knots.size() / n_pairs;
+  std::vector<Cubes> found(n_pairs);
+  for (std::size_t x = 0; x < knots.size(); ++x) {
+    found[x / n].knots.push_back(knots.data()[x]);
+    found[x / n].factors.push_back(factor * factors.data()[x]);
+  }
+  return found;
+}
+
+EmbeddedAtoms embedded_of(const EmbeddedIn& in, double least_density, std::size_t n) {
+  EmbeddedAtoms it{};
+  const auto& [pair_knots, pairs, density_knots, densities, embedding] = in;
+  it.on = embedding.size() > 0;
+  if (!it.on) return it;
+  expect(embedding.size() == 4 * n, "`embedding` must have four numbers for each element");
+  it.least_density = least_density;
+  it.halves = cubes_of(pair_knots, pairs, n * n, 0.5);
+  it.densities = cubes_of(density_knots, densities, n * n, 1.0);
+  it.embedding.assign(embedding.data(), embedding.data() + 4 * n);
+  return it;
+}
+
 // centre, y, z, weights, biases, outputs, shifts
 using RefinedIn = std::tuple<int, int, int, In, In, In, In>;
 
 void make_network(Network* self, const Descriptor& descriptor, const Repulsion& repulsion, int members, int hidden,
                   int second, int added, const In& weights, const In& biases, const In& second_weights,
                   const In& second_biases, const In& outputs, const In& shifts, const In& added_weights,
-                  const In& added_biases, const In& added_outputs, double sight, const std::vector<RefinedIn>& refined) {
+                  const In& added_biases, const In& added_outputs, double sight, const std::vector<RefinedIn>& refined,
+                  const EmbeddedIn& embedded, double least_density) {
   const std::size_t n = repulsion.charges.size(), networks = n * members, lanes = networks * hidden;
   const std::size_t last = networks * (second ? second : hidden);
   const std::size_t D = sizes_of(descriptor).features(int(n)), blocks = n_blocks(int(n));
@@ -112,7 +140,7 @@ void make_network(Network* self, const Descriptor& descriptor, const Repulsion& 
                       outputs.data(), shifts.data(),
                       added_weights.data(), added_biases.data(), added_outputs.data(),
                       sight,          nets};
-  new (self) Network(pack(descriptor, arrays, repulsion));
+  new (self) Network(pack(descriptor, arrays, repulsion, embedded_of(embedded, least_density, n)));
 }
 
 // pairs (n_species, n_species, 7)

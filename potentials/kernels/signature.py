@@ -9,6 +9,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from potentials.features import Descriptor
+from potentials.kernels.embedded import EmbeddedAtoms
 from potentials.structures import Floats, Ints, Structures
 
 
@@ -72,6 +73,8 @@ class ModelLike(Protocol):
     def added(self) -> AddedLike | None: ...
     @property
     def refined(self) -> Sequence[SetNetworkLike]: ...
+    @property
+    def embedded(self) -> EmbeddedAtoms | None: ...
 
 
 def whole_weights(model: ModelLike, net: SetNetworkLike) -> Floats:

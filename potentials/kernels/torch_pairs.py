@@ -1,6 +1,6 @@
-"""Pair and embedded-pair terms in torch: repulsion of close pairs, Gupta potentials.
+"""Pair and embedded-pair terms in torch: repulsion of close pairs, embedded-atom and Gupta potentials.
 
-The formulas are stated in `potentials.kernels.repulsion` and `potentials.kernels.gupta`.
+The formulas are stated in `potentials.kernels.repulsion`, `potentials.kernels.embedded` and `potentials.kernels.gupta`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from potentials.kernels import repulsion
+from potentials.kernels.embedded import LEAST_DENSITY, EmbeddedAtoms
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import Neighbours
+from potentials.structures import Floats
 
 
 def screened(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[int, ...]) -> Tensor:
@@ -37,6 +39,23 @@ def hard_cores(bonds: Tensor, near: Neighbours, kinds: Tensor, species: tuple[in
     inside = near.real & (distance < reach)
     term = energy * (1 + torch.cos(pi * distance / reach)) / 2 * reach / distance
     return torch.where(inside, term, 0.0).sum(1)
+
+
+def embedded(bonds: Tensor, near: Neighbours, kinds: Tensor, model: EmbeddedAtoms) -> Tensor:
+    """(n_atoms,) eV."""
+    distance = bonds.norm(dim=2)
+    theirs = kinds[near.others]
+
+    def cubes(knots: Floats, factors: Floats) -> Tensor:
+        """(n_atoms,) sums over neighbours and knots."""
+        x, c = (torch.as_tensor(a, device=bonds.device)[kinds[:, None], theirs] for a in (knots, factors))
+        inside = (x - distance[:, :, None]).clamp(min=0.0)
+        return ((c * inside**3).sum(2) * near.real).sum(1)
+
+    rho = cubes(model.density_knots, model.densities)
+    strength, linear, square, free = torch.as_tensor(model.embedding, device=bonds.device)[kinds].unbind(1)
+    bound = free - strength * torch.sqrt(rho + LEAST_DENSITY) + linear * rho + square * rho**2
+    return bound + 0.5 * cubes(model.pair_knots, model.pairs)
 
 
 def gupta(bonds: Tensor, near: Neighbours, kinds: Tensor, model: GuptaModel) -> Tensor:

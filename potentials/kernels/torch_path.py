@@ -81,6 +81,8 @@ def _atomic(bonds: Tensor, near: Neighbours, kinds: Tensor, model: ModelLike) ->
     atomic = _network(_features(bonds, near, kinds, model.shape, model.species), kinds, model)
     if model.repulsion:
         atomic = atomic + torch_pairs.screened(bonds, near, kinds, model.species)[:, None]
+    if model.embedded is not None:
+        atomic = atomic + torch_pairs.embedded(bonds, near, kinds, model.embedded)[:, None]
     if model.core_energy:
         atomic = atomic + torch_pairs.hard_cores(bonds, near, kinds, model.species, model.core_energy)[:, None]
     return atomic

@@ -178,6 +178,111 @@ def network(
 
 
 @triton.jit
+def cubes(r, knots, factors, entry, n: tl.constexpr):
+    """Sum of factor (knot - r)³ over the knots beyond r, and its slope; `entry` of so many knots each."""
+    value = r * 0.0
+    slope = r * 0.0
+    for k in tl.static_range(n):
+        inside = tl.maximum(tl.load(knots + entry * n + k) - r, 0.0)
+        square = tl.load(factors + entry * n + k) * inside * inside
+        value += square * inside
+        slope -= 3.0 * square
+    return value, slope
+
+
+@triton.jit
+def embedded_sums(
+    bonds,  # (n_bonds, 3) Å
+    bounds,  # (n_species + 1, size) first bond of a centre to each element
+    kinds,  # (size,) of the centres
+    pair_knots,  # (n_species, n_species, N_PAIR) Å
+    halves,  # the same, eV/Å³
+    density_knots,  # (n_species, n_species, N_DENSITY) Å
+    densities,  # the same, 1/Å³
+    sums,  # (n_species, 2, size) float64: half of the pair energies (eV), density
+    size,
+    n_species,
+    N_PAIR: tl.constexpr,
+    N_DENSITY: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """What the bonds of a centre to one element say in the embedded-atom potential under the networks."""
+    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    species = tl.program_id(1)
+    here = lane < size
+    begin = tl.load(bounds + species * size + lane, mask=here, other=0)
+    count = tl.load(bounds + (species + 1) * size + lane, mask=here, other=0) - begin
+    entry = tl.load(kinds + lane, mask=here, other=0) * n_species + species
+    energy = tl.zeros([BLOCK], tl.float64)
+    density = tl.zeros([BLOCK], tl.float64)
+    for k in range(0, tl.max(count)):
+        real = k < count
+        x = tl.load(bonds + 3 * (begin + k), mask=real, other=1.0)
+        y = tl.load(bonds + 3 * (begin + k) + 1, mask=real, other=1.0)
+        z = tl.load(bonds + 3 * (begin + k) + 2, mask=real, other=1.0)
+        r = tl.sqrt(x * x + y * y + z * z)
+        half, _ = cubes(r, pair_knots, halves, entry, N_PAIR)
+        rho, _ = cubes(r, density_knots, densities, entry, N_DENSITY)
+        energy += tl.where(real, half, 0.0).to(tl.float64)
+        density += tl.where(real, rho, 0.0).to(tl.float64)
+    tl.store(sums + 2 * species * size + lane, energy, mask=here)
+    tl.store(sums + (2 * species + 1) * size + lane, density, mask=here)
+
+
+@triton.jit
+def embedded_slopes(
+    bonds,  # as above, to `densities`
+    bounds,
+    kinds,
+    pair_knots,
+    halves,
+    density_knots,
+    densities,
+    first,  # (size,) derivative of the embedding by the density, eV
+    places,  # (n_bonds,) the pair of each bond
+    forces,  # (n_pairs, 3) float64 eV/Å, dE_i/d(bond) summed over the images of j; comes on top
+    virials,  # (n_species, 6, size) float64 eV, xx, yy, zz, yz, xz, xy; comes on top
+    size,
+    n_species,
+    N_PAIR: tl.constexpr,
+    N_DENSITY: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The way back from there to the bonds."""
+    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    species = tl.program_id(1)
+    here = lane < size
+    begin = tl.load(bounds + species * size + lane, mask=here, other=0)
+    count = tl.load(bounds + (species + 1) * size + lane, mask=here, other=0) - begin
+    entry = tl.load(kinds + lane, mask=here, other=0) * n_species + species
+    bent = tl.load(first + lane, mask=here, other=0.0)
+    for k in range(0, tl.max(count)):
+        real = k < count
+        x = tl.load(bonds + 3 * (begin + k), mask=real, other=1.0)
+        y = tl.load(bonds + 3 * (begin + k) + 1, mask=real, other=1.0)
+        z = tl.load(bonds + 3 * (begin + k) + 2, mask=real, other=1.0)
+        r = tl.sqrt(x * x + y * y + z * z)
+        _, half = cubes(r, pair_knots, halves, entry, N_PAIR)
+        _, rho = cubes(r, density_knots, densities, entry, N_DENSITY)
+        push = tl.where(real, (half + bent * rho) / r, 0.0).to(tl.float64)
+        fx = push * x
+        fy = push * y
+        fz = push * z
+        # one lane alone has this pair, and takes its bonds one after the other
+        at = forces + 3 * tl.load(places + begin + k, mask=real, other=0)
+        tl.store(at, tl.load(at, mask=real, other=0.0) + fx, mask=real)
+        tl.store(at + 1, tl.load(at + 1, mask=real, other=0.0) + fy, mask=real)
+        tl.store(at + 2, tl.load(at + 2, mask=real, other=0.0) + fz, mask=real)
+        own = virials + 6 * species * size + lane
+        tl.store(own, tl.load(own, mask=real, other=0.0) + x * fx, mask=real)
+        tl.store(own + size, tl.load(own + size, mask=real, other=0.0) + y * fy, mask=real)
+        tl.store(own + 2 * size, tl.load(own + 2 * size, mask=real, other=0.0) + z * fz, mask=real)
+        tl.store(own + 3 * size, tl.load(own + 3 * size, mask=real, other=0.0) + y * fz, mask=real)
+        tl.store(own + 4 * size, tl.load(own + 4 * size, mask=real, other=0.0) + x * fz, mask=real)
+        tl.store(own + 5 * size, tl.load(own + 5 * size, mask=real, other=0.0) + x * fy, mask=real)
+
+
+@triton.jit
 def reactions(
     pairs,  # (n_pairs, 3) float64 eV/Å, dE_i/d(bond) summed over the images of j
     starts,  # (size,) the pair (i, 0) of each atom

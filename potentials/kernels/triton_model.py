@@ -43,6 +43,14 @@ class SetLanes:
 
 
 @dataclass(frozen=True)
+class Atoms:
+    """The embedded-atom potential under the networks; knots and factors in the precision of the features."""
+
+    tables: tuple[Tensor, ...]  # (n_species, n_species, knots): knots and halves of phi, knots and factors of rho
+    embedding: Tensor  # (n_species, 4) float64
+
+
+@dataclass(frozen=True)
 class Packed:
     """A model on a device."""
 
@@ -55,6 +63,7 @@ class Packed:
     pairs: Tensor  # (n_pairs, 2) of elements
     places: Tensor  # (119,) of every element by its atomic number in the library, -1 for others
     repulsion: bool
+    embedded: Atoms | None
 
     @property
     def device(self) -> torch.device:
@@ -133,6 +142,12 @@ def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Pack
                 shifts,
             )
         )
+    under = None
+    if (atoms := model.embedded) is not None:
+        tables = (atoms.pair_knots, 0.5 * atoms.pairs, atoms.density_knots, atoms.densities)
+        under = Atoms(
+            tuple(on_device(t, where, precision) for t in tables), on_device(atoms.embedding, where, torch.float64)
+        )
     places = np.full(119, -1)
     places[list(model.species)] = np.arange(n)
     charges = np.array(model.species, dtype=float)
@@ -150,6 +165,7 @@ def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Pack
         pairs=on_device(np.array([(y, z) for y in range(n) for z in range(y, n)]), where),
         places=on_device(places, where),
         repulsion=model.repulsion,
+        embedded=under,
     )
 
 

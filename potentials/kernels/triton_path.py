@@ -17,12 +17,13 @@ from torch import Tensor
 
 from potentials import memory
 from potentials.kernels import triton_kernels
+from potentials.kernels.embedded import LEAST_DENSITY
 from potentials.kernels.formulas import smooth_step, smooth_step_slope
 from potentials.kernels.gupta import GuptaModel
 from potentials.kernels.neighbours import MOST_NEIGHBOURS, Candidates, candidates
 from potentials.kernels.signature import ModelLike, species_indices
 from potentials.kernels.triton_kernels import NETWORK_TILE, PLAIN, WIDE
-from potentials.kernels.triton_model import Lanes, Packed, SetLanes, on_device, pack, portions
+from potentials.kernels.triton_model import Atoms, Lanes, Packed, SetLanes, on_device, pack, portions
 from potentials.kernels.triton_products import parts
 from potentials.kernels.triton_text import n_moments
 from potentials.structures import Prediction, Structures
@@ -235,7 +236,7 @@ def _pull(
     kinds: Tensor,
     n_pairs: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """dE_i/d(bond) of every pair (n_pairs, 3), virials (6, size) and repulsion (size,) of every centre; eV, eV/Å."""
+    """dE_i/d(bond) of every pair (n_pairs, 3), virials (6, size) and baseline (size,) of every centre; eV, eV/Å."""
     n, size = packed.n_species, len(kinds)
     where, precision = moments.device, moments.dtype
     kernels, grid = triton_kernels.of_shape(packed.shape), _over(size, WIDE["BLOCK"], n)
@@ -248,7 +249,28 @@ def _pull(
     repelled = torch.empty(n, size, dtype=torch.float64, device=where)
     arrays = (bonds, bounds, places, back, slopes, kinds, packed.screening, forces, virials, repelled)
     kernels.bond_slopes[grid](*arrays, size, n, REPULSION=packed.repulsion, **options)
-    return forces, _total(virials), _total(repelled)
+    below = _total(repelled)
+    if packed.embedded is not None:
+        below = below + _embed(packed.embedded, bonds, bounds, places, kinds, forces, virials)
+    return forces, _total(virials), below
+
+
+def _embed(
+    atoms: Atoms, bonds: Tensor, bounds: Tensor, places: Tensor, kinds: Tensor, forces: Tensor, virials: Tensor
+) -> Tensor:
+    """(size,) eV of every centre in the embedded-atom potential; its slopes come on top of `forces` and `virials`."""
+    n, size = len(atoms.embedding), len(kinds)
+    grid, where = _over(size, PLAIN["BLOCK"], n), (size, n)
+    options: dict[str, Any] = {"N_PAIR": atoms.tables[0].shape[2], "N_DENSITY": atoms.tables[2].shape[2], **PLAIN}
+    sums = torch.empty(n, 2, size, dtype=torch.float64, device=bonds.device)
+    triton_kernels.embedded_sums[grid](bonds, bounds, kinds, *atoms.tables, sums, *where, **options)
+    halves, rho = _total(sums)
+    strength, linear, square, free = atoms.embedding[kinds].T
+    root = torch.sqrt(rho + LEAST_DENSITY)
+    first = (-0.5 * strength / root + linear + 2 * square * rho).to(bonds.dtype)
+    arrays = (*atoms.tables, first, places, forces, virials)
+    triton_kernels.embedded_slopes[grid](bonds, bounds, kinds, *arrays, *where, **options)
+    return halves + free - strength * root + linear * rho + square * rho**2
 
 
 def _by_crystal(values: Tensor, offsets: Tensor) -> Tensor:

@@ -2,13 +2,12 @@
 
     python runs/cu-pd-ag-pbe/curve.py [N ...] [--recipe default] [--pretrained LIB]    # prints, and writes curve.json
     python runs/cu-pd-ag-pbe/curve.py --folds 4 [--recipe default] [--pretrained LIB]  # prints, and writes folds.json
-    python runs/cu-pd-ag-pbe/curve.py --folds 4 --embedded                             # and embedded.json
+    python runs/cu-pd-ag-pbe/curve.py --folds 4 --recipe embedded [--refit 10]         # and embedded.json, or refitted.json
 
 Calculations are counted as they were made, held-out ones included. Errors are those of the committee on held-out crystals of
 one, two, three elements whose formation energy is at most HIGHEST above the elements; one family in eight is held out, by the
 hash of its name. These are few; --folds leaves out other eighths of the families one after the other, judges by them, and never
-looks at what is held out. --embedded fits an embedded-atom potential (potentials/embedded) to what each fold trains on, and
-the networks to what it leaves, drawn to nothing more strongly than else (OF_REST).
+looks at what is held out. --refit fits all strata of each library once more, together, in so many iterations.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +26,21 @@ from ase.io import read
 from numpy.typing import NDArray
 
 from potentials.dataset import Dataset, read_dataset
-from potentials.embedded import Embedded, calmed
+from potentials.jointly import plan_jointly
 from potentials.library import Library
 from potentials.recipe import RECIPES, Recipe
 from potentials.refine import finish_refined, plan_refined, refines
 from potentials.stratum import Stratum
 from potentials.structures import Floats
-from potentials.train import finish, fit_member, plan
+from potentials.train import finish, finish_all, fit_member, plan
 
 HERE = Path(__file__).resolve().parent
 SYSTEM = Stratum.parse("CuPdAg")
 HIGHEST = 0.6  # eV/atom
 EIGHTH = 8
-# `fitting` of networks that learn what an embedded-atom potential leaves
-OF_REST = {"few": 0, "decay": 5.0, "pull": 20.0}
 
 
-def trained(data: Dataset, recipe: Recipe, folder: Path, pretrained: Library | None = None) -> Library:
+def trained(data: Dataset, recipe: Recipe, folder: Path, pretrained: Library | None = None, refit: int = 0) -> Library:
     """Bottom up, on what of these crystals is not held out; drawn to the pretrained networks where there are any."""
     library = Library.create(folder, recipe, pretrained)
     for stratum in SYSTEM.subsets():
@@ -54,6 +51,9 @@ def trained(data: Dataset, recipe: Recipe, folder: Path, pretrained: Library | N
             tasks = plan_refined(recipe, data, made, below)
             made = finish_refined(tasks, [fit_member(task) for task in tasks], made)
         library.add(made)
+    if refit:
+        tasks = plan_jointly(recipe, data, SYSTEM, iterations=refit, library=library)
+        library.add_all(finish_all(tasks, [fit_member(task) for task in tasks]))
     return library
 
 
@@ -130,7 +130,7 @@ def learning_curve(
 
 
 def cross_validated(
-    data: Dataset, recipe: Recipe, pretrained: Library | None, folds: int, embedded: bool
+    data: Dataset, recipe: Recipe, pretrained: Library | None, folds: int, refit: int
 ) -> Iterator[tuple[str, Any]]:
     """Errors over the first `folds` of eight folds of the training crystals, by the greatest height that counts."""
     training = np.flatnonzero(~data.is_held_out())
@@ -140,12 +140,8 @@ def cross_validated(
     parts = []
     for k in range(folds):
         known, test = data.select(np.flatnonzero(fold != k)), data.select(np.flatnonzero(fold == k))
-        if embedded:
-            under = Embedded.fitted(known)
-            calm = calmed(known, high[fold != k], recipe.fitting.high_energy)
-            known, test = under.left(calm), under.left(test)
         with tempfile.TemporaryDirectory() as folder:
-            library = trained(known, recipe, Path(folder) / "library", pretrained)
+            library = trained(known, recipe, Path(folder) / "library", pretrained, refit)
             parts.append(Missed.by(library, test, high[fold == k]))
     fields = ("orders", "heights", "energies", "forces", "sizes")
     missed = Missed(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
@@ -165,24 +161,21 @@ def main() -> None:
     parser.add_argument(
         "--folds", type=int, choices=range(1, EIGHTH + 1), help="cross-validation over so many of eight folds"
     )
-    parser.add_argument("--embedded", action="store_true", help="with --folds: networks on an embedded-atom potential")
-    parser.add_argument("--labels", type=Path, default=HERE / "labels.extxyz.xz")
     parser.add_argument(
-        "-o", "--output", type=Path, help="JSON; curve.json or folds.json in this directory when left out"
+        "--refit", type=int, default=0, metavar="N", help="with --folds: all strata together at the end"
     )
+    parser.add_argument("--labels", type=Path, default=HERE / "labels.extxyz.xz")
+    parser.add_argument("-o", "--output", type=Path, help="JSON; beside this file, named as said above, when left out")
     asked = parser.parse_args()
-    if asked.embedded and (not asked.folds or asked.pretrained):
-        parser.error("--embedded goes with --folds, and not with --pretrained")
-    output = asked.output or HERE / (
-        "embedded.json" if asked.embedded else "folds.json" if asked.folds else "curve.json"
-    )
+    if asked.refit and not asked.folds:
+        parser.error("--refit goes with --folds")
+    usual = "curve" if not asked.folds else "refitted" if asked.refit else RECIPES[asked.recipe].embedded and "embedded"
+    output = asked.output or HERE / f"{usual or 'folds'}.json"
     data, recipe = read_dataset(asked.labels), RECIPES[asked.recipe]
-    if asked.embedded:
-        recipe = replace(recipe, repulsion=False, fitting=replace(recipe.fitting, **OF_REST))
     pretrained = Library.open(asked.pretrained) if asked.pretrained else None
     result: dict[str, Any] = {"labels": len(data), "recipe": asked.recipe, "pretrained": pretrained is not None}
     if asked.folds:
-        result["folds"] = dict(cross_validated(data, recipe, pretrained, asked.folds, asked.embedded))
+        result["folds"] = dict(cross_validated(data, recipe, pretrained, asked.folds, asked.refit))
         output.write_text(json.dumps(result, indent=1) + "\n")
         return
     numbers = asked.numbers or [75, 150, 300, 450, 600, 800, 1000]

@@ -8,13 +8,27 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from potentials.kernels import triton_kernels as own
+from potentials.kernels.embedded import N_DENSITY, N_PAIR
 from potentials.kernels.triton_products import parts
 from potentials.network import Shape
 
 SHAPE = Shape(6.0, n_max=5, l_max=4, n_pair=8)
 LANES = 64
 FLOAT = ["bonds", "weights", "biases", "outputs", "features", "slopes", "moments", "back", "screening", "out"]
-DOUBLE = ["positions", "vectors", "low", "nearest", "forces", "virials", "repelled", "energies", "shifts", "values"]
+FLOAT += ["pair_knots", "halves", "density_knots", "densities"]
+DOUBLE = [
+    "positions",
+    "vectors",
+    "low",
+    "nearest",
+    "forces",
+    "virials",
+    "repelled",
+    "energies",
+    "shifts",
+    "values",
+    "sums",
+]
 WHOLE = [
     "bounds",
     "places",
@@ -32,6 +46,7 @@ WHOLE = [
 # names that mean one thing in one kernel and another in the next
 OTHER = {
     "images": {"first": "*i64"},
+    "embedded_slopes": {"first": "*fp32"},
     "products": {"pairs": "*i64"},
     "reactions": {"pairs": "*fp64"},
     "crystal_sums": {"out": "*fp64"},
@@ -65,8 +80,9 @@ def main():
     for added in (False, True):
         size = build("network", own.network, fused, BLOCK=own.NETWORK_TILE // LANES, LANES=LANES, ADDED=added)
         print(f"network {size}", flush=True)
-    for name in ("reactions", "crystal_sums"):
-        print(f"{name} {build(name, getattr(own, name), own.PLAIN, BLOCK=plain)}", flush=True)
+    for name in ("reactions", "crystal_sums", "embedded_sums", "embedded_slopes"):
+        size = build(name, getattr(own, name), own.PLAIN, BLOCK=plain, N_PAIR=N_PAIR, N_DENSITY=N_DENSITY)
+        print(f"{name} {size}", flush=True)
 
 
 if __name__ == "__main__":

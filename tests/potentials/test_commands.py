@@ -313,7 +313,7 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (
             64,
             ["train", tmp_path / "new", "Cu", "--data", data, "--recipe", "best"],
-            "--recipe must be one of default, quick, fine, vp2017",
+            "--recipe must be one of default, quick, fine, embedded, vp2017",
         ),
         (64, ["train", tmp_path / "new", "Cu", "--data", data, "--cutoff", "0"], "--cutoff must be positive"),
         (65, ["data", "add", library, data, "--cutoff", "4.2"], "was made with another recipe"),

@@ -1,6 +1,7 @@
 """The kernels: compiled and torch agree; a result is the crystal's own, to the last bit; absurd input gives NaN."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ase.build import bulk
 from potentials import kernels
 from potentials.features.symmetry_functions import VP2017
 from potentials.kernels import compiled
+from potentials.kernels.embedded import N_DENSITY, N_PAIR, EmbeddedAtoms
 from potentials.network import Shape, SymmetryFunctions, fold
 from potentials.stratum import Stratum
 from potentials.structures import Structures
@@ -179,6 +181,49 @@ def test_refined_strata_have_the_same_bits_in_every_library(own):
     same_bits(kernels.evaluate(structures, large, kernel="compiled"), expected)
     if len(own) == 1:
         same_bits(kernels.evaluate(structures, library(own, SMALL), kernel="compiled"), expected)
+
+
+@needs_compiled
+@pytest.mark.parametrize("shape", [DEFAULT, SMALL, FEW], ids=str)
+def test_predictions_on_embedded_atoms_agree(shape):
+    """The potential under the networks, where every element of it has parameters of its own and in thin crystals."""
+    rng = np.random.default_rng(3)
+    crystals = [*mixed(rng), *(crystal(rng, n, SPECIES, scale=s) for n in (3, 4, 6) for s in (1.6, 2.0))]
+    structures, model = Structures.from_ase(crystals), library(SPECIES, shape, 3, 5, embedded=True)
+    found, expected = (kernels.evaluate(structures, model, kernel=k) for k in ("compiled", "torch"))
+    bare = kernels.evaluate(structures, library(SPECIES, shape, 3, 5), kernel="compiled")
+    assert (np.abs(found.energies - bare.energies) > 1e-3).all()
+    for field in FIELDS:
+        close(getattr(found, field), getattr(expected, field))
+
+
+@needs_compiled
+@pytest.mark.parametrize("own", [(CU,), (PD, AG), (CU, PD, AG)])
+def test_embedded_atoms_have_the_same_bits_in_every_library(own):
+    structures = Structures.from_ase(mixed(np.random.default_rng(7), own))
+    small, large = (library(s, SMALL, embedded=True) for s in (own, (CU, PD, AG, AU)))
+    expected = kernels.evaluate(structures, small, kernel="compiled")
+    same_bits(kernels.evaluate(structures, large, kernel="compiled"), expected)
+    for group in (np.arange(8), np.random.default_rng(8).permutation(len(structures))):
+        part = kernels.evaluate(structures.select(group), large, n_threads=2, kernel="compiled")
+        np.testing.assert_array_equal(part.member_energies, expected.member_energies[group])
+        np.testing.assert_array_equal(part.stresses, expected.stresses[group])
+
+
+def test_a_pair_without_a_stratum_has_the_mean_of_its_elements():
+    elements = {Stratum((z,)): stratum_parameters(Stratum((z,)), SMALL, 1, 3, embedded=True) for z in (PD, AG)}
+    known = {s: p.embedded for s, p in elements.items()}
+    bonds = {s.numbers[0]: own[N_DENSITY : N_DENSITY + N_PAIR] for s, own in known.items()}
+    mean = np.append((bonds[PD] + bonds[AG]) / 2, [0.0, 0.0])
+    absent, there = (EmbeddedAtoms.of((PD, AG), 5.0, k) for k in (known, {**known, Stratum((PD, AG)): mean}))
+    for name in ("pairs", "densities", "pair_knots", "density_knots"):
+        np.testing.assert_allclose(getattr(absent, name), getattr(there, name), rtol=1e-14)
+        assert getattr(absent, name).max() > 0
+    parameters = [elements[Stratum((PD,))], replace(elements[Stratum((AG,))], embedded=None)]
+    with pytest.raises(ValueError, match="no embedded-atom parameters for Ag"):
+        fold(SMALL, (PD, AG), parameters, False)
+    with pytest.raises(ValueError, match=r"`embedded` of Pd must have shape \(19,\)"):
+        fold(SMALL, (PD,), [replace(parameters[0], embedded=mean)], False)
 
 
 @needs_compiled

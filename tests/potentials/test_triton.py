@@ -70,11 +70,13 @@ def same_bits(found, expected, crystals, atoms):
 
 @triton
 @pytest.mark.parametrize("shape", [SMALL, Shape(3.6, 2, 4, 5), Shape(3.6, 1, 5, 2)], ids=str)
-@pytest.mark.parametrize(("own", "refined"), [(0, False), (2, False), (0, True)])
-def test_in_double_precision_it_is_the_processors_result(shape, own, refined):
+@pytest.mark.parametrize(
+    ("own", "refined", "embedded"), [(0, False, False), (2, False, False), (0, True, False), (0, False, True)]
+)
+def test_in_double_precision_it_is_the_processors_result(shape, own, refined, embedded):
     thin = Atoms("CuPdAgCu", [[0, 0, 0], [2.6, 0, 0], [3.2, 2.5, 0], [0, 0, 3.3]])  # sees some elements in part
     structures = Structures.from_ase([*few(np.random.default_rng(3)), thin])
-    model = library(SPECIES, shape, members=3, hidden=5, own=own, refined=refined)
+    model = library(SPECIES, shape, members=3, hidden=5, own=own, refined=refined, embedded=embedded)
     found, expected = said(structures, model, "triton-double"), expected_of(structures, model)
     for field in FIELDS:
         np.testing.assert_allclose(
@@ -83,14 +85,15 @@ def test_in_double_precision_it_is_the_processors_result(shape, own, refined):
 
 
 @triton
-def test_in_single_precision():
+@pytest.mark.parametrize("embedded", [False, True])
+def test_in_single_precision(embedded):
     """Features, weights and slopes carry 6e-8; a unit sums some tens of products, a force some hundred terms.
 
     So errors stay below some 1e-6 of the terms that are added: those of the networks, a few eV, and of the repulsion
     inside the cluster, a hundred eV and eV/Å.
     """
     structures = Structures.from_ase(few(np.random.default_rng(3)))
-    model = library(SPECIES, SMALL, members=3)
+    model = library(SPECIES, SMALL, members=3, embedded=embedded)
     found, expected = said(structures, model, "triton"), expected_of(structures, model)
     for field in FIELDS:
         ours, theirs = getattr(found, field), getattr(expected, field)
@@ -106,7 +109,7 @@ def test_in_single_precision():
 @triton
 def test_a_result_is_the_crystals_own():
     structures = Structures.from_ase(few(np.random.default_rng(4)))
-    model = library(SPECIES, SMALL)
+    model = library(SPECIES, SMALL, embedded=True)
     whole = said(structures, model, "triton")
     for group in ([2], [6, 3, 0], np.random.default_rng(5).permutation(7)):
         atoms = np.concatenate([np.arange(structures.offsets[c], structures.offsets[c + 1]) for c in group])
@@ -114,14 +117,17 @@ def test_a_result_is_the_crystals_own():
 
 
 @triton
-@pytest.mark.parametrize(("own", "refined"), [(0, False), (2, False), (0, True)])
-def test_a_crystal_has_the_same_bits_in_a_larger_library(own, refined):
+@pytest.mark.parametrize(
+    ("own", "refined", "embedded"), [(0, False, False), (2, False, False), (0, True, False), (0, False, True)]
+)
+def test_a_crystal_has_the_same_bits_in_a_larger_library(own, refined, embedded):
     rng = np.random.default_rng(6)
     atoms = cell(rng, (2, 1, 1))
     atoms.numbers = [AG, CU]
     structures = Structures.from_ase([atoms, Atoms("CuAg2", 1.5 * rng.random((3, 3)) + np.diag([2, 4, 6]))])
     small, large = (
-        said(structures, library(s, SMALL, own=own, refined=refined), "triton") for s in ((CU, AG), SPECIES)
+        said(structures, library(s, SMALL, own=own, refined=refined, embedded=embedded), "triton")
+        for s in ((CU, AG), SPECIES)
     )
     same_bits(large, small, slice(None), slice(None))
 

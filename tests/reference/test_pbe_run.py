@@ -79,7 +79,8 @@ def test_the_committee_chooses_what_follows(structures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "name"), [([], "curve"), (["--folds", "1"], "folds"), (["--folds", "1", "--embedded"], "folds")]
+    ("words", "name"),
+    [([], "curve"), (["--folds", "1"], "folds"), (["--folds", "1", "--recipe", "embedded", "--refit", "2"], "folds")],
 )
 def test_errors_against_labels_and_over_folds(words, name, tmp_path):
     labels, output = tmp_path / "labels.extxyz", tmp_path / "out.json"
