@@ -23,17 +23,23 @@ from ase.calculators.emt import EMT
 
 from potentials import kernels
 from potentials.features.symmetry_functions import VP2017
+from potentials.kernels.embedded import OF_ELEMENT, EmbeddedAtoms
 from potentials.network import Descriptor, Model, Shape
+from potentials.stratum import Stratum
 from potentials.structures import Structures
 
 SPECIES = (29, 46, 47)
-# name, descriptor, hidden units of the first and of the second layer, committee members
-MODELS: list[tuple[str, Descriptor, int, int, int]] = [
-    ("n4 L3 h10 x4", Shape(6.0, 4, 3, 8), 10, 0, 4),
-    ("n5 L4 h16 x1", Shape(6.0, 5, 4, 8), 16, 0, 1),
-    ("n5 L4 h16 x4", Shape(6.0, 5, 4, 8), 16, 0, 4),
-    ("vp2017 x1", VP2017, 10, 10, 1),
-    ("vp2017 x4", VP2017, 10, 10, 4),
+# name, descriptor, hidden units of the first and of the second layer, committee members, whether on embedded atoms
+MODELS: list[tuple[str, Descriptor, int, int, int, bool]] = [
+    ("n4 L3 h10 x4", Shape(6.0, 4, 3, 8), 10, 0, 4, False),
+    ("n5 L4 h10 x1", Shape(6.0, 5, 4, 8), 10, 0, 1, False),
+    ("the same, EAM", Shape(6.0, 5, 4, 8), 10, 0, 1, True),
+    ("n5 L4 h10 x4", Shape(6.0, 5, 4, 8), 10, 0, 4, False),
+    ("the same, EAM", Shape(6.0, 5, 4, 8), 10, 0, 4, True),
+    ("n5 L4 h16 x1", Shape(6.0, 5, 4, 8), 16, 0, 1, False),
+    ("n5 L4 h16 x4", Shape(6.0, 5, 4, 8), 16, 0, 4, False),
+    ("vp2017 x1", VP2017, 10, 10, 1, False),
+    ("vp2017 x4", VP2017, 10, 10, 4, False),
 ]
 
 
@@ -54,8 +60,10 @@ def random_model(
     second: int,
     members: int,
     species: tuple[int, ...] = SPECIES,
+    embedded: bool = False,
 ) -> Model:
     n, lanes = len(species), hidden * members
+    atoms = {Stratum((z,)): 0.3 * np.random.default_rng(z).normal(size=OF_ELEMENT) for z in species}
     last = (n, members, second) if second else (n, lanes)
     return Model(
         shape=shape,
@@ -69,6 +77,7 @@ def random_model(
         repulsion=not second,
         second_weights=rng.normal(size=(n, members, hidden, second)) if second else None,
         second_biases=rng.normal(size=(n, members, second)) if second else None,
+        embedded=EmbeddedAtoms.of(species, shape.cutoff, atoms) if embedded else None,
     )
 
 
@@ -112,8 +121,8 @@ def main() -> None:
         often = repeats * 20 if n_atoms < 10 else repeats
         peer, _ = timed(embedded_atom(crystals), max(3, repeats // 20), n_atoms)
         print(f"\n{title}; ASE EMT {peer:.0f} µs/atom")
-        for name, shape, hidden, second, members in MODELS:
-            model = random_model(rng, shape, hidden, second, members)
+        for name, shape, hidden, second, members, on_atoms in MODELS:
+            model = random_model(rng, shape, hidden, second, members, embedded=on_atoms)
             median, least = timed(partial(kernels.evaluate, structures, model), often, n_atoms)
             slow, _ = timed(partial(kernels.evaluate, structures, model, kernel="torch"), 1 if second else 3, n_atoms)
             print(f"  {name:<13} {median:6.2f} ({least:.2f})   torch x{slow / median:.0f}   EMT x{peer / median:.0f}")

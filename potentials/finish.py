@@ -48,7 +48,7 @@ def finish_all(tasks: Sequence[FitTask], results: Sequence[FitResult | Mapping[s
         data = task.dataset.of_stratum(stratum)
         surroundings = _environments(task, stratum, data, known)
         per_atom = data.labels.energies / data.structures.sizes
-        share = sum(r.seconds for r in made) * (1.0 if len(task.strata) == 1 else len(data) / n_fitted)
+        share = (task.seconds + sum(r.seconds for r in made)) * (1.0 if len(task.strata) == 1 else len(data) / n_fitted)
         metadata = {
             "method": task.dataset.methods[0],
             "data": data.content_hash(),

@@ -13,6 +13,7 @@ directions that the data leave open (an element that only occurs in compounds) s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -57,10 +58,12 @@ def plan_jointly(
         )
     strata = tuple(s for s in elements.subsets() if s.order <= LARGEST)
     lowest = lowest_of(own.training())
+    started = time.process_time()
     if library is not None:
         scalings = {s: library.stratum(s).parameters for s in strata}
     else:
         scalings = _scalings(recipe, own.training(), strata, lowest, ())
+    spent = time.process_time() - started if recipe.embedded else 0.0
     return [
         FitTask(
             strata=strata,
@@ -75,6 +78,7 @@ def plan_jointly(
             parents={},
             lowest=lowest,
             like=NONE if library is None else pretrained_of(library, strata),
+            seconds=spent,
         )
         for member in range(recipe.members)
     ]
@@ -111,7 +115,9 @@ def plan_together(
         t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in frozen if t.stratum.order == 1
     }
     beneath, liked = [t.parameters for t in frozen], likeness_of(library, versions, wanted, like)
+    started = time.process_time()
     scalings = _scalings(recipe, own.training(), tuple(wanted), lowest, beneath, liked.strata)
+    spent = time.process_time() - started if recipe.embedded else 0.0
     return [
         FitTask(
             strata=tuple(wanted),
@@ -126,6 +132,7 @@ def plan_together(
             parents={t.stratum.name: t.content_hash() for t in frozen},
             lowest=lowest,
             like=liked,
+            seconds=spent,
         )
         for member in range(recipe.members)
     ]

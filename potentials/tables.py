@@ -138,7 +138,4 @@ def _weights(fitting: Fitting, n: int, forces: Floats, height: float) -> Floats:
     calm = 1.0 / (1.0 + (height / fitting.high_energy) ** 2)
     gentle = 1.0 / (1.0 + (forces**2).sum(axis=1) / fitting.high_force**2)
     units = np.concatenate([[fitting.energy * n], np.full(3 * n, fitting.force), np.full(6, fitting.virial * n)])
-    return (
-        np.concatenate([[calm], np.repeat(gentle, 3), np.full(6, calm)])
-        / units
-    )
+    return np.concatenate([[calm], np.repeat(gentle, 3), np.full(6, calm)]) / units

@@ -41,6 +41,7 @@ class FitTask:
     )
 
     like: Likeness = NONE  # what new elements are drawn to
+    seconds: float = 0.0  # CPU, that the potential under the networks of these strata has taken
 
     @property
     def elements(self) -> tuple[int, ...]:

@@ -103,8 +103,10 @@ def plan(
                 f"got widened {widened}; leave that out, or make a library where the stratum is new"
             )
     liked = likeness_of(library, versions, (stratum,), like)
+    started = time.process_time()
     if not warm:
         scaling = _new(recipe, own.training(), stratum, beneath, lowest, liked)
+    spent = time.process_time() - started if recipe.embedded else 0.0
     usual = ITERATIONS.get(stratum.order, ITERATIONS_WIDENED if recipe.widened else ITERATIONS_ABOVE)
     return [
         FitTask(
@@ -120,6 +122,7 @@ def plan(
             parents={t.stratum.name: t.content_hash() for t in frozen},
             lowest=lowest,
             like=liked,
+            seconds=spent,
         )
         for member in range(recipe.members)
     ]
