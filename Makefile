@@ -11,7 +11,7 @@ GPAW ?= gpaw==26.7.0
 GPAW_ENV := .venv-gpaw
 export EVO_GPAW_PYTHON ?= $(wildcard $(CURDIR)/$(GPAW_ENV)/bin/python)
 PBE := runs/cu-pd-ag-pbe
-PBE_RECIPE ?= quick
+PBE_RECIPE ?= embedded
 SHIPPED := potentials/shipped/cu-pd-ag-pbe
 ASSESSED ?= cu-pd-ag-pbe
 ASSESSMENT ?= $(PBE)/assessment
@@ -46,13 +46,10 @@ truth: .venv/developed  ## the benchmark behind README's figures (hours; resumab
 pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/structures.extxyz -o $(PBE)/labels.extxyz.xz --settings $(PBE)/reference.toml
 
-$(PBE)/out/pretrained/CuPdAg.v0001.npz: .venv/installed $(PBE)/pretrain.py $(PBE)/structures.py
-	rm -rf $(PBE)/out/pretrained
-	$(BIN)/python $(PBE)/pretrain.py --recipe $(PBE_RECIPE) -o $(PBE)/out/pretrained
-
-pbe-library: $(PBE)/out/pretrained/CuPdAg.v0001.npz  ## the library that comes with the package, from the labels there are
+pbe-library: .venv/installed  ## the library that comes with the package, from the labels there are (half an hour)
 	rm -rf $(PBE)/out/library
-	$(BIN)/potentials train $(PBE)/out/library CuPdAg --pretrained $(PBE)/out/pretrained --data $(PBE)/labels.extxyz.xz $(PBE)/searched.extxyz
+	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/labels.extxyz.xz $(PBE)/searched.extxyz
+	$(BIN)/potentials refit $(PBE)/out/library --iterations 6
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
 
 pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; resumable)

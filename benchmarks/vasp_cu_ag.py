@@ -16,9 +16,9 @@ embedded-atom potential (potentials/embedded) under the networks of --elements: 
 so that other compositions follow.
 
 The settings stand below, the same for every fold. They were chosen on another division into folds (--division 7), but for
-`decay` and `pull`, which were set on the equation of state itself, with crystals of the elements: its figure is no prediction
-of what a new composition would show. No crystal is held out or validates beyond the folds, so that nine tenths are fitted;
-a fit ends by its number of iterations.
+`decay`, `pull` and the cut-off of --embedded, which were set on the equation of state itself, with crystals of the elements: its
+figure is no prediction of what a new composition would show. No crystal is held out or validates beyond the folds, so that nine
+tenths are fitted; a fit ends by its number of iterations.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ FOLDS, LOW, WORST = 10, 0.90, 0.05  # folds; share of the energies that count; s
 WEIGHT = 0.1  # of a crystal of one element
 ITERATIONS, ITERATIONS_OF_ELEMENTS = 25, 60
 DECAY_OF_REST, PULL_OF_REST = 100.0, 200.0  # where no label speaks, nothing is left for the networks
+REACH = 6.9  # Å, where the bonds of silver end in the embedded-atom potential
 # virial: the stresses contradict the energies by about 0.025 eV/atom (plane waves of a fixed cut-off)
 # no repulsion: the dimers reach down to 1.60 Å, where that baseline is twice as steep as the labels
 RECIPE = Recipe(
@@ -98,7 +99,7 @@ def main() -> int:
     recipe = RECIPE
     if way == "embedded":
         fitting = replace(RECIPE.fitting, decay=DECAY_OF_REST, pull=PULL_OF_REST)
-        recipe = replace(RECIPE, embedded=True, fitting=fitting)
+        recipe = replace(RECIPE, shape=Shape(REACH, n_max=5, l_max=4, n_pair=8), embedded=True, fitting=fitting)
     path, weight = asked.output or HERE / "vasp_cu_ag" / f"{way}.json", 1.0 if asked.stratified else WEIGHT
     below = dataset.select([]) if way == "alone" else labelled_elements()
     below = replace(below, weights=np.full(len(below), weight))
