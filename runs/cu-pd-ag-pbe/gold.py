@@ -6,10 +6,10 @@
     python runs/cu-pd-ag-pbe/gold.py compare       # prints, and writes gold.json
 
 By reuse Au, CuAu, PdAu and AgAu are trained on top of Cu, Pd, Ag as the library has them, on the 40 alone (of which one family
-in eight is held out, as ever): one after the other or all four at once; alone, or with gold drawn to silver's networks or, where
-the library was pretrained, to those that pretrain.py has made of EMT's labels. Started over, each pair is fitted together with its
-two elements, all from nothing, on the 40 and all crystals of Cu, Pd or Ag that the library was trained on. All have committees of
-the library's recipe. Judged by the 20, which no fit has seen, errors over all and by pair.
+in eight is held out, as ever): one after the other or all four at once; alone, or with gold drawn to silver's networks or,
+where the library was pretrained, to those that pretrain.py has made of EMT's labels. Started over, each pair is fitted
+together with its two elements, all from nothing, on the 40 and all crystals of Cu, Pd or Ag that the library was trained on.
+All have committees of the library's recipe. Judged by the 20, which no fit has seen, errors over all and by pair.
 """
 
 from __future__ import annotations
