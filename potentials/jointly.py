@@ -13,7 +13,6 @@ directions that the data leave open (an element that only occurs in compounds) s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -58,12 +57,11 @@ def plan_jointly(
         )
     strata = tuple(s for s in elements.subsets() if s.order <= LARGEST)
     lowest = lowest_of(own.training())
-    started = time.process_time()
+    spent = 0.0
     if library is not None:
         scalings = {s: library.stratum(s).parameters for s in strata}
     else:
-        scalings = _scalings(recipe, own.training(), strata, lowest, ())
-    spent = time.process_time() - started if recipe.embedded else 0.0
+        scalings, spent = _scalings(recipe, own.training(), strata, lowest, ())
     return [
         FitTask(
             strata=strata,
@@ -115,9 +113,7 @@ def plan_together(
         t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in frozen if t.stratum.order == 1
     }
     beneath, liked = [t.parameters for t in frozen], likeness_of(library, versions, wanted, like)
-    started = time.process_time()
-    scalings = _scalings(recipe, own.training(), tuple(wanted), lowest, beneath, liked.strata)
-    spent = time.process_time() - started if recipe.embedded else 0.0
+    scalings, spent = _scalings(recipe, own.training(), tuple(wanted), lowest, beneath, liked.strata)
     return [
         FitTask(
             strata=tuple(wanted),
@@ -162,10 +158,10 @@ def _scalings(
     lowest: Mapping[int, float],
     below: Collection[StratumParameters],
     begin: Collection[StratumParameters] = (),
-) -> dict[Stratum, StratumParameters]:
-    """Of their inputs, with the potential under their networks where the recipe has one."""
+) -> tuple[dict[Stratum, StratumParameters], float]:
+    """Of their inputs, with the potential under their networks where the recipe has one; CPU s of that."""
     companies = sorted(set(data.strata()), key=Stratum.sort_key)
-    atoms = fitted(recipe, data, strata, below, lowest, begin)
+    atoms, seconds = fitted(recipe, data, strata, below, lowest, begin)
     under = [*below, *(StratumParameters(s, {}, {}, {}, embedded=own) for s, own in atoms.items())]
     known = [(s, tables(data.of_stratum(s), recipe, s, lowest, under)) for s in companies]
-    return {s: replace(scaling_of(recipe, s, known), embedded=atoms.get(s)) for s in strata}
+    return {s: replace(scaling_of(recipe, s, known), embedded=atoms.get(s)) for s in strata}, seconds

@@ -103,10 +103,9 @@ def plan(
                 f"got widened {widened}; leave that out, or make a library where the stratum is new"
             )
     liked = likeness_of(library, versions, (stratum,), like)
-    started = time.process_time()
+    spent = 0.0
     if not warm:
-        scaling = _new(recipe, own.training(), stratum, beneath, lowest, liked)
-    spent = time.process_time() - started if recipe.embedded else 0.0
+        scaling, spent = _new(recipe, own.training(), stratum, beneath, lowest, liked)
     usual = ITERATIONS.get(stratum.order, ITERATIONS_WIDENED if recipe.widened else ITERATIONS_ABOVE)
     return [
         FitTask(
@@ -135,11 +134,12 @@ def _new(
     below: Sequence[StratumParameters],
     lowest: Mapping[int, float],
     like: Likeness,
-) -> StratumParameters:
-    """Of a stratum that is new: what its inputs are scaled by, and its part of the potential under the networks."""
-    atoms = fitted(recipe, training, (stratum,), below, lowest, like.strata).get(stratum)
+) -> tuple[StratumParameters, float]:
+    """Of a stratum that is new: what its inputs are scaled by, and its part of what lies under the networks; CPU s of that."""
+    made, seconds = fitted(recipe, training, (stratum,), below, lowest, like.strata)
+    atoms = made.get(stratum)
     seen = tables(training, recipe, stratum, lowest, [*below, StratumParameters(stratum, {}, {}, {}, embedded=atoms)])
-    return replace(scaling_of(recipe, stratum, [(stratum, seen)]), embedded=atoms)
+    return replace(scaling_of(recipe, stratum, [(stratum, seen)]), embedded=atoms), seconds
 
 
 def likeness_of(

@@ -7,8 +7,10 @@ What belongs to an element or to a pair is fitted with its stratum, and stays as
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +27,13 @@ from potentials.tables import baseline
 ROUNDS, ITERATIONS = 2, 20  # of the fit; the scale of the parameters is set anew in each
 
 
+class Fitted(NamedTuple):
+    """What a fit of such a potential has made."""
+
+    strata: dict[Stratum, Floats]  # parameters of each
+    seconds: float  # CPU
+
+
 def fitted(
     recipe: Recipe,
     dataset: Dataset,
@@ -33,7 +42,7 @@ def fitted(
     lowest: Mapping[int, float],
     begin: Collection[StratumParameters] = (),
     iterations: int = ITERATIONS,
-) -> dict[Stratum, Floats]:
+) -> Fitted:
     """The parameters of those of `strata` that have some, by energies, forces and stresses of these crystals.
 
     below: the strata that they stand on, which stay as they are. lowest: eV/atom of elements at their most stable, where known;
@@ -43,7 +52,8 @@ def fitted(
     """
     chosen = {s for s in strata if s.order <= 2}
     if not chosen or not recipe.embedded:
-        return {}
+        return Fitted({}, 0.0)
+    started = time.process_time()
     if not len(dataset) or not np.isfinite(dataset.labels.energies).all():
         raise ValueError(f"an embedded-atom potential needs crystals with finite energies, got {len(dataset)} crystals")
     species = tuple(sorted({z for s in strata for z in s.numbers}))
@@ -63,7 +73,7 @@ def fitted(
     for _ in range(ROUNDS):
         scaled = Scaled(problem, p, start)
         p = scaled.parameters(minimise(scaled, scaled.zero, scaled.prior, scaled.decay, iterations).parameters)
-    return {s: p[layout.places[s]] for s in problem.strata}
+    return Fitted({s: p[layout.places[s]] for s in problem.strata}, time.process_time() - started)
 
 
 def _without_repulsion(recipe: Recipe, dataset: Dataset, species: tuple[int, ...]) -> Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 from potentials.dataset import Dataset
 from potentials.embedded.state import Layout, State, parts
 from potentials.stratum import Stratum
-from potentials.structures import Floats
+from potentials.structures import Floats, Ints
 from potentials.tables import heights
 
 # eV/atom, eV/Å, eV/atom: units of residuals, of which such a potential misses about one
@@ -94,7 +94,7 @@ class Residuals:
         """By the free parameters."""
         return self._normal(p, self.free)
 
-    def _normal(self, p: Floats, chosen: np.ndarray) -> tuple[Floats, Floats]:
+    def _normal(self, p: Floats, chosen: Ints) -> tuple[Floats, Floats]:
         n = len(chosen)
         matrix, gradient = np.zeros((n, n)), np.zeros(n)
         for every, residuals in self._linearised(p):

@@ -191,6 +191,22 @@ def cubes(r, knots, factors, entry, n: tl.constexpr):
 
 
 @triton.jit
+def neighbours(bounds, species, size, lane, here):
+    """The first bond of each centre to one element, and how many there are."""
+    begin = tl.load(bounds + species * size + lane, mask=here, other=0)
+    return begin, tl.load(bounds + (species + 1) * size + lane, mask=here, other=0) - begin
+
+
+@triton.jit
+def bond(bonds, at, real):
+    """One bond of each lane and its length, Å."""
+    x = tl.load(bonds + 3 * at, mask=real, other=1.0)
+    y = tl.load(bonds + 3 * at + 1, mask=real, other=1.0)
+    z = tl.load(bonds + 3 * at + 2, mask=real, other=1.0)
+    return x, y, z, tl.sqrt(x * x + y * y + z * z)
+
+
+@triton.jit
 def embedded_sums(
     bonds,  # (n_bonds, 3) Å
     bounds,  # (n_species + 1, size) first bond of a centre to each element
@@ -210,17 +226,13 @@ def embedded_sums(
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     species = tl.program_id(1)
     here = lane < size
-    begin = tl.load(bounds + species * size + lane, mask=here, other=0)
-    count = tl.load(bounds + (species + 1) * size + lane, mask=here, other=0) - begin
+    begin, count = neighbours(bounds, species, size, lane, here)
     entry = tl.load(kinds + lane, mask=here, other=0) * n_species + species
     energy = tl.zeros([BLOCK], tl.float64)
     density = tl.zeros([BLOCK], tl.float64)
     for k in range(0, tl.max(count)):
         real = k < count
-        x = tl.load(bonds + 3 * (begin + k), mask=real, other=1.0)
-        y = tl.load(bonds + 3 * (begin + k) + 1, mask=real, other=1.0)
-        z = tl.load(bonds + 3 * (begin + k) + 2, mask=real, other=1.0)
-        r = tl.sqrt(x * x + y * y + z * z)
+        _x, _y, _z, r = bond(bonds, begin + k, real)
         half, _ = cubes(r, pair_knots, halves, entry, N_PAIR)
         rho, _ = cubes(r, density_knots, densities, entry, N_DENSITY)
         energy += tl.where(real, half, 0.0).to(tl.float64)
@@ -252,16 +264,12 @@ def embedded_slopes(
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     species = tl.program_id(1)
     here = lane < size
-    begin = tl.load(bounds + species * size + lane, mask=here, other=0)
-    count = tl.load(bounds + (species + 1) * size + lane, mask=here, other=0) - begin
+    begin, count = neighbours(bounds, species, size, lane, here)
     entry = tl.load(kinds + lane, mask=here, other=0) * n_species + species
     bent = tl.load(first + lane, mask=here, other=0.0)
     for k in range(0, tl.max(count)):
         real = k < count
-        x = tl.load(bonds + 3 * (begin + k), mask=real, other=1.0)
-        y = tl.load(bonds + 3 * (begin + k) + 1, mask=real, other=1.0)
-        z = tl.load(bonds + 3 * (begin + k) + 2, mask=real, other=1.0)
-        r = tl.sqrt(x * x + y * y + z * z)
+        x, y, z, r = bond(bonds, begin + k, real)
         _, half = cubes(r, pair_knots, halves, entry, N_PAIR)
         _, rho = cubes(r, density_knots, densities, entry, N_DENSITY)
         push = tl.where(real, (half + bent * rho) / r, 0.0).to(tl.float64)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from potentials.embedded import fitted
+from potentials import embedded
 from potentials.embedded.residuals import Residuals
 from potentials.embedded.state import Layout
 from potentials.jointly import plan_jointly, plan_together
@@ -30,6 +31,10 @@ RECIPE = replace(USUAL, members=2, hidden=3, fitting=replace(USUAL.fitting, few=
 SOME = dataset((CU,), 12, 1).followed_by(dataset((PD,), 12, 2)).followed_by(dataset((CU, PD), 24, 3))
 PAIR = Stratum((CU, PD))
 STRATA = PAIR.subsets()
+
+
+def fitted(*arguments: Any, **options: Any) -> dict[Stratum, Floats]:
+    return embedded.fitted(*arguments, **options).strata
 
 
 def bare(found: dict[Stratum, Floats]) -> list[StratumParameters]:
