@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 EXIT_INTERNAL = 70
+SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # ranks of the job as MPICH's and Open MPI's launchers say
 LAUNCHER_VARIABLES = ("PMI_SIZE", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_PROCID")
 PREFETCH = 2  # tasks sent to a rank at once, so that it need not wait while rank 0 works on its own
 LARGEST_WORKING_COORDINATOR = 8  # with more ranks than this, rank 0 only coordinates
@@ -28,6 +29,12 @@ Task = tuple[str, Callable[..., Any], tuple[Any, ...]]
 
 class MpiAbsent(RuntimeError):
     """An MPI launcher started this process, but Python has no MPI."""
+
+    exit_code = 69
+
+
+class MpiMismatch(RuntimeError):
+    """The launcher and mpi4py belong to different MPI libraries, so that each rank believes to be alone."""
 
     exit_code = 69
 
@@ -147,6 +154,12 @@ def open_pool() -> Pool | None:
         ) from None
     communicator = MPI.COMM_WORLD
     if communicator.Get_size() == 1:
+        if (ranks := max(int(os.environ.get(name, 1)) for name in SIZE_VARIABLES)) > 1:
+            library = MPI.Get_library_version().splitlines()[0].strip()
+            raise MpiMismatch(
+                f"started as one of {ranks} ranks, but mpi4py has found another MPI than the launcher's ({library}) and sees "
+                "itself alone; start with the mpirun of that MPI, or name the launcher's libmpi by MPI4PY_LIBMPI=/PATH/libmpi.so"
+            )
         return SerialPool()
     die_with_parent()
     if communicator.Get_rank() == 0:

@@ -75,6 +75,19 @@ def test_a_rank_sleeps_until_rank_0_takes_its_result():
 
 
 @needs_mpi
+def test_a_launcher_of_another_mpi_is_told(tmp_path):
+    """Each rank would believe to be alone, and do everything itself."""
+    command = [sys.executable, "-m", "evo", "run", str(tmp_path)]
+    done = subprocess.run(
+        command, env={**os.environ, "OMPI_COMM_WORLD_SIZE": "2"}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 69, done.stderr
+    assert "one of 2 ranks" in done.stderr
+    assert "MPI4PY_LIBMPI" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@needs_mpi
 def test_an_exception_on_a_rank_ends_the_job_with_its_trace():
     marker = f"marker-fail-{os.getpid()}"
     process = start("fail", marker)
