@@ -79,6 +79,10 @@ class Archive:
                 return other
         return None
 
+    def candidate(self, candidate_id: str) -> Candidate:
+        """The member or failed candidate with this id."""
+        return self.members[candidate_id] if candidate_id in self.members else self.failed[candidate_id]
+
     def hull(self) -> Hull | None:
         """The hull of all members that the reference does not contradict, by the current method."""
         if self._hull is None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from ase import Atoms
 
 from evo import chunk as chunks
 from evo import labels, learn
@@ -20,6 +23,7 @@ from evo.budget import Budget
 from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, from_json, to_json
 from evo.desk import Desk
 from evo.hull import Hull, Point
+from evo.ideal import idealised
 from evo.known import Known
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
@@ -82,6 +86,7 @@ class Campaign:
         self._calibration: Calibration | None = None
         self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
         self._taken: set[str] = set()
+        self._ideals: dict[str, tuple[Atoms, Atoms]] = {}  # by id: the candidate's crystal, the one to ask about
 
     def run(self) -> Iterator[Progress]:
         """Library, every chunk in order, final confirmations; resumed by running it again."""
@@ -179,11 +184,12 @@ class Campaign:
         chosen = (probes + [c for c in chosen if c.id not in known])[:n]
         asked = taken | {c.id for c in chosen}
         chosen += learn.unlearned(self.archive, method, asked, min(n, spare) - len(chosen))
-        chosen = chosen[: self.budget.pays_for([c.atoms for c in chosen], kept)]
-        self.budget.spend([c.atoms for c in chosen])
-        for c in chosen:
+        chosen = chosen[: self.budget.pays_for(self._ideal(chosen), kept)]
+        crystals = self._ideal(chosen)
+        self.budget.spend(crystals)
+        for c, atoms in zip(chosen, crystals, strict=True):
             self.desk.ask(
-                self._key(f"reference/{c.id}"), labels.single_point, self.ground.reference, atoms_to_json(c.atoms), c.id
+                self._key(f"reference/{c.id}"), labels.single_point, self.ground.reference, atoms_to_json(atoms), c.id
             )
         self._taken.update(c.id for c in chosen)
         self.archive.pin(c.id for c in chosen)
@@ -197,7 +203,16 @@ class Campaign:
         if isinstance(self.relaxer, NetworkRelaxer) and self._judged != (self.relaxer.method, len(self.known.labels)):
             self._calibration = learn.calibrated(self._potential(), self.known.low_lying())
             self._judged = (self.relaxer.method, len(self.known.labels))
-        return learn.Judge(self._calibration, self.budget.seconds)
+        return learn.Judge(
+            self._calibration, lambda candidates: np.array([self.budget.seconds(a) for a in self._ideal(candidates)])
+        )
+
+    def _ideal(self, candidates: Sequence[Candidate]) -> list[Atoms]:
+        """The crystal that the reference is asked about for each of these (evo/ideal.py)."""
+        new = [c for c in candidates if c.id not in self._ideals or self._ideals[c.id][0] is not c.atoms]
+        for c, atoms in zip(new, idealised(new, self.relaxer, self.ground.breeding.pressure), strict=True):
+            self._ideals[c.id] = c.atoms, atoms
+        return [self._ideals[c.id][1] for c in candidates]
 
     def _take_effect(self, chunk: float) -> None:
         """Reference results and retrained strata whose chunk has come (law 3)."""
@@ -211,7 +226,9 @@ class Campaign:
         new = [self.desk.result(self._key(f"reference/{i}")) for i in ids]
         for i, label in zip(ids, new, strict=True):
             if label["failure"] is None:
-                self.archive.add_energy(i, Energy(self.ground.reference_method, self.known.enthalpy(label)))
+                # the crystal that was asked about may be the primitive cell of the candidate
+                cells = self.archive.candidate(i).n_atoms / len(label["crystal"]["numbers"])
+                self.archive.add_energy(i, Energy(self.ground.reference_method, cells * self.known.enthalpy(label)))
         self.known.add(new)
         return new
 
@@ -322,13 +339,13 @@ class Campaign:
             return known
         n = self.budget.steps(self.calls, self.final_calls) // steps
         phases = [c for c in self.reference_phases() if c.id not in known][:n]
-        phases = phases[: self.budget.pays_for([c.atoms for c in phases], 0.0, steps)]
-        for c in phases:
+        phases = phases[: self.budget.pays_for(self._ideal(phases), 0.0, steps)]
+        for c, atoms in zip(phases, self._ideal(phases), strict=True):
             self.desk.ask(
                 self._key(f"final/{c.id}"),
                 labels.relaxed,
                 self.ground.reference,
-                atoms_to_json(c.atoms),
+                atoms_to_json(atoms),
                 c.id,
                 self.ground.breeding.pressure,
                 section.fmax,
@@ -365,8 +382,7 @@ class Campaign:
         hull = self.reference_hull()
         if hull is None:
             return []
-        members, failed = self.archive.members, self.archive.failed
-        return [members[i] if i in members else failed[i] for i in hull.vertices]
+        return [self.archive.candidate(i) for i in hull.vertices]
 
     def _confirmed(self) -> list[Candidate]:
         everyone = [*self.archive.members.values(), *self.archive.failed.values()]

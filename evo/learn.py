@@ -43,7 +43,7 @@ class Judge:
     """How far the energies of a network are believed, and what it costs to have them checked."""
 
     calibration: Calibration | None  # by crystals of the campaign that were held out; None: there are too few
-    seconds: Callable[[Atoms], float]  # predicted CPU s of a call of the reference
+    seconds: Callable[[Sequence[Candidate]], Floats]  # (n,) predicted CPU s of a call of the reference for each
 
     def deviations(self, candidates: Sequence[Candidate], method: str) -> Floats:
         """(n,) eV/atom, standard deviation of the reference's energy about the network's."""
@@ -92,11 +92,12 @@ def choose(
         expected,
         judge.deviations(open_, archive.method),
         np.zeros((len(open_), 0)),
-        np.array([judge.seconds(c.atoms) for c in open_]),
+        np.ones(len(open_)),  # told below, of those that matter
     )
     levels = hull.energies(everyone.compositions)
     near = np.flatnonzero(chances(everyone, levels + window) >= LEAST_CHANCE).tolist()
-    some, prospects = [open_[i] for i in near], everyone.select(near)
+    some = [open_[i] for i in near]
+    prospects = replace(everyone.select(near), seconds=judge.seconds(some))
     best = promising(hull, prospects)
     seen = replace(prospects.select(best), vectors=_looks([some[i].atoms for i in best]))
     return [some[best[i]] for i in batch(hull, seen, n)]

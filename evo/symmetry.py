@@ -1,4 +1,4 @@
-"""Symmetry: the space group of a crystal, its primitive and standard cells, and the groups themselves.
+"""Symmetry: the space group of a crystal, its exact primitive cell, and the groups themselves.
 
 The only place that knows spglib. What spglib cannot do is a value here (group 1, the crystal as it was), never an
 exception: a search meets every odd crystal there is.
@@ -60,25 +60,14 @@ def space_group(atoms: Atoms, symprec: float = 0.05) -> int:
 
 
 def primitive(atoms: Atoms, symprec: float = 0.05) -> Atoms:
-    """The primitive cell, Niggli-reduced, atoms where they are; the crystal as it was when there is none smaller."""
+    """The primitive cell, Niggli-reduced, with cell and atoms on their exact places; the crystal as it was on failure."""
     if (crystal := _crystal(atoms)) is None:
         return atoms.copy()
     try:
-        found = spglib.standardize_cell(crystal, to_primitive=True, no_idealize=True, symprec=symprec)
+        found = spglib.standardize_cell(crystal, to_primitive=True, no_idealize=False, symprec=symprec)
     except spglib.SpglibError:
         return atoms.copy()
-    return atoms.copy() if found is None or len(found[2]) >= len(atoms) else reduce_cell(_atoms(found))
-
-
-def standardize(atoms: Atoms, symprec: float = 0.05) -> Atoms:
-    """The conventional standard cell with atoms moved onto their exact places; the crystal as it was on failure."""
-    if (crystal := _crystal(atoms)) is None:
-        return atoms.copy()
-    try:
-        found = spglib.standardize_cell(crystal, to_primitive=False, no_idealize=False, symprec=symprec)
-    except spglib.SpglibError:
-        return atoms.copy()
-    return atoms.copy() if found is None else _atoms(found)
+    return atoms.copy() if found is None else reduce_cell(_atoms(found))
 
 
 def laue_order(atoms: Atoms, symprec: float = 0.05) -> int:

@@ -13,9 +13,11 @@ import pytest
 from ase.build import bulk
 from ase.units import GPa
 
+from evo.candidate import atoms_from_json
 from evo.prepare import given_labels
 from evo.report.answers import answers
 from evo.settings import load
+from evo.symmetry import space_group
 from potentials.labelled.reading import read_labels
 from potentials.library import Library
 from potentials.stratum import Stratum
@@ -89,6 +91,25 @@ def test_every_result_carries_its_method(trained):
         for c in candidates:
             for method, _, _ in c["energies"]:
                 assert method.startswith("nn:")
+
+
+def test_the_reference_is_asked_about_exact_crystals(trained):
+    """What a relaxation leaves a thousandth off, or in a supercell, DFT would pay for with every k-point; energies still fit."""
+    candidates = {c["id"]: c for chunk in results(trained, "relax/").values() for c in chunk}
+    asked = {k.rpartition("/")[2]: r for k, r in results(trained, "").items() if "reference/c" in k}
+    exact = smaller = 0
+    for name, label in asked.items():
+        crystal = atoms_from_json(label["crystal"])
+        exact += space_group(crystal, 1e-5) == space_group(crystal, 0.01)
+        smaller += len(crystal) < len(candidates[name]["atoms"]["numbers"])
+    assert exact >= 0.8 * len(asked) > 0
+    assert smaller
+    moved = {k.rpartition("/")[2] for k in results(trained, "") if "final/" in k}
+    rows = [r for r in json.loads(evo("results", trained, "--json").stdout) if r["id"] in set(asked) - moved]
+    assert rows
+    for row in rows:
+        label = asked[row["id"]]
+        assert row["energy_reference"] == pytest.approx(label["energy"] / len(label["crystal"]["numbers"]), abs=1e-9)
 
 
 def test_seed_files_enter_the_search(tmp_path):

@@ -49,8 +49,12 @@ def confirmed(made):
     return Hull.of([(c.reduced_counts, c.per_atom(REF), REF, c.id) for c in told])
 
 
+def same_cost(candidates):
+    return np.ones(len(candidates))
+
+
 def chosen(made, n, judge=None, window=0.03):
-    judge = judge or learn.Judge(None, lambda _: 1.0)
+    judge = judge or learn.Judge(None, same_cost)
     return [c.id for c in learn.choose(made, REF, (), n, window, confirmed(made), judge)]
 
 
@@ -79,7 +83,7 @@ def test_another_composition_before_the_second_of_one():
 
 def test_a_cheap_call_before_a_dear_one():
     made = archive(*ENDS, candidate("large", "Cu3Pd3", -0.05), candidate("small", "CuPd2", -0.05))
-    by_atoms = learn.Judge(None, lambda atoms: float(len(atoms) ** 3))
+    by_atoms = learn.Judge(None, lambda cs: np.array([float(c.n_atoms**3) for c in cs]))
     assert chosen(made, 1, by_atoms) == ["small"]
 
 
@@ -87,16 +91,16 @@ def test_what_is_refuted_taken_or_known_is_not_asked_again():
     made = archive(*ENDS, candidate("a", "CuPd", -0.1), candidate("b", "CuPd2", -0.1))
     made.refuted.add("a")
     assert chosen(made, 5) == ["b"]
-    judge = learn.Judge(None, lambda _: 1.0)
+    judge = learn.Judge(None, same_cost)
     assert learn.choose(made, REF, {"b"}, 5, 0.03, confirmed(made), judge) == []
 
 
 def test_deviations_are_those_of_the_calibrated_band():
     found = [candidate("a", "Cu", 0.0, sigma=0.01, grade=0.0), candidate("b", "Cu", 0.0, sigma=1.0)]
     calibration = Calibration(factor=3.29, per_grade=0.0, number=20)
-    judge = learn.Judge(calibration, lambda _: 1.0)
+    judge = learn.Judge(calibration, same_cost)
     assert judge.deviations(found, NN) == pytest.approx([0.02, learn.MOST_DOUBT])
-    assert learn.Judge(None, lambda _: 1.0).deviations(found, NN)[0] == pytest.approx(0.02)
+    assert learn.Judge(None, same_cost).deviations(found, NN)[0] == pytest.approx(0.02)
 
 
 def test_extrapolating_candidates_on_the_hull_are_probed_once():
@@ -153,4 +157,4 @@ def test_a_calibration_needs_held_out_crystals():
 
     empty = Dataset.of([], energies=[], forces=[], stresses=[], method=REF)
     assert learn.calibrated(None, empty) is None
-    assert np.isfinite(learn.Judge(None, lambda _: 1.0).deviations([candidate("a", "Cu", 0.0)], NN)).all()
+    assert np.isfinite(learn.Judge(None, same_cost).deviations([candidate("a", "Cu", 0.0)], NN)).all()

@@ -7,7 +7,7 @@ from ase.build import bulk
 from ase.spacegroup import crystal
 
 from evo.cell import shortest_ratio
-from evo.symmetry import group, primitive, space_group, standardize, symbol
+from evo.symmetry import group, primitive, space_group, symbol
 
 # number of positions per group, International Tables for Crystallography A
 COUNTS = {
@@ -86,10 +86,10 @@ def test_known_crystals(atoms: Atoms, number: int) -> None:
     rattled = atoms.copy()
     rattled.rattle(0.003, seed=1)
     assert space_group(rattled) == number
-    assert len(primitive(rattled.repeat((2, 1, 1)))) == len(primitive(atoms))
-    standard = standardize(atoms.repeat((1, 2, 1)))
-    assert space_group(standard, symprec=1e-5) == number
-    assert np.isclose(shortest_ratio(standard), shortest_ratio(atoms))
+    exact = primitive(rattled.repeat((2, 1, 1)))
+    assert len(exact) == len(primitive(atoms)) <= len(atoms)
+    assert space_group(exact, symprec=1e-5) == number
+    assert np.isclose(shortest_ratio(exact), shortest_ratio(atoms), atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_known_crystals(atoms: Atoms, number: int) -> None:
 )
 def test_odd_input_is_group_one(atoms: Atoms) -> None:
     assert space_group(atoms) == 1
-    assert len(primitive(atoms)) == len(standardize(atoms)) == len(atoms)
+    assert len(primitive(atoms)) == len(atoms)

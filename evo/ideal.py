@@ -1,0 +1,59 @@
+"""Ideal: the symmetric crystals that relaxed candidates are meant to be, as far as what relaxed them can tell.
+
+A relaxation without constraints ends some 1e-3 Å from the symmetric crystal, often in a cell of several primitive ones. A DFT
+code sees no symmetry in that and works out every k-point: L1_2 CuPd3, found in eight atoms, took 980 CPU s where its primitive
+cell takes some 24. So the reference is asked about the primitive cell with its atoms on their exact places, wherever the energies
+of the two are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+from evo.candidate import Candidate
+from evo.relaxers import Relaxer, evaluate
+from evo.symmetry import primitive, space_group
+from potentials.structures import Floats, Structures
+
+TOLERANCES = (0.1, 0.03, 0.01, 0.003)  # Å, the largest first
+SAME = 2e-4  # eV/atom by which the symmetric crystal may lie higher: less than any label is known to
+
+
+def idealised(candidates: Sequence[Candidate], relaxer: Relaxer, pressure: float) -> list[Atoms]:
+    """The crystal to ask about for each: its most symmetric neighbour of the same enthalpy, else the crystal as it is.
+
+    pressure: eV/Å³. A distortion that lowers the enthalpy by more than SAME stays, whatever the tolerance.
+    """
+    options = [_neighbours(c.atoms) for c in candidates]
+    crystals = [atoms for own in options for atoms in own]
+    if not crystals:
+        return []
+    enthalpies = _per_atom(crystals, relaxer, pressure)
+    chosen, first = [], 0
+    for own in options:
+        mine = enthalpies[first : first + len(own)]
+        first += len(own)
+        # the last of them is the crystal as it is
+        chosen.append(next(a for a, e in zip(own, mine, strict=True) if a is own[-1] or e <= mine[-1] + SAME))
+    return chosen
+
+
+def _neighbours(atoms: Atoms) -> list[Atoms]:
+    """Symmetric crystals near this one, the farthest first, each of another space group; the crystal itself last."""
+    found: list[Atoms] = []
+    groups = set()
+    for symprec in TOLERANCES:
+        if (group := space_group(atoms, symprec)) not in groups:
+            groups.add(group)
+            found.append(primitive(atoms, symprec))
+    return [*found, atoms]
+
+
+def _per_atom(crystals: Sequence[Atoms], relaxer: Relaxer, pressure: float) -> Floats:
+    """(n,) eV/atom."""
+    structures = Structures.from_ase(crystals)
+    volumes = structures.volumes * structures.periodic.all(axis=1)
+    return np.asarray((evaluate(relaxer, structures).energies + pressure * volumes) / structures.sizes)

@@ -1,0 +1,76 @@
+"""The reference is asked about the symmetric crystal that a candidate is meant to be, where its energy is the same."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from evo.candidate import Candidate, Origin
+from evo.ideal import SAME, idealised
+from evo.relaxers import CalculatorRelaxer, evaluate
+from evo.symmetry import space_group
+from potentials.structures import Structures
+
+EMT = CalculatorRelaxer("ase.calculators.emt:EMT", (), ".", "emt")
+
+
+def cu3pd():
+    return Atoms(
+        "PdCu3", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]], cell=3 * [3.7], pbc=True
+    )
+
+
+def candidate(atoms):
+    return Candidate("c00000-00", atoms, Origin("test"))
+
+
+def ideal(atoms, pressure=0.0):
+    return idealised([candidate(atoms)], EMT, pressure)[0]
+
+
+def per_atom(atoms):
+    return float(evaluate(EMT, Structures.from_ase([atoms])).energies[0]) / len(atoms)
+
+
+def test_a_supercell_a_thousandth_off_is_asked_about_as_its_primitive_cell():
+    atoms = cu3pd().repeat((2, 1, 1))
+    atoms.rattle(0.001, seed=1)
+    atoms.set_cell(atoms.cell @ (np.eye(3) + 1e-3 * np.random.default_rng(2).normal(size=(3, 3))), scale_atoms=True)
+    assert space_group(atoms, 1e-4) == 1
+    found = ideal(atoms)
+    assert len(found) == 4
+    assert space_group(found, 1e-6) == 221
+    assert per_atom(found) <= per_atom(atoms) + SAME
+    assert found.cell.volume / 4 == pytest.approx(atoms.cell.volume / 8, rel=1e-3)
+
+
+def test_a_distortion_that_lowers_the_energy_stays():
+    """Simple cubic copper gains 1.3 meV by a shear that is within the tolerance."""
+    shear = np.eye(3) + 0.01 * (np.ones((3, 3)) - np.eye(3))
+    atoms = Atoms("Cu", cell=2.4 * shear, pbc=True)
+    assert space_group(atoms, 0.1) == 221
+    found = ideal(atoms)
+    assert space_group(found, 0.1) == 221
+    assert space_group(found, 1e-5) == 166
+    assert per_atom(found) == pytest.approx(per_atom(atoms), abs=SAME)
+
+
+def test_what_has_no_symmetry_is_asked_about_as_it_is():
+    atoms = bulk("Cu", "fcc", 3.6, cubic=True)
+    atoms.rattle(0.3, seed=1)
+    found = ideal(atoms)
+    assert np.allclose(
+        np.sort(found.get_all_distances(mic=True).ravel()), np.sort(atoms.get_all_distances(mic=True).ravel())
+    )
+    assert idealised([], EMT, 0.0) == []
+
+
+def test_clusters_are_left_alone():
+    atoms = Atoms("Cu3", positions=[[0, 0, 0], [2.4, 0, 0], [1.2, 2.1, 0]])
+    assert np.array_equal(ideal(atoms).positions, atoms.positions)
+
+
+def test_under_pressure_too():
+    atoms = cu3pd().repeat((1, 1, 2))
+    atoms.rattle(0.001, seed=3)
+    assert len(ideal(atoms, pressure=0.5)) == 4
