@@ -6,6 +6,7 @@ exception: a search meets every odd crystal there is.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from evo import wyckoff
 from evo.cell import reduce_cell
 
+os.environ.setdefault("SPGLIB_WARNING", "OFF")  # what it cannot do it would also tell on standard error
 if hasattr(spglib.error, "OLD_ERROR_HANDLING"):
     spglib.error.OLD_ERROR_HANDLING = False  # raise, rather than return None and remember
 
