@@ -72,18 +72,23 @@ def primitive(atoms: Atoms, symprec: float = 0.05) -> Atoms:
     return atoms.copy() if found is None else reduce_cell(_atoms(found))
 
 
-def laue_order(atoms: Atoms, symprec: float = 0.05) -> int:
-    """Order of the Laue group: of the rotations of the crystal together with the inversion; 2 when there is no telling."""
+def laue_rotations(atoms: Atoms, symprec: float = 0.05) -> NDArray[np.int_]:
+    """(m, 3, 3) rotations of the crystal together with the inversion, of lattice coordinates (x' = R x), identity first.
+
+    Identity and inversion when there is no telling.
+    """
+    least = np.stack([np.eye(3, dtype=int), -np.eye(3, dtype=int)])
     if (crystal := _crystal(atoms)) is None:
-        return 2
+        return least
     try:
         dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
     except spglib.SpglibError:
-        return 2
+        return least
     if dataset is None:
-        return 2
+        return least
     rotations = np.asarray(dataset.rotations, dtype=int).reshape(-1, 9)
-    return len(np.unique(np.concatenate([rotations, -rotations]), axis=0))
+    found = np.unique(np.concatenate([rotations, -rotations]), axis=0).reshape(-1, 3, 3)
+    return np.concatenate([least[:1], found[(found != least[0]).any(axis=(1, 2))]])
 
 
 def symbol(number: int) -> str:

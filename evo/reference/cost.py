@@ -8,13 +8,12 @@ taken to be as fast as GPAW. Ratios between crystals are what matters here.
 
 from __future__ import annotations
 
-import numpy as np
 from ase import Atoms
 
 from evo.reference.job import JobOptions
-from evo.reference.mesh import SYMPREC, mesh
+from evo.reference.mesh import SYMPREC, mesh, points_left
 from evo.settings import ReferenceSection
-from evo.symmetry import laue_order
+from evo.symmetry import laue_rotations
 
 PER_POINT = {"gpaw": 0.036, "espresso": 0.072, "vasp": 0.036}  # s, of one atom and one k-point
 START = 3.0  # s
@@ -26,6 +25,5 @@ def predicted_seconds(section: ReferenceSection, atoms: Atoms) -> float:
         return section.atom_seconds * len(atoms)
     spacing = float(section.options.get("kspacing", JobOptions.model_fields["kspacing"].default))
     points = mesh(atoms, spacing, simple=bool(section.options.get("simple")))
-    number = int(np.prod(points.size)) * (2 if points.centred else 1)
-    left = max(1.0, number / laue_order(atoms, SYMPREC))
+    left = max(1.0, points_left(points.size, laue_rotations(atoms, SYMPREC)) * (2 if points.centred else 1))
     return START + PER_POINT[section.engine] * len(atoms) ** 2 * left

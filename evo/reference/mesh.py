@@ -5,22 +5,27 @@ they fall exponentially with the length of the vectors, and equal vectors add up
 - where nothing but inversion is a symmetry, the mesh is body-centred: a simple one on Gamma, and the same shifted by half a step
   along each axis. Its superlattice is face-centred, its shortest vector 12 % longer than that of a simple mesh of as many points;
 - where there is symmetry, as many vectors are equal as the Laue group has operations. The mesh is simple and finer by the sixth
-  root of half that number: fcc has 48 and gets 0.59 times the spacing, and yet a tenth of the points to work out.
+  root of half that number: fcc has 48 and gets 0.59 times the spacing, and yet a tenth of the points to work out;
+- of a mesh that symmetry does not carry onto itself more points are left than need be: the reduced cell of a centred lattice has
+  axes of different lengths that symmetry mixes. The numbers of points are raised to where fewest are left.
 Figures are in docs/dft.md. Generalised meshes: Wisesa, McGill, Mueller 2016, doi:10.1103/PhysRevB.93.155109.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
-from evo.symmetry import laue_order
+from evo.symmetry import laue_rotations
 from potentials.structures import Floats
 
 SYMPREC = 1e-5  # Å; a DFT code must be told the same, or it works out points that are equal
+RAISED = 1.5  # times the points along an axis, at most, so that the mesh has the symmetry of the crystal
 FINER = 1 / 6  # power of half the order of the Laue group by which the spacing shrinks
 FINEST = 0.02  # 1/Å, below which no metal gains
 RULE = {"finer": FINER, "finest": FINEST, "body-centred": "order 2"}  # part of every method
@@ -61,10 +66,35 @@ def mesh(atoms: Atoms, spacing: float, *, simple: bool = False, shifted: bool = 
     `spacing` in 1/Å without the factor 2 pi: of a simple mesh with as many points, in a crystal without symmetry.
     `simple`: never body-centred, for comparison.
     """
-    order = laue_order(atoms, SYMPREC)
+    rotations = laue_rotations(atoms, SYMPREC)
+    order = len(rotations)
     centred = order == 2 and not simple and bool(all(atoms.pbc))
     step = spacing * 2 ** (1 / 3) if centred else max(spacing * (2 / order) ** FINER, min(FINEST, spacing))
     lengths = np.linalg.norm(np.linalg.inv(np.asarray(atoms.cell.complete())), axis=0)
     # a hair less than the spacing asks for must not add a point to one of two crystals that are equal
     counts = [math.ceil(x / step - 1e-6) if p else 1 for x, p in zip(lengths, atoms.pbc, strict=True)]
-    return Mesh((counts[0], counts[1], counts[2]), centred, shifted)
+    size = counts if order == 2 else _symmetric(counts, rotations)
+    return Mesh((size[0], size[1], size[2]), centred, shifted)
+
+
+def points_left(size: tuple[int, int, int], rotations: NDArray[np.int_]) -> float:
+    """Points of a simple mesh over how many of the rotations (m, 3, 3; of lattice coordinates) carry it onto itself."""
+    return float(_points_left(np.array([size]), rotations)[0])
+
+
+def _symmetric(counts: list[int], rotations: NDArray[np.int_]) -> list[int]:
+    """The mesh with fewest points left, of those with at least so many along each axis; of equal ones the smallest."""
+    ranges = [range(n, math.ceil(RAISED * n) + 1) for n in counts]
+    sizes = np.array(list(itertools.product(*ranges)))
+    left = _points_left(sizes, rotations)
+    return [int(n) for n in sizes[np.lexsort((sizes.prod(axis=1), np.round(left, 9)))[0]]]
+
+
+def _points_left(sizes: NDArray[np.int_], rotations: NDArray[np.int_]) -> Floats:
+    """(s,) as `points_left`, of many meshes (s, 3).
+
+    k' = R^-T k takes the points m_j/n_j to points of the mesh when all n_i (R^-T)_ij / n_j are whole.
+    """
+    turned = np.rint(np.linalg.inv(rotations)).astype(int).transpose(0, 2, 1)
+    whole = (sizes[:, None, :, None] * turned) % sizes[:, None, None, :] == 0
+    return np.asarray(sizes.prod(axis=1) / whole.all(axis=(2, 3)).sum(axis=1))

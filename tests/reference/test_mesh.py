@@ -9,7 +9,7 @@ from ase.build import bulk
 
 from evo.reference.job import JobOptions, reduced
 from evo.reference.mesh import FINER, FINEST, Mesh, mesh
-from evo.symmetry import laue_order
+from evo.symmetry import laue_rotations
 
 
 def without_symmetry(scale=1.0, inversion=False) -> Atoms:
@@ -29,7 +29,7 @@ def without_symmetry(scale=1.0, inversion=False) -> Atoms:
     ],
 )  # fmt: skip
 def test_order_of_the_laue_group(atoms, order):
-    assert laue_order(atoms, 1e-5) == order
+    assert len(laue_rotations(atoms, 1e-5)) == order
 
 
 def test_spacing_of_a_crystal_without_symmetry_is_the_one_given():
@@ -92,6 +92,42 @@ def test_a_crystal_with_symmetry_gets_a_finer_mesh():
     assert mesh(bulk("Cu", a=3.64), 0.01) == mesh(bulk("Cu", a=3.64), 0.01, simple=True)
     assert mesh(bulk("Cu", a=3.64), 0.03).size == (24, 24, 24)  # FINEST
     assert FINEST < 0.03
+
+
+def kept(size, atoms) -> int:
+    """How many operations carry the points of a mesh onto points of it, by trying."""
+    points = {tuple(k) for k in np.rint(Mesh(size, False).points() * np.array(size)).astype(int) % np.array(size)}
+    count = 0
+    for rotation in laue_rotations(atoms, 1e-5):
+        moved = np.array(sorted(points)) / np.array(size) @ np.linalg.inv(rotation)
+        whole = moved * np.array(size)
+        count += bool(np.abs(whole - np.rint(whole)).max() < 1e-9)
+    return count
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        bulk("In", "bct", a=3.25, c=4.95),
+        Atoms("Cu", cell=[[2.0, 1.1, 0], [-2.0, 1.1, 0], [0, 0, 3.4]], pbc=True),
+        Atoms(
+            "CuPd",
+            scaled_positions=[[0, 0, 0], [0.5] * 3],
+            cell=[[2.5, 1.5, 0], [2.5, -1.5, 0], [1.0, 0, 4.1]],
+            pbc=True,
+        ),
+    ],
+)
+def test_a_mesh_has_the_symmetry_of_the_crystal(atoms):
+    """The axes of the reduced cell of a centred lattice are of different lengths, and symmetry mixes them."""
+    cell = reduced(atoms)
+    order = len(laue_rotations(cell, 1e-5))
+    assert order > 2
+    for spacing in (0.06, 0.05, 0.04, 0.03):
+        found = mesh(cell, spacing)
+        assert kept(found.size, cell) == order
+        lengths = np.linalg.norm(np.linalg.inv(np.asarray(cell.cell)), axis=0)
+        assert (lengths / found.size <= spacing * (2 / order) ** FINER * (1 + 1e-5)).all()
 
 
 def test_axes_that_are_not_periodic_have_one_point():
