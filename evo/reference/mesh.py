@@ -25,7 +25,7 @@ from evo.symmetry import laue_rotations
 from potentials.structures import Floats
 
 SYMPREC = 1e-5  # Å; a DFT code must be told the same, or it works out points that are equal
-RAISED = 1.5  # times the points along an axis, at most, so that the mesh has the symmetry of the crystal
+RAISED = 1.5  # times the points along an axis (or as many as along another), at most, for a mesh with the crystal's symmetry
 FINER = 1 / 6  # power of half the order of the Laue group by which the spacing shrinks
 FINEST = 0.02  # 1/Å, below which no metal gains
 RULE = {"finer": FINER, "finest": FINEST, "body-centred": "order 2"}  # part of every method
@@ -84,7 +84,7 @@ def points_left(size: tuple[int, int, int], rotations: NDArray[np.int_]) -> floa
 
 def _symmetric(counts: list[int], rotations: NDArray[np.int_]) -> list[int]:
     """The mesh with fewest points left, of those with at least so many along each axis; of equal ones the smallest."""
-    ranges = [range(n, math.ceil(RAISED * n) + 1) for n in counts]
+    ranges = [range(n, max(math.ceil(RAISED * n), *counts) + 1) for n in counts]
     sizes = np.array(list(itertools.product(*ranges)))
     left = _points_left(sizes, rotations)
     return [int(n) for n in sizes[np.lexsort((sizes.prod(axis=1), np.round(left, 9)))[0]]]
