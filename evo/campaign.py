@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from evo import chunk as chunks
 from evo import labels, learn
@@ -210,8 +211,9 @@ class Campaign:
     def _ideal(self, candidates: Sequence[Candidate]) -> list[Atoms]:
         """The crystal that the reference is asked about for each of these (evo/ideal.py)."""
         new = [c for c in candidates if c.id not in self._ideals or self._ideals[c.id][0] is not c.atoms]
-        for c, atoms in zip(new, idealised(new, self.relaxer, self.ground.breeding.pressure), strict=True):
-            self._ideals[c.id] = c.atoms, atoms
+        magnetic = [atomic_numbers[symbol] for symbol in self.settings.reference.options.get("moments", {})]
+        found = idealised(new, self.relaxer, self.ground.breeding.pressure, magnetic)
+        self._ideals.update((c.id, (c.atoms, atoms)) for c, atoms in zip(new, found, strict=True))
         return [self._ideals[c.id][1] for c in candidates]
 
     def _take_effect(self, chunk: float) -> None:

@@ -8,7 +8,7 @@ of the two are the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -22,12 +22,16 @@ TOLERANCES = (0.1, 0.03, 0.01, 0.003)  # Å, the largest first
 SAME = 2e-4  # eV/atom by which the symmetric crystal may lie higher: less than any label is known to
 
 
-def idealised(candidates: Sequence[Candidate], relaxer: Relaxer, pressure: float) -> list[Atoms]:
+def idealised(
+    candidates: Sequence[Candidate], relaxer: Relaxer, pressure: float, magnetic: Collection[int] = ()
+) -> list[Atoms]:
     """The crystal to ask about for each: its most symmetric neighbour of the same enthalpy, else the crystal as it is.
 
-    pressure: eV/Å³. A distortion that lowers the enthalpy by more than SAME stays, whatever the tolerance.
+    pressure: eV/Å³. A distortion that lowers the enthalpy by more than SAME stays, whatever the tolerance. magnetic: atomic
+    numbers of elements to which the reference gives moments; what holds them stays as it is, because the order of moments may
+    need a cell that the atoms alone do not (antiferromagnetic NiO).
     """
-    options = [_neighbours(c.atoms) for c in candidates]
+    options = [[c.atoms] if set(c.reduced_counts) & set(magnetic) else _neighbours(c.atoms) for c in candidates]
     crystals = [atoms for own in options for atoms in own]
     if not crystals:
         return []

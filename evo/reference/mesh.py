@@ -25,7 +25,9 @@ from evo.symmetry import laue_rotations
 from potentials.structures import Floats
 
 SYMPREC = 1e-5  # Å; a DFT code must be told the same, or it works out points that are equal
-RAISED = 1.5  # times the points along an axis (or as many as along another), at most, for a mesh with the crystal's symmetry
+RAISED = (
+    1.5  # times the points along an axis (or as many as along another), at most, for a mesh with the crystal's symmetry
+)
 FINER = 1 / 6  # power of half the order of the Laue group by which the spacing shrinks
 FINEST = 0.02  # 1/Å, below which no metal gains
 RULE = {"finer": FINER, "finest": FINEST, "body-centred": "order 2"}  # part of every method

@@ -11,6 +11,7 @@ from evo.relaxers import CalculatorRelaxer, evaluate
 from evo.symmetry import space_group
 from potentials.structures import Structures
 
+LENNARD_JONES = CalculatorRelaxer("ase.calculators.lj:LennardJones", (("rc", 6.0),), ".", "lj")
 EMT = CalculatorRelaxer("ase.calculators.emt:EMT", (), ".", "emt")
 
 
@@ -74,3 +75,12 @@ def test_under_pressure_too():
     atoms = cu3pd().repeat((1, 1, 2))
     atoms.rattle(0.001, seed=3)
     assert len(ideal(atoms, pressure=0.5)) == 4
+
+
+def test_what_has_moments_stays_in_its_cell():
+    """The atoms of antiferromagnetic NiO repeat after half of the cell that its moments need."""
+    nio = bulk("NiO", "rocksalt", a=4.17)
+    double = nio.repeat((2, 1, 1))
+    assert len(idealised([candidate(double)], LENNARD_JONES, 0.0)[0]) == 2
+    assert idealised([candidate(double)], LENNARD_JONES, 0.0, magnetic=[28])[0] is double
+    assert len(idealised([candidate(double)], LENNARD_JONES, 0.0, magnetic=[26])[0]) == 2
