@@ -34,7 +34,8 @@ class Known:
             if label["failure"] is None:
                 numbers = label["crystal"]["numbers"]
                 counts = counts_of(numbers)
-                if self._space.spans(counts):  # the bootstrap also asked about the elements of the end members
+                # the bootstrap also asked about the elements of the end members; at a pressure a cluster has no enthalpy
+                if self._space.spans(counts) and (all(label["crystal"]["pbc"]) or not self._pressure):
                     self._points.append(Point(counts, self.enthalpy(label) / len(numbers), self._method, str(n)))
         self._hull = None
 
@@ -54,11 +55,13 @@ class Known:
         """The held-out crystals up to LOW_LYING above the hull, enthalpies at the pressure of the search.
 
         There the search is decided, and a single violent crystal would outweigh them all. Off the line between end members there
-        is no hull to be near.
+        is no hull to be near. At a pressure clusters have no enthalpy to count.
         """
         data, hull = self.dataset().held_out(), self.hull()
         if hull is None or not len(data):
             return data.select([])
+        if self._pressure:
+            data = data.select(np.flatnonzero(data.structures.periodic.all(axis=1)))
         crystals = data.structures.to_ase()
         volumes = np.array([abs(a.cell.volume) if a.pbc.all() else 0.0 for a in crystals])
         enthalpies = (data.labels.energies + self._pressure * volumes) / data.structures.sizes

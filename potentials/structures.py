@@ -97,7 +97,7 @@ class Prediction:
 
     energies: Floats  # (n_crystals,) eV per cell, mean of the members
     forces: Floats  # (n_atoms, 3) eV/Å, of the mean energy
-    stresses: Floats  # (n_crystals, 3, 3) eV/Å³, sign as ASE; zero unless all three axes are periodic
+    stresses: Floats  # (n_crystals, 3, 3) eV/Å³, sign as ASE; zero where no axis is periodic or the cell has no volume
     member_energies: Floats  # (n_crystals, n_members) eV per cell
     atomic_energies: Floats  # (n_atoms,) eV, mean of the members
 

@@ -74,7 +74,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         atoms.set_initial_magnetic_moments(job["moments"])
     # an element without a set ends here with a TypeError; `Gpaw.cannot` names such elements before
     valence = sum(paw_set(s, job["xc"], job["setups"].get(s, "paw"))["valence"] for s in atoms.symbols)  # type: ignore[index]
-    bands = math.ceil(job["bands"] * valence / 2) + 4
+    occupied = (valence + sum(abs(m) for m in job.get("moments", ()))) / 2  # by the spin that has more of them
+    bands = math.ceil(job["bands"] * occupied) + 4
     atoms.calc = GPAW(
         mode=PW(job["cutoff"]),
         xc=job["xc"],

@@ -16,6 +16,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from evo.candidate import Failure
+from evo.cell import reduce_cell
 from potentials.structures import Floats
 
 SMALLEST_VOLUME = 0.3  # Å³ per atom, far below hydrogen at the highest pressures reached
@@ -44,7 +45,8 @@ def label(calculator: Any, atoms: Atoms) -> Label | Failure:
     wrong = absurd(atoms)
     if wrong is not None:
         return wrong
-    crystal = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None
+    crystal = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, magmoms=moments)
     start = _cpu_seconds()
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -81,7 +83,8 @@ def absurd(atoms: Atoms) -> Failure | None:
         volume = atoms.cell.volume
         if volume < SMALLEST_VOLUME * len(atoms):
             return Failure("collapsed", f"{volume / len(atoms):.3g} Å³ per atom")
-        height = 1.0 / np.linalg.norm(np.linalg.inv(np.asarray(atoms.cell)), axis=0).max()
+        short = np.asarray(reduce_cell(atoms).cell)  # a skewed cell may be flat, and the crystal sound
+        height = 1.0 / np.linalg.norm(np.linalg.inv(short), axis=0).max()
         if height < SMALLEST_HEIGHT:
             return Failure("collapsed", f"cell of height {height:.3g} Å")
     return None

@@ -79,10 +79,13 @@ def pw_input(
     moments: Sequence[float] = (),
     hubbard: Hubbard | None = None,
 ) -> str:
-    """The input of a self-consistent calculation with forces and stress. Energies in eV; bands: 1.1 times occupied, and 4."""
+    """The input of a self-consistent calculation with forces and stress.
+
+    Energies in eV. Bands of each spin: 1.1 times those that the first moments occupy, and 4.
+    """
     each = species(list(atoms.symbols), list(moments) or len(atoms) * [0.0], valences)
     kinds = sorted(set(each), key=lambda s: s.label)
-    valence = sum(valences[s] for s in atoms.symbols)
+    occupied = (sum(valences[s] for s in atoms.symbols) + sum(abs(m) for m in moments)) / 2
     system: dict[str, Any] = {
         "ibrav": 0,
         "nat": len(atoms),
@@ -92,8 +95,10 @@ def pw_input(
         "occupations": "smearing",
         "smearing": SMEARING[smearing[0]],
         "degauss": smearing[1] / Rydberg,
-        "nbnd": math.ceil(1.1 * valence / 2) + 4,
+        "nbnd": math.ceil(1.1 * occupied) + 4,
     }
+    if mesh.centred:  # else pw.x takes the list for a part that the lattice, which may have more symmetry, completes
+        system["nosym"] = True
     if any(moments):
         system["nspin"] = 2
         system |= {f"starting_magnetization({n})": s.magnetization for n, s in enumerate(kinds, 1) if s.magnetization}

@@ -12,7 +12,7 @@ namespace outcrop {
 struct Crystal {
   int n_atoms;
   const double *positions, *cell;
-  bool periodic_everywhere, sound;
+  bool sound;
   Lattice lattice;
   std::vector<int> elements;  // places in the library, ascending
   std::vector<char> present;  // (n_species,)
@@ -26,7 +26,6 @@ struct Crystal {
         cell(batch.cells + 9 * c),
         lattice(lattice_of(cell, batch.periodic + 3 * c)),
         present(n_species, 0) {
-    periodic_everywhere = lattice.rank == 3;
     sound = lattice.sound;
     for (int x = 0; x < 3 * n_atoms; ++x) sound = sound && std::isfinite(positions[x]);
     const std::int64_t* own = batch.kinds + batch.offsets[c];

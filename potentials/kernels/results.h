@@ -20,13 +20,14 @@ inline void write_nan(const Results& results, const Batch& batch, std::int64_t c
   }
 }
 
-// `virial` in Voigt order, four at a time; zero where not all axes are periodic
+// `virial` in Voigt order, four at a time; zero where no axis is periodic, or the cell has no volume
 inline void write_stress(const Crystal& crystal, const V* virial, double* stress) {
   for (int x = 0; x < 9; ++x) stress[x] = 0.0;
-  if (!crystal.periodic_everywhere) return;
+  const double volume = crystal.volume();
+  if (crystal.lattice.rank == 0 || !(volume > 0.0)) return;
   static const int place[6][2] = {{0, 0}, {1, 1}, {2, 2}, {1, 2}, {0, 2}, {0, 1}};
   for (int v = 0; v < 6; ++v) {
-    const double value = sum(virial[v]) / crystal.volume();
+    const double value = sum(virial[v]) / volume;
     stress[3 * place[v][0] + place[v][1]] = stress[3 * place[v][1] + place[v][0]] = value;
   }
 }

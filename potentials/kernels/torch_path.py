@@ -66,9 +66,10 @@ def _evaluate(structures: Structures, model: ModelLike | GuptaModel, where: torc
     members = torch.stack([s[0] for s in sums]) if sums else atomic.new_zeros(0, model.members)
     virial = torch.stack([s[1] for s in sums]) if sums else atomic.new_zeros(0, 3, 3)
     cells = torch.as_tensor(structures.cells, device=where)
-    full = torch.as_tensor(structures.periodic, device=where).all(1)
-    volumes = torch.where(full & ~failed, torch.linalg.det(torch.nan_to_num(cells)).abs(), 1.0)
-    stresses = torch.where(full[:, None, None], virial / volumes[:, None, None], 0.0)
+    volumes = torch.linalg.det(torch.nan_to_num(cells)).abs()
+    strained = torch.as_tensor(structures.periodic, device=where).any(1) & (volumes > 0.0)
+    volumes = torch.where(strained & ~failed, volumes, 1.0)
+    stresses = torch.where(strained[:, None, None], virial / volumes[:, None, None], 0.0)
     stresses = (stresses + stresses.transpose(1, 2)) / 2  # the energy does not turn with the crystal
     lost = torch.repeat_interleave(failed, torch.as_tensor(structures.sizes, device=where))
     members[failed], stresses[failed], forces[lost] = torch.nan, torch.nan, torch.nan

@@ -293,11 +293,11 @@ def _prediction(
     sizes: Tensor,
     members: int,
 ) -> Prediction:
-    full = periodic.all(1)
-    sound = torch.where((full & ~failed)[:, None, None], cells, torch.eye(3, dtype=cells.dtype, device=cells.device))
-    a, b, c = sound.unbind(1)
+    a, b, c = torch.nan_to_num(cells).unbind(1)
     volumes = (a * torch.linalg.cross(b, c)).sum(1).abs()
-    stresses = torch.where(full[:, None], sums[:, members:] / volumes[:, None], 0.0)[:, VOIGT].reshape(-1, 3, 3)
+    strained = periodic.any(1) & (volumes > 0.0)
+    volumes = torch.where(strained & ~failed, volumes, 1.0)
+    stresses = torch.where(strained[:, None], sums[:, members:] / volumes[:, None], 0.0)[:, VOIGT].reshape(-1, 3, 3)
     energies = sums[:, :members].clone()
     lost = torch.repeat_interleave(failed, sizes)
     energies[failed], stresses[failed], forces[lost], atomic[lost] = torch.nan, torch.nan, torch.nan, torch.nan

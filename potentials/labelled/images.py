@@ -13,6 +13,8 @@ from ase import Atoms
 from potentials.labelled.record import Dataset
 from potentials.structures import Floats
 
+VIRIALS = ("virial", "virials")
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -57,10 +59,16 @@ def _is_amount(value: Any) -> bool:
 
 
 def results(atoms: Atoms) -> dict[str, Any]:
-    """What the file says, constraints not applied; its energy is the one that the forces are the gradient of."""
+    """What the file says, constraints not applied; its energy is the one that the forces are the gradient of.
+
+    A virial of extxyz (eV, as GAP and NEP write it) is -stress times volume.
+    """
     found = dict(atoms.calc.results) if atoms.calc is not None else {}
     if found.get("free_energy") is not None:
         found["energy"] = found["free_energy"]
+    virial = next((v for name in VIRIALS if np.size(v := atoms.info.get(name)) == 9), None)
+    if found.get("stress") is None and virial is not None and atoms.pbc.all() and atoms.cell.volume > 0.0:
+        found["stress"] = -np.asarray(virial, dtype=float).reshape(3, 3) / atoms.cell.volume
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from potentials.labelled.duplicates import first_of_each
+from potentials.labelled.duplicates import first_in_each_place, first_of_each
 from potentials.labelled.reading import Reading
 from potentials.labelled.record import Dataset
 from potentials.storage.crystals import append, stored
@@ -68,18 +68,26 @@ def add_readings(
 def _fresh(known: Dataset | None, new: Dataset) -> Dataset:
     """The crystals of `new` that are not in `known`, each once.
 
-    Where a file holds a crystal that is known, the file is the same relaxation once more, or further on: its other
-    crystals join the family that is there, so that no split cuts through it.
+    Where a file holds a crystal that is known, be it with other labels, the file is the same relaxation once more, or further
+    on: its other crystals join the family that is there, so that no split cuts through it.
     """
     n = 0 if known is None else len(known)
     both = new if known is None else known.followed_by(new)
     firsts = first_of_each(both)
     joins: dict[str, str] = {}
-    for c in range(n, len(both)):
-        if firsts[c] != c and both.families[c] and both.families[firsts[c]]:
-            joins.setdefault(both.families[c], both.families[firsts[c]])
+    for c, first in enumerate(first_in_each_place(both)):
+        if c >= n and first != c and both.families[c] and both.families[first]:
+            one, other = _joined(joins, both.families[c]), _joined(joins, both.families[first])
+            if one != other and one not in (known.families if known is not None else ()):
+                joins[one] = other
     fresh = both.select([c for c in range(n, len(both)) if firsts[c] == c])
-    return replace(fresh, families=tuple(joins.get(f, f) for f in fresh.families))
+    return replace(fresh, families=tuple(_joined(joins, f) for f in fresh.families))
+
+
+def _joined(joins: Mapping[str, str], family: str) -> str:
+    while family in joins:
+        family = joins[family]
+    return family
 
 
 def _method(index: Mapping[str, Any]) -> str:

@@ -65,3 +65,13 @@ def test_what_is_no_mixture_of_the_end_members_does_not_judge():
     low, held_out = judging(known)
     assert {0.0, 7.0, 9.0} == set(held_out)
     assert set(low) == {0.0}
+
+
+def test_at_a_pressure_clusters_are_no_hull():
+    """They have no volume, so no pV: nothing would be low beside them."""
+    known = Known("m", Space((29,), (1, 8)), 50.0 * EV_PER_A3_PER_GPA)
+    known.add([said(bulk("Cu", a=3.6), 0.1 * n / 40, f"family {n}") for n in range(40)])
+    before, energies = known.hull().energies([{29: 1}]).tolist(), judging(known)[0]
+    known.add([said(Atoms("Cu2", positions=[[0, 0, 0], [2.2, 0, 0]]), 1.0, f"cluster {n}") for n in range(20)])
+    assert known.hull().energies([{29: 1}]).tolist() == before
+    assert judging(known)[0] == energies

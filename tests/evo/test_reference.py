@@ -204,6 +204,23 @@ def test_molecules_have_no_stress():
     assert np.isnan(found.stress).all()
 
 
+def test_moments_reach_the_calculator():
+    up, down = alloy(), alloy()
+    up.set_initial_magnetic_moments([2.0] * len(up))
+    down.set_initial_magnetic_moments([2.0, -2.0] * (len(up) // 2))
+    reference = open_reference(ReferenceSection(engine="ase", calculator="tests.evo.test_reference:OfMoments"))
+    assert [reference.evaluate(a).energy for a in (up, down, alloy())] == [2.0 * len(up), 0.0, 0.0]
+
+
+def test_a_skewed_cell_of_a_sound_crystal_is_no_collapse():
+    atoms = bulk("Cu")
+    skewed = atoms.copy()
+    skewed.set_cell(np.array([[1, 0, 0], [3, 1, 0], [0, 3, 1]]) @ np.asarray(atoms.cell))
+    found = emt().evaluate(skewed)
+    assert isinstance(found, Label)
+    assert found.energy == pytest.approx(emt().evaluate(atoms).energy, abs=1e-9)
+
+
 def bad_crystals():
     nan = bulk("Cu")
     nan.positions[0] = np.nan
@@ -284,3 +301,14 @@ class Makers:
     @staticmethod
     def make(fault):
         return Faulty(fault)
+
+
+class OfMoments(Calculator):
+    """Its energy is the sum of the moments that the crystal begins with."""
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        total = float(atoms.get_initial_magnetic_moments().sum())
+        self.results = {"energy": total, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros(6)}

@@ -14,7 +14,7 @@ import pytest
 from ase.io import read
 
 from potentials.dataset import Dataset, write_dataset
-from potentials.labelled.duplicates import first_of_each
+from potentials.labelled.duplicates import first_in_each_place, first_of_each
 from potentials.labelled.files import parse, render
 from potentials.labelled.reading import read_labels
 from potentials.library import Library, LibraryError, LibraryLockedError
@@ -125,6 +125,33 @@ def test_what_is_there_is_not_added_twice(library, tmp_path):
     assert more.crystals == {"CuPd": 3} and more.duplicates == 5
     assert (library.path / "data" / "CuPd.extxyz.gz").read_bytes().startswith(before)
     assert library.data().hashes() == data.hashes()
+
+
+def test_a_run_that_was_continued_is_one_family(library, tmp_path):
+    """It begins where the other ended, and the energy there differs by what the SCF leaves."""
+    for k in range(6):
+        run = steps(4, seed=k)
+        on = [replace(step, energy=step.energy + 1e-5) for step in run[2:]]
+        library.add_data([written(tmp_path, f"{k}-OUTCAR", outcar(run[:3]))])
+        library.add_data([written(tmp_path, f"{k}-on-OUTCAR", outcar(on))])
+    data = library.data()
+    assert len(data) == 6 * 5, "the step that both have is no duplicate: its labels differ"
+    assert len(set(data.families)) == 6
+
+
+def test_crystals_in_one_place_are_found_whatever_their_labels():
+    data = dataset((CU, PD), 30, 4)
+    moved = data.select(range(30))
+    rng = np.random.default_rng(5)
+    for c in range(30):
+        atoms = slice(moved.structures.offsets[c], moved.structures.offsets[c + 1])
+        steps_ = rng.integers(-2, 3, size=(atoms.stop - atoms.start, 3))
+        moved.structures.positions[atoms] += steps_ @ moved.structures.cells[c]
+    moved.structures.positions[:] = moved.structures.positions.round(6)
+    moved.labels.energies[:] += 1.0
+    assert first_in_each_place(data.followed_by(moved)) == [*range(30), *range(30)]
+    moved.structures.positions[:, 0] += rng.choice([-1e-3, 1e-3], size=len(moved.structures.positions))
+    assert first_in_each_place(data.followed_by(moved)) == list(range(60))
 
 
 def test_a_run_in_two_formats_is_one_run(library, tmp_path):

@@ -94,6 +94,30 @@ def test_a_result_is_the_crystals_own(shape, second, own):
                 np.testing.assert_array_equal(getattr(part, field), getattr(whole, field)[atoms], err_msg=field)
 
 
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_the_stress_of_a_layer_is_the_slope_of_its_energy(kernel):
+    """Along its plane; a cluster, and a layer in a cell without volume, have none."""
+    rng = np.random.default_rng(9)
+    model = library((CU, PD), SMALL)
+    layer = Atoms(
+        "Cu2Pd2", positions=rng.uniform(0, 3.5, size=(4, 3)) * [1, 1, 2], cell=[4.0, 4.2, 12.0], pbc=[1, 1, 0]
+    )
+    flat, cluster = layer.copy(), layer.copy()
+    flat.cell[2], cluster.pbc = 0.0, False
+    found = kernels.evaluate(Structures.from_ase([layer, flat, cluster]), model, kernel=kernel)
+    assert not found.stresses[1:].any()
+    for i, j in ((0, 0), (1, 1), (0, 1)):
+        energies = []
+        for size in (1e-5, -1e-5):
+            strained, strain = layer.copy(), np.eye(3)
+            strain[i, j] += size / 2
+            strain[j, i] += size / 2
+            strained.set_cell(layer.cell @ strain, scale_atoms=True)
+            energies.append(kernels.evaluate(Structures.from_ase([strained]), model, kernel=kernel).energies[0])
+        slope = (energies[0] - energies[1]) / 2e-5 / layer.cell.volume
+        np.testing.assert_allclose(found.stresses[0, i, j], slope, atol=1e-6)
+
+
 @needs_compiled
 @pytest.mark.parametrize("shape", [SMALL, FEW], ids=str)
 def test_tables_are_the_crystals_own(shape):

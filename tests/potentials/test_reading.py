@@ -288,6 +288,20 @@ def test_extxyz_and_database_keep_what_they_say(tmp_path):
     np.testing.assert_allclose(rows.labels.energies, data.labels.energies, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["virial", "virials"])
+def test_a_virial_is_a_stress(tmp_path, name):
+    """As files of GAP and NEP have it; a stress beside it counts."""
+    (step,) = steps(1)
+    atoms, stress = step.atoms, step.atoms.get_stress(voigt=False)
+    del atoms.calc.results["stress"]
+    atoms.info[name] = -stress * atoms.cell.volume
+    write(tmp_path / "a.xyz", atoms, format="extxyz")
+    np.testing.assert_allclose(read_labels(tmp_path / "a.xyz", "emt").dataset.labels.stresses[0], stress, atol=1e-7)
+    atoms.info[name] = np.full((3, 3), np.nan)
+    write(tmp_path / "b.xyz", atoms, format="extxyz")
+    assert "stress that is not finite" in str(read_labels(tmp_path / "b.xyz", "emt").refused[0])
+
+
 def test_the_energy_is_the_one_that_forces_belong_to(tmp_path):
     (step,) = steps(1)
     atoms = step.atoms

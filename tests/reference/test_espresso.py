@@ -80,7 +80,7 @@ def test_holes_are_no_result(old, new):
         read_output(OUTPUT, 3, "fermi-dirac")
 
 
-def written(points: Mesh) -> str:
+def written(points: Mesh, moments: tuple[float, ...] = ()) -> str:
     return pw_input(
         PAIR,
         control={"pseudo_dir": "/pseudo", "max_seconds": 95.0},
@@ -90,6 +90,7 @@ def written(points: Mesh) -> str:
         electrons={"mixing_mode": "plain"},
         files={"Cu": "Cu.UPF", "Pd": "Pd.UPF"},
         mesh=points,
+        moments=moments,
     )
 
 
@@ -107,6 +108,11 @@ def test_input():
     assert "max_seconds = 95.0" in text
     assert "K_POINTS automatic\n4 3 2 1 1 1\n" in text
     assert "Cu 0.000000000000 0.000000000000 0.000000000000" in text
+    # each spin may hold more than half of the electrons
+    assert "nbnd = 22\n" in written(Mesh((4, 3, 2), False, True), (6.0, -4.0))
+    # pw.x would complete a list by what the lattice has of symmetry and the crystal has not
+    assert "nosym" not in text
+    assert "nosym = .true." in written(Mesh((2, 2, 2), True))
     listed = written(Mesh((2, 2, 2), True)).split("K_POINTS crystal\n")[1].split()
     assert listed[0] == "12"
     assert sum(float(w) for w in listed[4::4]) == 16
