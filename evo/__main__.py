@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import traceback
@@ -299,8 +300,8 @@ def _bootstrap(options: argparse.Namespace) -> int:
         ("hours", options.hours, 1e-9),
         ("atoms", options.atoms, 1),
     ):
-        if value is not None and value < least:
-            raise SettingsError(f"--{name} must be positive, got {value}")
+        if value is not None and not least <= value < math.inf:
+            raise SettingsError(f"--{name} must be a positive number, got {value}")
     space = Space(first_set.numbers_of(elements), (1, options.atoms))
     calls = options.calls or first_set.DEFAULT_CALLS
     if options.hours is not None:

@@ -48,7 +48,7 @@ class Round:
     """Something issued after one chunk that takes effect at a later one."""
 
     due: float  # chunk number; infinite after the last chunk, when nothing else is waited for
-    ids: list[str]
+    keys: dict[str, str]  # of the results, by the candidate's id
 
 
 @dataclass
@@ -87,6 +87,7 @@ class Campaign:
         self._calibration: Calibration | None = None
         self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
         self._taken: set[str] = set()
+        self._planned = settings.search.chunks  # when the campaign began: a longer one begins like the shorter one
         self._ideals: dict[str, tuple[Atoms, Atoms]] = {}  # by id: the candidate's crystal, the one to ask about
 
     def run(self) -> Iterator[Progress]:
@@ -104,6 +105,8 @@ class Campaign:
         yield from self._confirm()
 
     def _prepare(self) -> Iterator[Progress]:
+        chunks_then = self.desk.remember("search/chunks", self.settings.search.chunks)
+        self._planned = int(chunks_then or self.settings.search.chunks)
         for step in lay(self.settings, self._directory, self.desk, self._accept_library):
             if isinstance(step, Progress):
                 yield step
@@ -164,7 +167,7 @@ class Campaign:
 
     def _spare(self, chunk: int) -> int:
         """Calls that a search which spends its part of the budget evenly would have made by now, and this one has not."""
-        part = self.budget.single_calls * (1 - KEPT_BACK) * chunk / self.settings.search.chunks
+        part = self.budget.single_calls * (1 - KEPT_BACK) * min(1.0, chunk / self._planned)
         return int(part) - self.calls
 
     def _ask_reference(self, due: float, n: int, kept: float, *, corners: bool = False, spare: int = 0) -> bool:
@@ -196,7 +199,7 @@ class Campaign:
         self.archive.pin(c.id for c in chosen)
         self.calls += len(chosen)
         if chosen:
-            self._checks.append(Round(due, [c.id for c in chosen]))
+            self._checks.append(Round(due, {c.id: self._key(f"reference/{c.id}") for c in chosen}))
         return bool(chosen)
 
     def _judge(self) -> learn.Judge:
@@ -210,6 +213,8 @@ class Campaign:
 
     def _ideal(self, candidates: Sequence[Candidate]) -> list[Atoms]:
         """The crystal that the reference is asked about for each of these (evo/ideal.py)."""
+        if not isinstance(self.relaxer, NetworkRelaxer):  # a calculator may take long, and rank 0 would wait for it
+            return [c.atoms for c in candidates]
         new = [c for c in candidates if c.id not in self._ideals or self._ideals[c.id][0] is not c.atoms]
         magnetic = [atomic_numbers[symbol] for symbol in self.settings.reference.options.get("moments", {})]
         found = idealised(new, self.relaxer, self.ground.breeding.pressure, magnetic)
@@ -221,12 +226,12 @@ class Campaign:
         if self._learning is not None:
             self._advance(wait=self._learning.due <= chunk)
         while self._checks and self._checks[0].due <= chunk:
-            new = self._absorb_labels(self._checks.popleft().ids)
+            new = self._absorb_labels(self._checks.popleft().keys)
             self._learn_from(new, chunk + self.settings.reference.lag)
 
-    def _absorb_labels(self, ids: list[str]) -> list[dict[str, Any]]:
-        new = [self.desk.result(self._key(f"reference/{i}")) for i in ids]
-        for i, label in zip(ids, new, strict=True):
+    def _absorb_labels(self, keys: dict[str, str]) -> list[dict[str, Any]]:
+        new = [self.desk.result(key) for key in keys.values()]
+        for i, label in zip(keys, new, strict=True):
             if label["failure"] is None:
                 # the crystal that was asked about may be the primitive cell of the candidate
                 cells = self.archive.candidate(i).n_atoms / len(label["crystal"]["numbers"])
@@ -308,9 +313,9 @@ class Campaign:
     def _confirm(self) -> Iterator[Progress]:
         """Ask about what is still unconfirmed near the hull, then let the reference relax the phases of its hull."""
         never = math.inf
+        self._stage = f"end{self.settings.search.chunks}/"  # a longer search takes other results at other chunks
         while self._checks or self._learning is not None:
             self._take_effect(never)
-        self._stage = f"end{self.settings.search.chunks}/"
         reference = self.settings.reference
         for n in range(FINAL_ROUNDS):
             left = self.budget.single_calls - self.calls - self.budget.reserve
@@ -378,6 +383,10 @@ class Campaign:
             points = [Point(c.reduced_counts, c.per_atom(method), method, c.id) for c in self._confirmed()]
             self._confirmed_hull = answers, Hull.of(points, self.ground.space.end_members) if points else None
         return self._confirmed_hull[1]
+
+    def failures(self) -> list[list[str]]:
+        """Reason and detail of all calls of the reference that failed."""
+        return self.ground.failures + [label["failure"] for label in self.known.labels if label["failure"] is not None]
 
     def reference_phases(self) -> list[Candidate]:
         """The candidates on the reference's hull, by composition."""

@@ -55,6 +55,10 @@ class Desk:
             self._collect()
         return value
 
+    def forget(self, key: str) -> None:
+        """Have this result worked out anew by the next run: what made it was broken."""
+        self._store.remove(key)
+
     def drain(self) -> None:
         """Finish and store what ranks have begun, forget the rest."""
         if self._pool is None:

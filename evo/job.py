@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -92,18 +94,23 @@ class _Display:
         if self._quiet:
             return
         if self._device is not None:
-            sys.stderr.write(f"kernel: {kernel_note(self._device)}\n")
+            self._write(f"kernel: {kernel_note(self._device)}\n")
             self._device = None
         text = f"[{time.monotonic() - self._start:6.1f} s] {step.line()}"
-        if self._live:
-            sys.stderr.write(f"\r\x1b[K{text}")
-        else:
-            sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        self._write(f"\r\x1b[K{text}" if self._live else text + "\n")
 
     def end(self) -> None:
         if self._live and not self._quiet:
-            sys.stderr.write("\n")
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        """Whoever looked on may have left (`evo run DIR 2>&1 | head`): the campaign goes on."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            self._quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _with_queue(pool: Pool, settings: Settings, directory: Path) -> Pool:
@@ -133,6 +140,11 @@ def _finish(out: Path, campaign: Campaign) -> None:
         f"{campaign.archive.n_relaxed} relaxed, {len(campaign.archive.members)} distinct, kept out: {reasons or 'none'}; "
         f"reference calls: {campaign.ground.calls} bootstrap + {campaign.calls} search"
     )
+    if failures := campaign.failures():
+        often = ", ".join(f"{n} {reason}" for reason, n in Counter(reason for reason, _ in failures).most_common())
+        print(f"evo: {len(failures)} reference calls failed: {often}; the last: {failures[-1][1]}", file=sys.stderr)
+    if not campaign.archive.members:
+        print("evo: nothing was found that could be kept; the reasons are in the line above", file=sys.stderr)
 
 
 def _compare(store: Store, settings: Settings) -> None:

@@ -94,11 +94,12 @@ def relaxed(
 
 
 def run_bootstrap(spec: ReferenceSpec, task: bootstrap.BootstrapTask) -> dict[str, Any]:
-    """The labels of one bootstrap task and the calls it took."""
+    """The labels of one bootstrap task, the calls it took, and [reason, detail] of those that failed."""
     made = bootstrap.run_task(task, opened(spec))
     return {
         "calls": int(made.calls),
         "labels": [labelled(atoms_to_json(m.atoms), m.label, m.family) for m in made.labelled],
+        "failures": [[f.reason, f.detail] for f in made.failures],
     }
 
 

@@ -166,7 +166,8 @@ def unlearned(archive: Archive, reference: str, taken: Collection[str], n: int) 
 def _extrapolating(archive: Archive, reference: str, taken: Collection[str]) -> list[tuple[float, Candidate]]:
     """What the gate kept out for its grade, and members beyond the edge of the training data, nobody having checked them.
 
-    Each with its height above the network's hull (eV/atom), lowest first.
+    Each with its height above the network's hull (eV/atom), lowest first. Where there is no hull yet, because all is kept out,
+    the height is that above the lowest of these of the same composition.
     """
     hull = archive.hull()
     gated = [c for c in archive.failed.values() if c.failure is not None and c.failure.reason == "extrapolation"]
@@ -176,9 +177,16 @@ def _extrapolating(archive: Archive, reference: str, taken: Collection[str]) -> 
         for c in [*gated, *beyond]
         if archive.method in c.energies and reference not in c.energies and c.id not in taken
     ]
-    if hull is None or not doubtful:
+    if not doubtful:
         return []
-    above = hull.above_many([c.reduced_counts for c in doubtful], [c.per_atom(archive.method) for c in doubtful])
+    energies = [c.per_atom(archive.method) for c in doubtful]
+    if hull is not None:
+        above = hull.above_many([c.reduced_counts for c in doubtful], energies)
+    else:
+        lowest: dict[str, float] = {}
+        for c, e in zip(doubtful, energies, strict=True):
+            lowest[c.formula] = min(e, lowest.get(c.formula, e))
+        above = np.array([e - lowest[c.formula] for c, e in zip(doubtful, energies, strict=True)])
     return sorted(((float(a), c) for a, c in zip(above, doubtful, strict=True)), key=lambda pair: (pair[0], pair[1].id))
 
 

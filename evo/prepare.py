@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from evo import bootstrap, first_set, labels, learn
-from evo.candidate import formula_counts
+from evo.candidate import atoms_to_json, formula_counts
 from evo.cell import Space
 from evo.chunk import Breeding
 from evo.create.seed_file import read_seeds
@@ -25,6 +27,7 @@ from evo.settings import ReferenceSection, Settings, SettingsError
 from potentials.library import Library
 from potentials.network import Shape
 from potentials.recipe import Recipe
+from potentials.stratum import Stratum
 from potentials.units import EV_PER_A3_PER_GPA
 
 
@@ -47,6 +50,7 @@ class Ground:
     seeds: list[Atoms]
     labels: list[dict[str, Any]]  # by the reference, before the search: data of the given library, then the bootstrap's
     calls: int  # reference calls of the bootstrap
+    failures: list[list[str]] = field(default_factory=list)  # reason and detail of those that failed
 
 
 def lay(settings: Settings, directory: Path, desk: Desk, accept_library: bool = False) -> Iterator[Progress | Ground]:
@@ -59,22 +63,39 @@ def lay(settings: Settings, directory: Path, desk: Desk, accept_library: bool = 
             yield step
         else:
             spec, method = step
+    seeds = [s for f in settings.seeds.files for s in read_seeds(directory / f, space)]
+    _refuse_other_seeds(desk, seeds)
     ground = Ground(
         space=space,
         breeding=breeding(settings, space),
         reference=spec,
         reference_method=method,
-        relaxer=CalculatorRelaxer("", (), "", ""),
+        relaxer=CalculatorRelaxer("", "{}", "", ""),
         library=None,
-        seeds=[s for f in settings.seeds.files for s in read_seeds(directory / f, space)],
+        seeds=seeds,
         labels=[],
         calls=0,
     )
     if settings.relax.engine == "ase":
-        ground.relaxer = _calculator_relaxer(settings, directory)
+        ground.relaxer = calculator_relaxer(settings, directory)
+        before = desk.remember("relax/method", ground.relaxer.method)
+        if before not in (None, ground.relaxer.method):
+            raise MethodDiffers(
+                f"the calculator that relaxes is {ground.relaxer.method} now, but this campaign began with {before}: its file, "
+                "its package or its options are others; put the old one back, or start in another directory"
+            )
     else:
         yield from _library(settings, directory, desk, ground, accept_library)
     yield ground
+
+
+def _refuse_other_seeds(desk: Desk, seeds: list[Atoms]) -> None:
+    """The first chunk has been made of the seeds that there were when the campaign began."""
+    digits = hashlib.sha256(json.dumps([atoms_to_json(a) for a in seeds]).encode()).hexdigest()[:12]
+    if desk.remember("seeds", digits) not in (None, digits):
+        raise SettingsError(
+            "the crystals in seeds.files are others than when this campaign began; put them back, or start in another directory"
+        )
 
 
 def space_of(settings: Settings) -> Space:
@@ -175,13 +196,15 @@ def network_relaxer(settings: Settings, library: Library, versions: dict[str, in
     )
 
 
-def _calculator_relaxer(settings: Settings, directory: Path) -> CalculatorRelaxer:
+def calculator_relaxer(settings: Settings, directory: Path) -> CalculatorRelaxer:
+    """The ASE calculator that relaxes."""
     section = settings.relax
     # the same hash as for a reference: where both are one calculator, a relaxed energy is a confirmed one
     same = ReferenceSection(engine="ase", calculator=section.calculator, options=section.options)
     opened = open_reference(same, str(directory))
     assert opened is not None
-    return CalculatorRelaxer(section.calculator, tuple(sorted(section.options.items())), str(directory), opened.method)
+    options = json.dumps(section.options, sort_keys=True)
+    return CalculatorRelaxer(section.calculator, options, str(directory), opened.method)
 
 
 def _library(
@@ -196,7 +219,9 @@ def _library(
     library = _open_library(settings, directory)
     wanted = learn.strata_to_train(ground.space.elements)
     versions = {name: v for name, v in library.versions().items() if name in {s.name for s in wanted}}
-    given = dict(versions) if network.library else {}
+    # what was there at first: retraining and the bootstrap add to the copy, and a campaign that goes on begins as it began
+    given = dict(desk.remember("library/versions", versions) or versions) if network.library else {}
+    versions |= given
     missing = [s for s in wanted if s.name not in given]
     if network.library and ground.reference is not None:
         ground.labels += given_labels(library, ground.reference_method, ground.space.elements)
@@ -217,12 +242,17 @@ def _library(
                 yield Progress(f"train order {step + 1}", n + 1, len(keys), reference_calls=ground.calls)
         versions = training.versions
     elif missing:
-        raise ReferenceUnavailable(
-            f"{network.library} lacks {', '.join(s.name for s in missing)} and there is no reference to make them; "
-            'train them, or set reference.engine = "emt" or "ase"'
-        )
+        raise lacking(network.library, missing)
     ground.library = library
     ground.relaxer = network_relaxer(settings, library, versions, ground.space)
+
+
+def lacking(library: str, missing: Sequence[Stratum]) -> ReferenceUnavailable:
+    """What to say where strata are missing and there is no reference."""
+    return ReferenceUnavailable(
+        f"{library} lacks {', '.join(s.name for s in missing)} and there is no reference to make them; "
+        'train them, or set reference.engine = "emt" or "ase"'
+    )
 
 
 def given_labels(library: Library, method: str, elements: Sequence[int]) -> list[dict[str, Any]]:
@@ -268,6 +298,15 @@ def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any
         desk.ask(f"bootstrap/{n}", labels.run_bootstrap, ground.reference, task)
     for n in range(len(tasks)):
         made = desk.result(f"bootstrap/{n}")
+        failures = made.get("failures", [])
+        if len(failures) == made["calls"] > 0:  # no crystal is that bad: nothing of it is kept
+            desk.forget(f"bootstrap/{n}")
+            reason, detail = failures[-1]
+            raise ReferenceUnavailable(
+                f"the reference failed for all {len(failures)} crystals of {tasks[n].stratum.name} in the bootstrap, "
+                f"the last time: {reason}, {detail}; mend it, and the same command asks again"
+            )
+        ground.failures += failures
         ground.labels += made["labels"]
         ground.calls += made["calls"]
         yield Progress("bootstrap", n + 1, len(tasks), reference_calls=ground.calls)

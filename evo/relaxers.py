@@ -5,10 +5,10 @@ A relaxer travels to the ranks as a small record; each rank loads what it stands
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from evo.reference import load_calculator
 from potentials import kernels
@@ -37,7 +37,7 @@ class CalculatorRelaxer:
     """Any ASE calculator by import path, one crystal at a time."""
 
     calculator: str
-    options: tuple[tuple[str, Any], ...]
+    options: str  # of its constructor, as JSON
     directory: str  # where a calculator file beside campaign.toml is looked for
     method: str
 
@@ -105,4 +105,4 @@ def load_potential(relaxer: NetworkRelaxer) -> Potential:
 
 @lru_cache(maxsize=4)
 def _calculator(relaxer: CalculatorRelaxer) -> Evaluate:
-    return from_calculator(load_calculator(relaxer.calculator, dict(relaxer.options), relaxer.directory))
+    return from_calculator(load_calculator(relaxer.calculator, json.loads(relaxer.options), relaxer.directory))

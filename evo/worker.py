@@ -82,7 +82,11 @@ def _do(queue: Queue, task: Task, section: ReferenceSection | None, stop: _Stop,
         # a reference that cannot be had here (it says so by its exit code), or a full disk, says nothing against the task
         queue.give_back(task, lost=not (hasattr(error, "exit_code") or isinstance(error, OSError)))
         raise
-    queue.hand_in(task, value)
+    try:
+        queue.hand_in(task, value)
+    except OSError:  # a full disk says nothing against the task
+        queue.give_back(task)
+        raise
     say(f"{task.name}: done in {time.monotonic() - start:.1f} s")
 
 

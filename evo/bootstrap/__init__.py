@@ -22,6 +22,7 @@ from evo.bootstrap.distort import scaled
 from evo.bootstrap.diverse import far_apart
 from evo.bootstrap.ledger import Asked, Labelled, Ledger
 from evo.bootstrap.task import BootstrapTask
+from evo.candidate import Failure
 from evo.cell import Space
 from evo.operators.heredity import heredity
 from evo.operators.permutation import permutation
@@ -67,6 +68,7 @@ class Made:
 
     labelled: list[Labelled]
     calls: int
+    failures: list[Failure]
 
 
 def plan(elements: Sequence[int], budget: int, seed: int, space: Space) -> list[BootstrapTask]:
@@ -115,7 +117,7 @@ def run_task(task: BootstrapTask, reference: Asked) -> Made:
         ledger.relax(atoms, STEPS, f"{name} search {n}", kind, pressure * EV_PER_A3_PER_GPA)
     while ledger.left:  # a relaxation that ended early leaves calls
         ledger.point(crystals.near_lattice(rng, measured), "near lattice")
-    return Made(ledger.kept(), ledger.calls)
+    return Made(ledger.kept(), ledger.calls, ledger.failures)
 
 
 def _points(rng: np.random.Generator, n: int, task: BootstrapTask, measured: Space) -> list[tuple[str, Atoms]]:

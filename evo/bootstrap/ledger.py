@@ -44,6 +44,7 @@ class Ledger:
         self._reference = reference
         self._labelled: list[Labelled] = []
         self.calls = 0  # spent, failures included
+        self.failures: list[Failure] = []
         self.left = calls
 
     def point(self, atoms: Atoms, kind: str = "") -> None:
@@ -105,7 +106,10 @@ class Ledger:
         self.left -= 1
         self.calls += 1
         label = self._reference.evaluate(atoms)
-        return None if isinstance(label, Failure) else label
+        if isinstance(label, Failure):
+            self.failures.append(label)
+            return None
+        return label
 
 
 def distinct(steps: list[Labelled]) -> list[Labelled]:

@@ -28,7 +28,7 @@ from evo.reference.job import JobOptions, checked_options
 from evo.reference.label import Label, label
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from evo.reference.vasp import VaspOptions, open_vasp
-from evo.settings import ReferenceSection, load_reference
+from evo.settings import ReferenceSection, SettingsError, load_reference
 
 __all__ = [
     "EngineAbsent",
@@ -110,6 +110,7 @@ def open_reference(settings: ReferenceSection, directory: str = "") -> Reference
     """
     if settings.engine == "none":
         return None
+    check_options(settings)
     path = settings.calculator if settings.engine == "ase" else ""
     options = json.dumps(settings.options, sort_keys=True)
     if settings.engine in PROGRAMS:
@@ -136,6 +137,8 @@ def check_options(settings: ReferenceSection) -> None:
     """SettingsError when a program would refuse these options; the program need not be here."""
     if settings.engine in OPTIONS:
         checked_options(OPTIONS[settings.engine], settings.options)
+    if settings.engine == "emt" and (unknown := sorted(set(settings.options) - {"asap_cutoff"})):
+        raise SettingsError(f"reference.options: unknown key `{unknown[0]}`; EMT has `asap_cutoff` alone")
 
 
 def calculator_method(path: str, options: Mapping[str, Any], directory: str = "") -> str:

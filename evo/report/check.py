@@ -14,13 +14,15 @@ from evo import labels
 from evo.candidate import Failure, formula_of
 from evo.cell import Space, counts_of, shortest_ratio
 from evo.create.seed_file import read_seeds
-from evo.prepare import checked_method, reference_spec, space_of
+from evo.learn import strata_to_train
+from evo.prepare import calculator_relaxer, checked_method, lacking, reference_spec, space_of
 from evo.queue.directory import Queue
 from evo.reference import check_options
 from evo.relaxers import kernel_note, labelled_otherwise, library_note
 from evo.settings import Settings, load
 from evo.store import StoreError
 from evo.tools import Parent, breed, toolbox
+from potentials.library import Library
 
 N_CANDIDATES = 6
 MEAN_CALLS = 45  # force calls of a relaxation from a random crystal, as measured for Cu-Pd-Ag
@@ -35,6 +37,12 @@ def check(directory: Path) -> Iterator[str]:
         yield f"kernel     {kernel_note(settings.relax.device)}"
         if settings.network.library:
             yield f"library    {settings.network.library}: {library_note(settings.network.library, directory)}"
+            there = Library.open(settings.network.library, directory).strata()
+            missing = [s for s in strata_to_train(space.elements) if s not in there]
+            if missing and settings.reference.engine == "none":
+                raise lacking(settings.network.library, missing)
+    else:
+        yield f"relaxes    {settings.relax.calculator} ({calculator_relaxer(settings, directory).method})"
     target = directory / "out"
     parent = target if target.exists() else directory
     if not os.access(parent, os.W_OK):

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,11 @@ class Store:
                 raise StoreError(f"{self.path} is damaged ({found}); put a copy back, or move it away and start again")
             self._db.execute("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
             self._db.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            if "digits" not in {row[1] for row in self._db.execute("PRAGMA table_info(results)")}:
+                self._db.execute("ALTER TABLE results ADD COLUMN digits INTEGER")  # of stores without: NULL
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
         else:
-            self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+            self._db = _reader(self.path)
         row = self._db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
         if row is None or int(row[0]) != SCHEMA_VERSION:
             raise StoreError(f"{self.path} has schema {row and row[0]}, this version reads {SCHEMA_VERSION}")
@@ -92,10 +95,18 @@ class Store:
     def get(self, key: str) -> Any:
         """The result of this key, or None."""
         try:
-            row = self._db.execute("SELECT value FROM results WHERE key = ?", (key,)).fetchone()
+            row = self._db.execute("SELECT * FROM results WHERE key = ?", (key,)).fetchone()
         except sqlite3.Error as error:
             raise self._error(error) from None
-        return None if row is None else json.loads(row[0])
+        if row is None:
+            return None
+        _, text, *digits = row
+        if any(d is not None and d != zlib.crc32(text.encode()) for d in digits):
+            raise StoreError(
+                f"{self.path} is damaged: the result {key} is not what was written; put a copy back, "
+                "or move it away and start again"
+            )
+        return json.loads(text)
 
     def has(self, key: str) -> bool:
         """Whether there is a result of this key."""
@@ -108,7 +119,15 @@ class Store:
     def put(self, key: str, value: Any) -> None:
         """Durable when this returns. A key that is there stays as it was: results are idempotent."""
         try:
-            self._db.execute("INSERT OR IGNORE INTO results VALUES (?, ?)", (key, json.dumps(value)))
+            text = json.dumps(value)
+            self._db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", (key, text, zlib.crc32(text.encode())))
+        except sqlite3.Error as error:
+            raise self._error(error) from None
+
+    def remove(self, key: str) -> None:
+        """As if there had never been a result of this key."""
+        try:
+            self._db.execute("DELETE FROM results WHERE key = ?", (key,))
         except sqlite3.Error as error:
             raise self._error(error) from None
 
@@ -136,6 +155,29 @@ class Store:
             self._lock = None
 
     def _error(self, error: sqlite3.Error) -> StoreError:
+        if "malformed" in str(error):
+            return StoreError(f"{self.path} is damaged ({error}); put a copy back, or move it away and start again")
+        if "no such table" in str(error):
+            return StoreError(
+                f"{self.path} holds nothing yet: the run has just begun, or ended at once; try again later"
+            )
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return StoreError(f"{self.path} is not a campaign database; move it away and start again")
         return StoreError(f"{self.path}: {error}; nothing acknowledged is lost, make room or rights and start again")
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads.
+
+    A process that was killed inside a commit leaves a journal, which must be rolled back first.
+    """
+    uri = path.absolute().as_uri()
+    database = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=30)
+    try:
+        database.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise
+        database.close()
+        database = sqlite3.connect(f"{uri}?mode=rw", uri=True, timeout=30)
+    return database

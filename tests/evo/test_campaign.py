@@ -21,7 +21,7 @@ from evo.symmetry import space_group
 from potentials.labelled.reading import read_labels
 from potentials.library import Library
 from potentials.stratum import Stratum
-from tests.faults.campaigns import BY_EMT, SMALL, evo, write
+from tests.faults.campaigns import BY_EMT, SMALL, evo, without_seconds, write
 from tests.labelled import train
 
 TWO = """
@@ -259,10 +259,44 @@ def test_a_given_library_is_retrained_on_its_own_data_too(library_with_data, tmp
         status = json.loads(evo("status", directory, "--json").stdout)
         assert status["bootstrap_calls"] == 0 and status["reference_calls"] <= 12
         retrained[name] = set(results(directory, "train/"))
+        before = results(directory, "")
+        run(directory)  # the copy has newer strata by now; the campaign begins as it began
+        assert results(directory, "") == before
     for name in ("poor", "wider"):
         assert any(key.startswith("train/1/CuPd/") for key in retrained[name])
     assert not any("Ag" in key for key in retrained["wider"])
     assert not retrained["without"]
+
+
+def test_what_a_given_library_lacks_is_made_once(trained, tmp_path):
+    """Run again, the bootstrap that made it is still known, though the campaign's copy has these strata now."""
+    only = Library.create(tmp_path / "only", Library.open(trained / "out" / "library").recipe)
+    only.add(Library.open(trained / "out" / "library").stratum(Stratum.parse("Cu")))
+    directory = write(tmp_path / "campaign", SMALL + 'library = "../only"\n', chunks=2)
+    run(directory)
+    status, before = evo("status", directory, "--json").stdout, results(directory, "")
+    assert json.loads(status)["bootstrap_calls"] > 0
+    run(directory)
+    assert results(directory, "") == before
+    assert (
+        json.loads(evo("status", directory, "--json").stdout)["bootstrap_calls"]
+        == json.loads(status)["bootstrap_calls"]
+    )
+
+
+def test_a_longer_campaign_begins_like_the_shorter_one(tmp_path):
+    """With networks that are retrained, and with answers under way when the shorter one ends."""
+    text = SMALL.replace("max_calls = 30", "max_calls = 40")
+    ended, begun = write(tmp_path / "ended", text, chunks=4), write(tmp_path / "begun", text, chunks=4)
+    run(ended)
+    assert evo("run", begun, "--walltime", "00:00:00").returncode == 75
+    for directory in (ended, begun):
+        write(directory, text, chunks=7)
+        run(directory)
+    one, other = (without_seconds(results(d, "")) for d in (ended, begun))
+    assert any(key.startswith("train/1/") for key in other)
+    assert {key for key in one if key not in other} == {key for key in one if key.startswith("end4/")} != set()
+    assert {key: one[key] for key in other} == other
 
 
 @pytest.mark.parametrize("final", [3, 0])

@@ -11,8 +11,8 @@ from evo.relaxers import CalculatorRelaxer, evaluate
 from evo.symmetry import space_group
 from potentials.structures import Structures
 
-LENNARD_JONES = CalculatorRelaxer("ase.calculators.lj:LennardJones", (("rc", 6.0),), ".", "lj")
-EMT = CalculatorRelaxer("ase.calculators.emt:EMT", (), ".", "emt")
+LENNARD_JONES = CalculatorRelaxer("ase.calculators.lj:LennardJones", '{"rc": 6.0}', ".", "lj")
+EMT = CalculatorRelaxer("ase.calculators.emt:EMT", "{}", ".", "emt")
 
 
 def cu3pd():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -72,6 +73,63 @@ def test_damage_is_an_error_with_advice(tmp_path):
     (tmp_path / "c.sqlite").write_bytes(b"this is no database" * 100)
     with pytest.raises(StoreError, match="move it away"):
         Store(tmp_path / "c.sqlite", writer=True)
+
+
+def test_a_bit_that_flips_is_noticed(tmp_path):
+    """SQLite's own check sees the structure of the file, not the values."""
+    path = tmp_path / "c.sqlite"
+    store = Store(path, writer=True)
+    store.put("a", {"energy": 0.265})
+    store.put("b", {"energy": 1.5})
+    store.close()
+    content = path.read_bytes()
+    assert content.count(b"0.265") == 1
+    path.write_bytes(content.replace(b"0.265", b"0.665"))
+    for writer in (False, True):
+        store = Store(path, writer=writer)
+        assert store.get("b") == {"energy": 1.5}
+        with pytest.raises(StoreError, match="result a is not what was written"):
+            store.get("a")
+        store.close()
+
+
+def test_a_store_without_check_sums_goes_on(tmp_path):
+    path = tmp_path / "c.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        database.execute("CREATE TABLE results (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        database.execute("INSERT INTO meta VALUES ('schema', '1')")
+        database.execute("INSERT INTO results VALUES ('a', '[1]')")
+    database.close()
+    store = Store(path, writer=False)
+    assert store.get("a") == [1]
+    store.close()
+    store = Store(path, writer=True)
+    store.put("b", [2])
+    assert (store.get("a"), store.get("b")) == ([1], [2])
+    store.close()
+
+
+def test_what_was_killed_inside_a_commit_can_be_read(tmp_path):
+    """The journal that it leaves is rolled back by whoever looks first."""
+    path = tmp_path / "c.sqlite"
+    store = Store(path, writer=True)
+    store.put("a", [1])
+    store.close()
+    program = (
+        "import os, sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('PRAGMA cache_size=2')\n"
+        "db.execute('BEGIN IMMEDIATE')\n"
+        "for n in range(50): db.execute('INSERT INTO results VALUES (?, ?, 0)', (f'x{n}', 'y' * 20000))\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+    assert path.with_name("c.sqlite-journal").stat().st_size > 0
+    store = Store(path, writer=False)
+    assert store.get("a") == [1]
+    assert list(store.keys()) == ["a"]
+    store.close()
 
 
 def test_missing_store_says_how_to_make_one(tmp_path):

@@ -1,6 +1,8 @@
 """Bad input gets one clear line that says what to write instead, and a documented exit code; nothing is lost."""
 
+import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,10 @@ def test_seed_file(tmp_path):
     assert "seed.cif" in complaint(evo("run", directory), 65)
     bulk("Au", "fcc", a=4.1).write(directory / "seed.cif")
     assert "Au" in complaint(evo("run", directory), 65)
+    bulk("Cu", "fcc", a=3.6).write(directory / "seed.cif")
+    assert evo("run", directory, "--quiet").returncode == 0
+    bulk("Cu", "fcc", a=3.7).write(directory / "seed.cif")
+    assert "others than when this campaign began" in complaint(evo("run", directory, "--quiet"), 64)
 
 
 def test_directory_that_cannot_be_written(tmp_path):
@@ -111,6 +117,62 @@ def test_changed_settings_are_refused_and_more_chunks_are_not(tmp_path):
     assert "campaign.seed was 0" in complaint(evo("run", directory), 64)
     write(directory, BY_EMT, chunks=2)
     assert evo("run", directory).returncode == 0
+
+
+def test_a_display_that_is_closed_stops_nothing(tmp_path):
+    """`evo run DIR 2>&1 | head -1`: exit code 0 means that the campaign has ended."""
+    directory = write(tmp_path / "c", BY_EMT, chunks=12)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evo", "run", str(directory)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    process.stderr.readline()
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0
+    assert json.loads(evo("status", directory, "--json").stdout)["stage"] == "done"
+
+
+def test_a_calculator_that_relaxes_must_stay_what_it_is(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT.replace("ase.calculators.emt:EMT", "mine:make"), chunks=1)
+    calculator = directory / "mine.py"
+    calculator.write_text("from ase.calculators.emt import EMT\n\ndef make(some=()):\n    return EMT()\n")
+    text = (directory / "campaign.toml").read_text()
+    listed = text.replace('calculator = "mine:make"', 'calculator = "mine:make"\noptions = { some = [1, [2]] }')
+    (directory / "campaign.toml").write_text(listed)  # options may be lists
+    assert evo("run", directory, "--quiet").returncode == 0
+    calculator.write_text(calculator.read_text() + "# another\n")
+    assert "the calculator that relaxes is ref:" in complaint(evo("run", directory, "--quiet"), 65)
+
+
+LICENSED = """
+from pathlib import Path
+
+from ase.calculators.emt import EMT
+
+class Licensed(EMT):
+    calls = 0
+
+    def calculate(self, *arguments):
+        Licensed.calls += 1
+        if Licensed.calls > 2 and Path(__file__).with_name("down").exists():  # two: whether it can do both elements
+            raise RuntimeError("licence server is down")
+        super().calculate(*arguments)
+
+def make():
+    return Licensed()
+"""
+
+
+def test_a_reference_that_fails_always_is_named_and_asked_again(tmp_path):
+    text = SMALL.replace("[reference]\n", '[reference]\nengine = "ase"\ncalculator = "mine:make"\n')
+    directory = write(tmp_path / "c", text.replace("max_calls = 60", "max_calls = 20"), chunks=1)
+    (directory / "mine.py").write_text(LICENSED)
+    (directory / "down").touch()
+    told = complaint(evo("run", directory, "--quiet"), 69)
+    assert "licence server is down" in told and "asks again" in told
+    (directory / "down").unlink()
+    again = evo("run", directory, "--quiet")
+    assert "licence server" not in again.stderr
+    assert again.returncode == 0 or "train on" in again.stderr  # twenty calls are few
 
 
 def test_second_start_on_a_running_campaign(tmp_path):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.faults.campaigns import MPIEXEC, SMALL, evo, kill, processes, start, write
+from tests.faults.campaigns import MPIEXEC, SMALL, evo, kill, processes, start, without_seconds, write
 
 CHUNKS = 6
 pytestmark = pytest.mark.skipif(not MPIEXEC.exists(), reason="mpiexec of the PyPI wheel is not installed")
@@ -18,12 +18,6 @@ def contents(directory):
     with sqlite3.connect(directory / "out" / "campaign.sqlite") as database:
         rows = database.execute("SELECT key, value FROM results ORDER BY key").fetchall()
     return {key: json.dumps(without_seconds(json.loads(value))) for key, value in rows}
-
-
-def without_seconds(value):
-    if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if "seconds" not in k}
-    return [without_seconds(v) for v in value] if isinstance(value, list) else value
 
 
 def table(directory):
