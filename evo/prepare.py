@@ -22,6 +22,7 @@ from evo.labels import MethodDiffers, ReferenceSpec
 from evo.mixtures import EndMembers
 from evo.progress import Progress
 from evo.reference import ReferenceUnavailable, check_options, open_reference
+from evo.reference.unavailable import EngineBroken
 from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
 from evo.settings import ReferenceSection, Settings, SettingsError
 from potentials.library import Library
@@ -302,7 +303,7 @@ def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any
         if len(failures) == made["calls"] > 0:  # no crystal is that bad: nothing of it is kept
             desk.forget(f"bootstrap/{n}")
             reason, detail = failures[-1]
-            raise ReferenceUnavailable(
+            raise EngineBroken(
                 f"the reference failed for all {len(failures)} crystals of {tasks[n].stratum.name} in the bootstrap, "
                 f"the last time: {reason}, {detail}; mend it, and the same command asks again"
             )

@@ -18,17 +18,12 @@ from evo.candidate import Failure
 from evo.processes import Died, Processes
 from evo.reference import Label, Reference
 from evo.reference.collection import Collection, key, structures
+from evo.reference.unavailable import EngineBroken
 
 __all__ = ["EngineBroken", "Stopped", "keeping", "key", "label_file", "line", "stoppable", "structures"]
 
 WRITE_EVERY = 300.0  # s between two writings of OUT
 MOST_CRASHES = 5  # in a row: then it is the engine, not the crystals
-
-
-class EngineBroken(RuntimeError):
-    """One crystal after the other crashes the engine; the message has the last reason."""
-
-    exit_code = 69
 
 
 class Stopped(BaseException):

@@ -13,3 +13,9 @@ class EngineAbsent(ReferenceUnavailable):
     """A program that the reference needs is not installed here."""
 
     exit_code = 69
+
+
+class EngineBroken(RuntimeError):
+    """One crystal after the other fails; the message has the last reason."""
+
+    exit_code = 69
