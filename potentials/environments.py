@@ -1,10 +1,11 @@
 """Environments: what surroundings a stratum was trained on, and how far others are from them.
 
 The grade of a centre rests on its leverage, x^T (X^T X + r)^-1 x, for its scaled features x and the rows X of all training
-centres of its element: the variance of a linear model's prediction, large along directions that the data do not hold. It is the
-square root of that over an edge which all but one in a hundred training centres stay below when their own family is left
-out. So 1 is the edge of the training set, whatever the descriptor. The features of a block are scaled by their deviation in the
-block's own stratum. (Leverage: Hoaglin and Welsch, Am. Stat. 32, 17 (1978).)
+centres of its element: the variance of a linear model's prediction, large along directions that the data do not hold. The model
+has a constant, so the last entry of every row is 1: an atom that has lost its neighbours is far from the data, not where all
+features begin. The grade is the square root of that over an edge which all but one in a hundred training centres stay below when
+their own family is left out. So 1 is the edge of the training set, whatever the descriptor. The features of a block are scaled by
+their deviation in the block's own stratum. (Leverage: Hoaglin and Welsch, Am. Stat. 32, 17 (1978).)
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Environments:
     """Of one stratum, by atomic number of the centre."""
 
     scales: Mapping[int, Floats]  # (n_block,) of the features in the stratum's own block
-    factors: Mapping[int, Singles]  # (k, D) F with F^T F = X^T X of scaled features, among the elements of the stratum
+    # (k, D + 1) F with F^T F = X^T X of scaled features, among the elements of the stratum, and the constant; (k, D) without it,
+    # of libraries from before it was there
+    factors: Mapping[int, Singles]
     edges: Mapping[int, float]  # leverage at the edge
 
 
@@ -59,17 +62,47 @@ def remember(
                 own_scales[z] = shape.smoothness(block) / deviations(table[:, block.start : block.stop])
         known = {**{s: e.scales[z] for s, e in below.items() if z in e.scales}, stratum: own_scales[z]}
         scaled = table * _scale(shape, known, stratum, z)
-        values, vectors = np.linalg.eigh(scaled.T @ scaled)
-        kept = values > LEAST * values.max(initial=0.0)
-        factors[z] = np.ascontiguousarray((vectors[:, kept] * np.sqrt(values[kept])).T, dtype=np.float32)
+        factors[z] = _factor(scaled)
         all_factors = {**{s: e.factors[z] for s, e in below.items() if z in e.factors}, stratum: factors[z]}
-        edges[z] = _edge(scaled, _inverse(shape, all_factors, stratum, z), np.asarray(families[z]))
+        inverse = _inverse(shape, all_factors, stratum, z)
+        edges[z] = _edge(_with_constant(scaled, inverse.shape[1]), inverse, np.asarray(families[z]))
     return Environments(own_scales, factors, edges)
 
 
+def _factor(scaled: Floats) -> Singles:
+    """(k, D + 1) of rows (n, D): of their differences from the mean, and the mean itself with the constant.
+
+    Apart, because single precision would lose differences that are small beside the mean.
+    """
+    n = len(scaled)
+    if not n:
+        return np.zeros((0, scaled.shape[1] + 1), np.float32)
+    mean = scaled.mean(axis=0)
+    values, vectors = np.linalg.eigh((scaled - mean).T @ (scaled - mean))
+    kept = values > LEAST * values.max(initial=0.0)
+    apart = _with_constant((vectors[:, kept] * np.sqrt(np.maximum(values[kept], 0.0))).T, scaled.shape[1] + 1)
+    apart[:, -1] = 0.0
+    both = np.concatenate([apart, np.sqrt(n) * np.append(mean, 1.0)[None]])
+    return np.ascontiguousarray(both, dtype=np.float32)
+
+
+def _with_constant(rows: Floats, width: int) -> Floats:
+    """(n, D) rows as they are, or with a last entry of 1 where the width is D + 1."""
+    return rows if rows.shape[1] == width else np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+
+
 def _inverse(shape: Descriptor, factors: Mapping[Stratum, Singles], company: Stratum, centre: int) -> Floats:
-    """(D, D) A with leverage |A x|², from the factors of the strata of a centre among `company`."""
+    """A with leverage |A x|², from the factors of the strata of a centre among `company`.
+
+    (D + 1, D + 1); (D, D) where one of the strata has no constant.
+    """
+    size = shape.n_features(company.order)
+    constant = all(f.shape[1] == shape.n_features(s.order) + 1 for s, f in factors.items())
     rows = np.concatenate([_embedded(shape, f, s, company, centre) for s, f in factors.items()])
+    if constant:
+        last = np.concatenate([f[:, -1:] for f in factors.values()])
+        rows = np.concatenate([rows, last], axis=1)
+    assert rows.shape[1] == size + constant
     typical = np.concatenate([shape.smoothness(b) for b in shape.blocks(centre, company.numbers)])
     values, vectors = np.linalg.eigh(rows.T @ rows)
     return np.asarray((vectors / np.sqrt(np.maximum(values, 0.0) + RIDGE**2 * float(typical @ typical))).T)
@@ -101,7 +134,8 @@ def _scale(shape: Descriptor, known: Mapping[Stratum, Floats], company: Stratum,
 class Surroundings:
     """All that is known of one element as a centre among some elements."""
 
-    inverse: Floats  # (D, D) of unscaled features
+    inverse: Floats  # (D', D) of unscaled features
+    constant: Floats  # (D',) what the constant adds
     edge: float
 
     def grades(self, features: Floats) -> Floats:
@@ -110,7 +144,7 @@ class Surroundings:
         finite = np.isfinite(features).all(axis=1)
         if finite.any():
             # one product for each centre: its bits must not depend on how many there are
-            turned = np.matmul(features[finite][:, None, :], self.inverse.T)[:, 0]
+            turned = np.matmul(features[finite][:, None, :], self.inverse.T)[:, 0] + self.constant
             result[finite] = np.sqrt((turned * turned).sum(axis=1) / self.edge)
         return result
 
@@ -129,11 +163,13 @@ def surroundings(
     known = {s: environments[s] for s in subsets if s in environments}
     scale = _scale(shape, {s: e.scales[centre] for s, e in known.items()}, company, centre)
     inverse = _inverse(shape, {s: e.factors[centre] for s, e in known.items()}, company, centre)
-    return Surroundings(inverse * scale, max(environments[s].edges[centre] for s in top))
+    size = len(scale)
+    constant = inverse[:, size] if inverse.shape[1] > size else np.zeros(len(inverse))
+    return Surroundings(inverse[:, :size] * scale, constant, max(environments[s].edges[centre] for s in top))
 
 
 def _embedded(shape: Descriptor, points: Singles | Floats, stratum: Stratum, company: Stratum, centre: int) -> Floats:
-    """Features among `stratum` as features among the larger `company`."""
+    """Features among `stratum` as features among the larger `company`, without a constant."""
     wide = np.zeros((len(points), shape.n_features(company.order)))
     places = {block.stratum: block for block in shape.blocks(centre, company.numbers)}
     for block in shape.blocks(centre, stratum.numbers):

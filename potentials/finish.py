@@ -105,7 +105,7 @@ def _lowest(task: FitTask, stratum: Stratum, per_atom: Floats) -> float:
 
 
 def errors_of(task: FitTask, stratum: Stratum, data: Dataset, strata: Sequence[StratumParameters]) -> dict[str, float]:
-    """RMSE of the committee over crystals at most `high_energy` above the lowest, eV/atom and eV/Å."""
+    """RMSE of the committee over crystals at most `high_energy` above the lowest, eV/atom and eV/Å, and how many these are."""
     recipe = task.recipe
     model = fold(recipe.shape, stratum.numbers, strata, recipe.repulsion, recipe.core_energy)
     if not len(data):
@@ -114,6 +114,7 @@ def errors_of(task: FitTask, stratum: Stratum, data: Dataset, strata: Sequence[S
     errors = {}
     for name, rows in (("train", low & ~held_out), ("held_out", low & held_out)):
         part = data.select(np.flatnonzero(rows))
+        errors[f"crystals_{name}"] = len(part)
         predicted = kernels.evaluate(part.structures, model)
         energies = (predicted.energies - part.labels.energies) / part.structures.sizes
         forces = predicted.forces - part.labels.forces

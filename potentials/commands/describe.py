@@ -52,6 +52,7 @@ def _strata(library: Library, table: Sequence[Row]) -> None:
         "held out",
         "meV/Å",
         "held out",
+        "crystals",
     )
     rows = []
     for row in table:
@@ -60,9 +61,16 @@ def _strata(library: Library, table: Sequence[Row]) -> None:
             _number(1e3 * row.errors[key] if key in row.errors else None)
             for key in ("energy_train", "energy_held_out", "force_train", "force_held_out")
         ]
+        judged = [f"{row.errors[key]:.0f}" for key in ("crystals_train", "crystals_held_out") if key in row.errors]
+        errors.append(", ".join(judged) or "-")
         counts = (row.n_parameters, row.n_total, row.n_data, library.n_crystals(row.stratum))
         rows.append((row.stratum, str(row.version), below, *map(str, counts), *errors))
     _table(head, rows)
+    if (fitting := library.form.to_json().get("fitting")) is not None:
+        print(
+            f"errors: RMSE of crystals (trained on, held out) at most {fitting['high_energy']} eV/atom above the lowest; "
+            "of all that are held out: potentials assess LIB --properties errors -o DIR"
+        )
 
 
 def _costs(table: Sequence[Row]) -> None:
