@@ -20,6 +20,7 @@ from evo.parallel import Pool
 from evo.progress import Progress
 from evo.queue.directory import Queue
 from evo.queue.pool import QueuePool
+from evo.reference.job import MACHINE
 from evo.relaxers import kernel_note
 from evo.report import export, phases
 from evo.settings import Settings, SettingsError, duration, load, parse
@@ -29,6 +30,14 @@ from evo.store import Store
 EXIT_FINISHED, EXIT_DRAINED = 0, 75
 # may change between two runs: a longer campaign begins like the shorter one, and who asks the reference changes nothing
 EXTENSIBLE = {"search.chunks", "reference.queue", "reference.lease"}
+# grows when the same settings lead to other choices: a campaign cannot be replayed by a program that chooses otherwise
+ALGORITHM = 2
+
+
+class OtherVersion(RuntimeError):
+    """A campaign that another version of the program began."""
+
+    exit_code = 65
 
 
 def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bool, quiet: bool) -> int:
@@ -151,11 +160,16 @@ def _compare(store: Store, settings: Settings) -> None:
     """Refuse to go on under other settings; write down settings and software of a new campaign."""
     new = _flat(settings.model_dump(mode="json"))
     found = store.note("settings")
+    if found is not None and (began := store.note("algorithm") or "1") != str(ALGORITHM):
+        raise OtherVersion(
+            f"{store.path} was begun by another version of this program, which chose otherwise ({began}, now {ALGORITHM}); "
+            "go on with that one, or start in another directory; `evo export --labels` keeps what was labelled"
+        )
     if found is not None:
         # a setting that did not exist then had what is its default now
         plain = parse({"system": {"elements": settings.system.elements}})
         old = _flat(plain.model_dump(mode="json")) | _flat(json.loads(found))
-        changed = [k for k in new if new[k] != old.get(k) and k not in EXTENSIBLE]
+        changed = [k for k in new if _of_campaign(k, new[k]) != _of_campaign(k, old.get(k)) and k not in EXTENSIBLE]
         if changed:
             k = changed[0]
             raise SettingsError(
@@ -163,8 +177,16 @@ def _compare(store: Store, settings: Settings) -> None:
                 "put it back, or start in another directory"
             )
     store.set_note("settings", settings.model_dump_json())
+    store.set_note("algorithm", str(ALGORITHM))
     if store.note("software") is None:
         store.set_note("software", json.dumps(versions()))
+
+
+def _of_campaign(key: str, value: Any) -> Any:
+    """The value without what belongs to the machine: a program may have more time or cores in the next run."""
+    if key != "reference.options" or not isinstance(value, dict):
+        return value
+    return {name: x for name, x in value.items() if name not in MACHINE}
 
 
 def _write_resolved(path: Path, store: Store) -> None:

@@ -111,7 +111,7 @@ def errors_of(task: FitTask, stratum: Stratum, data: Dataset, strata: Sequence[S
     if not len(data):
         return {}
     held_out, low = data.is_held_out(), heights(data, task.lowest) <= task.recipe.fitting.high_energy
-    errors = {}
+    errors: dict[str, float] = {}
     for name, rows in (("train", low & ~held_out), ("held_out", low & held_out)):
         part = data.select(np.flatnonzero(rows))
         errors[f"crystals_{name}"] = len(part)

@@ -1,6 +1,7 @@
 """Bad input gets one clear line that says what to write instead, and a documented exit code; nothing is lost."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,36 @@ def test_changed_settings_are_refused_and_more_chunks_are_not(tmp_path):
     assert "campaign.seed was 0" in complaint(evo("run", directory), 64)
     write(directory, BY_EMT, chunks=2)
     assert evo("run", directory).returncode == 0
+
+
+def test_a_campaign_of_another_version_is_refused_in_one_line(tmp_path):
+    """It would be replayed by a program that chooses otherwise."""
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    assert evo("run", directory, "--quiet").returncode == 0
+    with sqlite3.connect(directory / "out" / "campaign.sqlite") as database:
+        database.execute("UPDATE meta SET value = '0' WHERE key = 'algorithm'")
+    assert "another version of this program" in complaint(evo("run", directory, "--quiet"), 65)
+    assert evo("results", directory).returncode == 0
+
+
+def test_what_belongs_to_the_machine_may_change(tmp_path):
+    reference = 'engine = "gpaw"\nqueue = "q"\n[reference.options]\ncutoff = 500.0\nseconds = 60.0'
+    text = BY_EMT.replace('engine = "none"', reference)
+    directory = write(tmp_path / "c", text, chunks=1)
+    first = start(1, "run", directory)
+    try:
+        assert first.stderr.readline()
+    finally:
+        first.terminate()
+        first.communicate(timeout=120)
+    for old, new, refused in (("60.0", "90.0", False), ("500.0", "600.0", True)):
+        write(directory, text := text.replace(old, new), chunks=1)
+        again = start(1, "run", directory)
+        try:
+            assert ("reference.options was" in again.stderr.readline()) == refused
+        finally:
+            again.terminate()
+            again.communicate(timeout=120)
 
 
 def test_a_display_that_is_closed_stops_nothing(tmp_path):
