@@ -32,7 +32,14 @@ OWN = (
     "seconds",
     "source",
     "weight",
+    # what `evo export` says of a crystal that is another one now
+    "status",
+    "energy_network",
+    "energy_reference",
+    "above_hull_network",
+    "above_hull_reference",
 )
+FORMATS = ("", ".extxyz", ".xyz")  # suffixes of OUT
 STDOUT = ("-", "/dev/stdout")
 
 
@@ -53,6 +60,11 @@ def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
 
     if chosen.threads < 1:
         raise Misused(f"--threads must be at least 1, got {chosen.threads}")
+    if chosen.output.suffix.lower() not in FORMATS and not chosen.output.exists():
+        raise Misused(
+            f"-o {chosen.output}: what is written is extxyz, which keeps energies, spreads and grades of atoms; "
+            f"name it {chosen.output.stem}.extxyz (`ase convert` makes other formats of it)"
+        )
     path = chosen.file
     try:
         with warnings.catch_warnings():

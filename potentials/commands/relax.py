@@ -28,6 +28,7 @@ def register(commands: Commands) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     from potentials.library import Library
+    from potentials.units import EV_PER_A3_PER_GPA
 
     _check(chosen)
     library, crystals = Library.open(chosen.library), read_crystals(chosen)
@@ -44,6 +45,12 @@ def run(chosen: argparse.Namespace) -> None:
         own = [crystals[n] for n in indices]
         for group, relaxed in _relaxed(chosen, potential, own):
             infos = [{**own[k].info, "outcome": relaxed.outcomes[c]} for c, k in enumerate(group)]
+            if chosen.pressure:
+                enthalpies = (
+                    relaxed.prediction.energies + chosen.pressure * EV_PER_A3_PER_GPA * relaxed.structures.volumes
+                )
+                for info, enthalpy in zip(infos, enthalpies, strict=True):
+                    info |= {"enthalpy": float(enthalpy), "pressure_GPa": chosen.pressure}
             texts = predicted(relaxed.structures, relaxed.prediction, potential, infos, chosen.threads)
             for k, text in zip(group, texts, strict=True):
                 lines[indices[k]] = text

@@ -224,7 +224,8 @@ def _fit(library: Library, tasks: Sequence[FitTask], name: str) -> list[FitResul
 
 
 def _say(trained: TrainedStratum, what: str) -> None:
-    text = ", ".join(f"{k.replace('_', ' ')} {1e3 * v:.1f}" for k, v in trained.metadata["errors"].items())
+    errors = {k: v for k, v in trained.metadata["errors"].items() if not k.startswith("crystals")}
+    text = ", ".join(f"{k.replace('_', ' ')} {1e3 * v:.1f}" for k, v in errors.items())
     print(f"{trained.stratum.name} {what}: {trained.metadata['n_data']} crystals, {text} (meV/atom, meV/Å)")
 
 

@@ -159,6 +159,10 @@ def _spacing(cell: np.ndarray, divisions: Sequence[int]) -> float:
     return float((np.linalg.norm(np.linalg.inv(cell).T, axis=1) / divisions).max())
 
 
+def _is_true(value: str) -> bool:
+    return value.strip().strip(".")[:1].upper() == "T"
+
+
 def _method(tags: Mapping[str, str], titles: Sequence[str]) -> Method:
     """From tags as INCAR has them and the titles of the pseudopotentials, such as "PAW_PBE Cu_pv 06Sep2000"."""
     words = [title.split() for title in titles]
@@ -181,10 +185,18 @@ def _method(tags: Mapping[str, str], titles: Sequence[str]) -> Method:
         settings["exact_exchange"] = round(float(tags.get("AEXX", "0.25")), 4)
         if screening := round(float(tags.get("HFSCREEN", "0")), 4):
             settings["screening"] = screening
-    if tags.get("LUSE_VDW", "F").strip(".")[:1].upper() == "T":
+    if _is_true(tags.get("LUSE_VDW", "F")):
         settings["nonlocal_correlation"] = True
     if tags.get("LSORBIT", "F") == "T":
         settings["spin_orbit"] = True
+    if _is_true(tags.get("LASPH", "F")):
+        settings["aspherical"] = True
+    if _is_true(tags.get("LNONCOLLINEAR", "F")):
+        settings["noncollinear"] = True
+    if float(tags.get("NUPDOWN", "-1")) >= 0.0:
+        settings["fixed_moment"] = round(float(tags["NUPDOWN"]), 3)
+    if field := round(float(tags.get("EFIELD", "0")), 6):
+        settings["field_eV_per_A"] = field
     if int(tags.get("IVDW", "0")):
         settings["dispersion"] = int(tags["IVDW"])
     elements: dict[str, dict[str, Setting]] = {

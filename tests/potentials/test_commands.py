@@ -19,6 +19,7 @@ from potentials.__main__ import main
 from potentials.dataset import write_dataset
 from potentials.library import Library
 from potentials.stratum import Stratum
+from potentials.units import EV_PER_A3_PER_GPA
 from tests.crystals import CU, PD
 from tests.labelled import dataset
 from tests.potentials.test_reading import OUTPUTS, steps
@@ -234,6 +235,10 @@ def test_relax(files, capsys, tmp_path):
     np.testing.assert_allclose(fixed[0].cell[:], given[0].cell[:], atol=1e-12)
     assert np.abs(free[0].get_forces()).max() < 0.011
     assert sum(a.get_volume() for a in pressed) < 0.97 * sum(a.get_volume() for a in free)
+    for atoms in pressed:
+        added = 15 * EV_PER_A3_PER_GPA * atoms.get_volume()
+        assert atoms.info["enthalpy"] == pytest.approx(atoms.get_potential_energy() + added)
+    assert "enthalpy" not in free[0].info
 
 
 def test_relax_keeps_the_space_group(files, capsys, tmp_path):
@@ -297,6 +302,7 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (65, ["evaluate", library, tmp_path / "flat.traj", "-o", out], "periodic along an axis that has no length"),
         (64, ["evaluate", library, cells, "-o", out, "--threads", "0"], "--threads must be at least 1, got 0"),
         (74, ["evaluate", library, cells, "-o", tmp_path / "no" / "x.xyz"], "No such file or directory"),
+        (64, ["evaluate", library, cells, "-o", tmp_path / "x.cif"], "name it x.extxyz"),
         (64, ["relax", library, cells, "-o", out, "--fmax", "0"], "--fmax must be positive"),
         (64, ["relax", library, cells, "-o", out, "--pressure", "1", "--fixed-cell"], "leave out --fixed-cell"),
         (65, ["relax", library, tmp_path / "cluster.xyz", "-o", out, "--pressure", "1"], "crystal 1 is not periodic"),

@@ -66,8 +66,10 @@ def test_both_files_of_a_run_give_one_method(tmp_path):
 
 @pytest.mark.parametrize(
     ("tags", "differs"),
-    [({}, False), ({"ENMAX": "500.0"}, True), ({"GGA": "PS"}, True), ({"ISPIN": "2"}, True), ({"GGA": "PE"}, False)],
-)
+    [({}, False), ({"ENMAX": "500.0"}, True), ({"GGA": "PS"}, True), ({"ISPIN": "2"}, True), ({"GGA": "PE"}, False),
+     ({"LASPH": "T"}, True), ({"LASPH": "F"}, False), ({"LNONCOLLINEAR": "T"}, True), ({"NUPDOWN": "2.0"}, True),
+     ({"NUPDOWN": "-1.0"}, False), ({"EFIELD": "0.5"}, True), ({"EFIELD": "0.0"}, False)],
+)  # fmt: skip
 def test_the_method_follows_the_settings(tmp_path, tags, differs):
     plain = reading(tmp_path, "a.xml", vasprun(steps()))
     other = reading(tmp_path, "b.xml", vasprun(steps(), **tags))
