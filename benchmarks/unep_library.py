@@ -46,7 +46,9 @@ def trained(system: str, train: int = TRAIN, recipe: Recipe = RECIPES["quick"], 
         tasks = plan(library, library.versions(), data, stratum)
         made = finish(tasks, [fit_member(task) for task in tasks])
         library.add(made)
-        found = ", ".join(f"{k} {1e3 * v:.1f}" for k, v in made.metadata["errors"].items())
+        found = ", ".join(
+            f"{k} {1e3 * v:.1f}" for k, v in made.metadata["errors"].items() if not k.startswith("crystals")
+        )
         print(f"{stratum.name}: {time.process_time() - started:.1f} CPU s, {found} (meV/atom, meV/Å)", flush=True)
     return library
 

@@ -1,5 +1,7 @@
 """Extrapolation grades: crystals like the training data are inside, squeezed and overlapping ones are not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,32 @@ def test_squeezed_and_overlapping_crystals_are_outside(library, numbers):
     for wrong in (squeezed, overlapping):
         grades = potential.grades(Structures.from_ase(wrong))
         assert (grades > 2).mean() > 0.9 and grades.min() > 1
+
+
+@pytest.mark.parametrize("numbers", [(CU,), (CU, PD)])
+def test_atoms_that_have_lost_their_neighbours_are_outside(library, numbers):
+    """All features vanish there: that is far from the data, not their origin."""
+    potential = library.assemble(Stratum(numbers))
+    atoms = dataset(numbers, 40, 0).structures.to_ase()
+    for factor in (2.0, 4.0):
+        far = [a.copy() for a in atoms]
+        for a in far:
+            a.set_cell(a.cell[:] * factor, scale_atoms=True)
+        assert potential.grades(Structures.from_ase(far)).min() > 1
+
+
+def test_a_library_from_before_the_constant_has_its_old_grades(library):
+    """Also when a stratum with one stands on those without."""
+    potential = library.assemble(Stratum((CU, PD)))
+    structures = dataset((CU, PD), 20, 9).structures
+    old, mixed = {}, {}
+    for stratum, known in potential.environments.items():
+        old[stratum] = replace(known, factors={z: f[:, :-1] for z, f in known.factors.items()})
+        mixed[stratum] = known if stratum.order == 2 else old[stratum]
+    grades = [replace(potential, environments=e, _known={}).grades(structures) for e in (old, mixed)]
+    assert np.isfinite(grades[0]).all()
+    np.testing.assert_array_equal(*grades)
+    assert (grades[0] != potential.grades(structures)).any()
 
 
 def test_an_untrained_set_is_infinitely_far(library):
