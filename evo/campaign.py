@@ -188,8 +188,8 @@ class Campaign:
         chosen = (probes + [c for c in chosen if c.id not in known])[:n]
         asked = taken | {c.id for c in chosen}
         chosen += learn.unlearned(self.archive, method, asked, min(n, spare) - len(chosen))
-        chosen = chosen[: self.budget.pays_for(self._ideal(chosen), kept)]
-        crystals = self._ideal(chosen)
+        chosen = chosen[: self.budget.pays_for(self.exact(chosen), kept)]
+        crystals = self.exact(chosen)
         self.budget.spend(crystals)
         for c, atoms in zip(chosen, crystals, strict=True):
             self.desk.ask(
@@ -208,11 +208,11 @@ class Campaign:
             self._calibration = learn.calibrated(self._potential(), self.known.low_lying())
             self._judged = (self.relaxer.method, len(self.known.labels))
         return learn.Judge(
-            self._calibration, lambda candidates: np.array([self.budget.seconds(a) for a in self._ideal(candidates)])
+            self._calibration, lambda candidates: np.array([self.budget.seconds(a) for a in self.exact(candidates)])
         )
 
-    def _ideal(self, candidates: Sequence[Candidate]) -> list[Atoms]:
-        """The crystal that the reference is asked about for each of these (evo/ideal.py)."""
+    def exact(self, candidates: Sequence[Candidate]) -> list[Atoms]:
+        """The crystal that the reference is asked about, and the table shows, for each of these (evo/ideal.py)."""
         if not isinstance(self.relaxer, NetworkRelaxer):  # a calculator may take long, and rank 0 would wait for it
             return [c.atoms for c in candidates]
         new = [c for c in candidates if c.id not in self._ideals or self._ideals[c.id][0] is not c.atoms]
@@ -346,8 +346,8 @@ class Campaign:
             return known
         n = self.budget.steps(self.calls, self.final_calls) // steps
         phases = [c for c in self.reference_phases() if c.id not in known][:n]
-        phases = phases[: self.budget.pays_for(self._ideal(phases), 0.0, steps)]
-        for c, atoms in zip(phases, self._ideal(phases), strict=True):
+        phases = phases[: self.budget.pays_for(self.exact(phases), 0.0, steps)]
+        for c, atoms in zip(phases, self.exact(phases), strict=True):
             self.desk.ask(
                 self._key(f"final/{c.id}"),
                 labels.relaxed,

@@ -79,7 +79,7 @@ def lay(settings: Settings, directory: Path, desk: Desk, accept_library: bool = 
     )
     if settings.relax.engine == "ase":
         ground.relaxer = calculator_relaxer(settings, directory)
-        before = desk.remember("relax/method", ground.relaxer.method)
+        before = desk.remember("relaxer/method", ground.relaxer.method)
         if before not in (None, ground.relaxer.method):
             raise MethodDiffers(
                 f"the calculator that relaxes is {ground.relaxer.method} now, but this campaign began with {before}: its file, "

@@ -49,9 +49,9 @@ def phases(campaign: Campaign) -> list[Phase]:
     above_network = _above(network_hull, shown, archive.method)
     above_reference = _above(reference_hull, shown, reference)
     rows = []
-    for c in shown:
+    for c, atoms in zip(shown, campaign.exact(shown), strict=True):
         i = c.id
-        group = _group(*(a.tobytes() for a in (c.atoms.numbers, c.atoms.positions, c.atoms.cell.array, c.atoms.pbc)))
+        group = _group(*(a.tobytes() for a in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)))
         network = c.per_atom(archive.method) if archive.method in c.energies else None
         confirmed = c.per_atom(reference) if reference in c.energies else None
         rows.append(
@@ -59,7 +59,7 @@ def phases(campaign: Campaign) -> list[Phase]:
                 formula=c.formula,
                 space_group=symbol(group),
                 space_group_number=group,
-                n_atoms=c.n_atoms,
+                n_atoms=len(atoms),
                 status=STABLE if i in on_reference else UNCONFIRMED if confirmed is None else METASTABLE,
                 energy_network=network,
                 energy_reference=confirmed,
@@ -68,7 +68,7 @@ def phases(campaign: Campaign) -> list[Phase]:
                 id=c.id,
                 operator=c.origin.operator,
                 ancestors=_ancestors(c, everyone),
-                crystal=atoms_to_json(c.atoms),
+                crystal=atoms_to_json(atoms),
             )
         )
     elements = campaign.ground.space.elements
