@@ -83,6 +83,14 @@ class Library:
         found = place(path, beside)
         return cls(found, read_index(found))
 
+    def begin_with(self, recipe: Recipe) -> None:
+        """Another recipe for a library that has no strata yet; LibraryError for one that has."""
+        with self._change() as index:
+            if index["strata"] or self.pretrained is not None:
+                raise LibraryError(f"{self.path} has strata of its recipe already; make another library")
+            index["recipe"] = recipe.to_json()
+        self.form = recipe
+
     @classmethod
     def open_to_change(cls, path: str | Path) -> Library:
         """The same, and LibraryError for one that comes with the package."""

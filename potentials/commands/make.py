@@ -37,18 +37,23 @@ def recipe_of(chosen: argparse.Namespace) -> Recipe:
     """That of LIB, or the one that it would be made by."""
     from potentials.library import Library
 
-    return _wanted(chosen)[0] if _is_new(chosen.library) else Library.open(chosen.library).recipe
+    if _is_new(chosen.library):
+        return _wanted(chosen)[0]
+    library = Library.open(chosen.library)
+    return library.recipe if library.strata() or not _names_recipe(chosen) else _wanted(chosen)[0]
 
 
 def open_or_make(chosen: argparse.Namespace) -> Library:
-    """LIB, which is made when there is nothing of that name; Unusable where it is there with another recipe than asked for."""
+    """LIB, which is made when there is nothing of that name; Unusable where it has strata of another recipe than asked for."""
     from potentials.library import Library
 
     recipe, pretrained = _wanted(chosen)
     if _is_new(chosen.library):
         return Library.create(chosen.library, recipe, pretrained)
     library = Library.open_to_change(chosen.library)
-    if (chosen.recipe or chosen.cutoff is not None) and library.recipe != recipe:
+    if _names_recipe(chosen) and library.recipe != recipe and not library.strata() and library.pretrained is None:
+        library.begin_with(recipe)  # it has only data so far, which any recipe can be trained on
+    elif _names_recipe(chosen) and library.recipe != recipe:
         raise Unusable(
             f"{chosen.library} was made with another recipe ({library.recipe}); leave out --recipe and --cutoff, or make "
             "another library"
@@ -58,6 +63,10 @@ def open_or_make(chosen: argparse.Namespace) -> Library:
     return library
 
 
+def _names_recipe(chosen: argparse.Namespace) -> bool:
+    return chosen.recipe is not None or chosen.cutoff is not None
+
+
 def _wanted(chosen: argparse.Namespace) -> tuple[Recipe, Library | None]:
     """What a library that is made now is made by, and what it is drawn to; the recipe of the latter where none is named."""
     from potentials.library import Library
@@ -65,8 +74,7 @@ def _wanted(chosen: argparse.Namespace) -> tuple[Recipe, Library | None]:
     if getattr(chosen, "pretrained", None) is None:
         return _recipe(chosen), None
     pretrained = Library.open(chosen.pretrained)
-    own = chosen.recipe is not None or chosen.cutoff is not None
-    return _recipe(chosen) if own else pretrained.recipe, pretrained
+    return _recipe(chosen) if _names_recipe(chosen) else pretrained.recipe, pretrained
 
 
 def _is_new(path: Path) -> bool:

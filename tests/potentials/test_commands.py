@@ -18,6 +18,7 @@ from ase.spacegroup.symmetrize import check_symmetry
 from potentials.__main__ import main
 from potentials.dataset import write_dataset
 from potentials.library import Library
+from potentials.recipe import RECIPES
 from potentials.stratum import Stratum
 from potentials.units import EV_PER_A3_PER_GPA
 from tests.crystals import CU, PD
@@ -148,6 +149,14 @@ def test_data_are_added_and_listed(tmp_path, capsys):
     said(capsys, "data", "add", library, OUTPUTS / "cu.pwo", "--shift", "Cu=1664.1")
     assert "shifted by Cu 1664.1 eV" in said(capsys, "data", "list", library).out
     assert len(Library.open(library).data()) == 5
+
+
+def test_a_library_of_data_alone_takes_the_recipe_of_its_first_training(files, tmp_path, capsys):
+    said(capsys, "data", "add", tmp_path / "new", files / "data.xyz")
+    said(capsys, "train", tmp_path / "new", "Cu", "--recipe", "embedded", "--iterations", "1")
+    assert Library.open(tmp_path / "new").recipe == RECIPES["embedded"]
+    assert main(["train", str(tmp_path / "new"), "Pd", "--recipe", "quick"]) == 65
+    assert "made with another recipe" in capsys.readouterr().err
 
 
 def test_refused_crystals_are_named_or_skipped(tmp_path, capsys):
