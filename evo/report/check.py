@@ -18,6 +18,7 @@ from evo.learn import strata_to_train
 from evo.prepare import calculator_relaxer, checked_method, lacking, reference_spec, space_of
 from evo.queue.directory import Queue
 from evo.reference import check_options
+from evo.reference.cost import PER_POINT, predicted_seconds
 from evo.relaxers import kernel_note, labelled_otherwise, library_note
 from evo.settings import Settings, load
 from evo.store import StoreError
@@ -89,14 +90,19 @@ def _reference(settings: Settings, directory: Path, space: Space, crystals: list
         yield f"cost       at most {_calls(settings)} reference calls; {n_relaxed} relaxations"
         return
     method = checked_method(settings, labels.about(spec, space.elements))
-    seconds = []
-    for atoms in crystals[:3]:
+    # a program takes minutes for each: the cheapest tells how fast this machine is
+    predicted = [predicted_seconds(section, atoms) for atoms in crystals]
+    order = np.argsort(predicted, kind="stable")[: 1 if section.engine in PER_POINT else 3]
+    if section.engine in PER_POINT:
+        yield f"reference  {section.engine} works out one crystal, predicted to take {predicted[order[0]]:.0f} CPU s"
+    ratios = []
+    for n in order.tolist():
         start = time.perf_counter()
-        label = labels.opened(spec).evaluate(atoms)
-        seconds.append(time.perf_counter() - start)
+        label = labels.opened(spec).evaluate(crystals[n])
+        ratios.append((time.perf_counter() - start) / predicted[n])
         if isinstance(label, Failure):
-            yield f"reference  fails for {atoms.get_chemical_formula()}: {label.reason} {label.detail}"
-    per_call = float(np.median(seconds))
+            yield f"reference  fails for {crystals[n].get_chemical_formula()}: {label.reason} {label.detail}"
+    per_call = float(np.median(ratios) * np.median(predicted))
     yield f"reference  {settings.reference.engine} {settings.reference.calculator} ({method}), {per_call:.3g} s a call"
     library = settings.network.library
     if settings.relax.engine == "network" and library and (remark := labelled_otherwise(library, directory, method)):
