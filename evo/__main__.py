@@ -301,7 +301,7 @@ def _bootstrap(options: argparse.Namespace) -> int:
         ("atoms", options.atoms, 1),
     ):
         if value is not None and not least <= value < math.inf:
-            raise SettingsError(f"--{name} must be a positive number, got {value}")
+            raise SettingsError(f"--{name} must be positive and finite, got {value}")
     space = Space(first_set.numbers_of(elements), (1, options.atoms))
     calls = options.calls or first_set.DEFAULT_CALLS
     if options.hours is not None:

@@ -128,6 +128,7 @@ def test_every_program_has_a_cost():
         (["Cu-Xx", "-o", "a.extxyz"], "not an element"),
         (["Cu", "-o", "a.xyz"], "OUT must end in"),
         (["Cu", "-o", "a.extxyz", "--calls", "0"], "--calls must be positive"),
+        (["Cu-Pd", "-o", "a.extxyz", "--hours", "nan"], "--hours must be positive and finite"),
         (["Cu", "-o", "a.extxyz", "--hours", "1e-7"], "do not pay for one call"),
         (["Cu", "-o", "a.extxyz", "--reference", "none"], "labels nothing"),
         (["Cu", "-o", "a.extxyz", "--reference", "siesta"], "emt"),
