@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 
 from evo import chunk as chunks
 from evo import labels, learn
@@ -24,7 +23,7 @@ from evo.budget import Budget
 from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, from_json, to_json
 from evo.desk import Desk
 from evo.hull import Hull, Point
-from evo.ideal import idealised
+from evo.ideal import Exact
 from evo.known import Known
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
@@ -71,6 +70,7 @@ class Campaign:
         self.archive: Archive
         self.relaxer: Relaxer
         self.known: Known  # everything that the reference has said
+        self._exact: Exact
         self.calls = 0  # reference calls after the bootstrap
         self.final_calls = 0  # of these, steps of the relaxations at the end
         self.budget = Budget(settings.reference)  # of both, and of CPU hours
@@ -88,7 +88,6 @@ class Campaign:
         self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
         self._taken: set[str] = set()
         self._planned = settings.search.chunks  # when the campaign began: a longer one begins like the shorter one
-        self._ideals: dict[str, tuple[Atoms, Atoms]] = {}  # by id: the candidate's crystal, the one to ask about
 
     def run(self) -> Iterator[Progress]:
         """Library, every chunk in order, final confirmations; resumed by running it again."""
@@ -116,6 +115,7 @@ class Campaign:
         self.relaxer = self.ground.relaxer
         self.known = Known(self.ground.reference_method, self.ground.space, self.ground.breeding.pressure)
         self.known.add(self.ground.labels)
+        self._exact = Exact(self.ground.breeding.pressure, self.settings.reference.options.get("moments", {}))
         self.archive = Archive(
             self.relaxer.method,
             self.ground.reference_method,
@@ -213,13 +213,7 @@ class Campaign:
 
     def exact(self, candidates: Sequence[Candidate]) -> list[Atoms]:
         """The crystal that the reference is asked about, and the table shows, for each of these (evo/ideal.py)."""
-        if not isinstance(self.relaxer, NetworkRelaxer):  # a calculator may take long, and rank 0 would wait for it
-            return [c.atoms for c in candidates]
-        new = [c for c in candidates if c.id not in self._ideals or self._ideals[c.id][0] is not c.atoms]
-        magnetic = [atomic_numbers[symbol] for symbol in self.settings.reference.options.get("moments", {})]
-        found = idealised(new, self.relaxer, self.ground.breeding.pressure, magnetic)
-        self._ideals.update((c.id, (c.atoms, atoms)) for c, atoms in zip(new, found, strict=True))
-        return [self._ideals[c.id][1] for c in candidates]
+        return self._exact.of(candidates, self.relaxer)
 
     def _take_effect(self, chunk: float) -> None:
         """Reference results and retrained strata whose chunk has come (law 3)."""

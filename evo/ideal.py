@@ -8,18 +8,38 @@ of the two are the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from evo.candidate import Candidate
-from evo.relaxers import Relaxer, evaluate
+from evo.relaxers import NetworkRelaxer, Relaxer, evaluate
 from evo.symmetry import primitive, space_group
 from potentials.structures import Floats, Structures
 
 TOLERANCES = (0.1, 0.03, 0.01, 0.003)  # Å, the largest first
 SAME = 2e-4  # eV/atom by which the symmetric crystal may lie higher: less than any label is known to
+
+
+class Exact:
+    """The crystals to ask about, each worked out once."""
+
+    def __init__(self, pressure: float, moments: Iterable[str]) -> None:
+        """pressure: eV/Å³. moments: symbols of the elements to which the reference gives moments."""
+        self._pressure = pressure
+        self._magnetic = [atomic_numbers[symbol] for symbol in moments]
+        self._known: dict[str, tuple[Atoms, Atoms]] = {}  # by id: the candidate's crystal, the one to ask about
+
+    def of(self, candidates: Sequence[Candidate], relaxer: Relaxer) -> list[Atoms]:
+        """One for each. A calculator in place of networks may take long, and rank 0 would wait: then the crystals as they are."""
+        if not isinstance(relaxer, NetworkRelaxer):
+            return [c.atoms for c in candidates]
+        new = [c for c in candidates if c.id not in self._known or self._known[c.id][0] is not c.atoms]
+        found = idealised(new, relaxer, self._pressure, self._magnetic)
+        self._known.update((c.id, (c.atoms, atoms)) for c, atoms in zip(new, found, strict=True))
+        return [self._known[c.id][1] for c in candidates]
 
 
 def idealised(

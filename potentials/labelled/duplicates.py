@@ -8,6 +8,7 @@ Programs round what they print: an OUTCAR has five decimals of a position where 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,42 +22,39 @@ STRESS = 2e-6  # eV/Å³
 
 def first_of_each(dataset: Dataset) -> list[int]:
     """For every crystal the index of the first one equal to it; its own where it is the first."""
-    kinds: dict[tuple[str, bytes, bytes], list[tuple[float, int]]] = {}
-    s = dataset.structures
-    firsts = []
-    for c in range(len(dataset)):
-        atoms = slice(s.offsets[c], s.offsets[c + 1])
-        kind = (dataset.methods[c], s.numbers[atoms].tobytes(), s.periodic[c].tobytes())
-        known = kinds.setdefault(kind, [])
-        energy = float(dataset.labels.energies[c])
-        at = bisect_left(known, (energy - ENERGY, -1))
-        found = c
-        for other, index in known[at:]:
-            if other > energy + ENERGY:
-                break
-            if _equal(dataset, index, c):
-                found = index
-                break
-        if found == c:
-            known.insert(bisect_left(known, (energy, c)), (energy, c))
-        firsts.append(found)
-    return firsts
+    energies = dataset.labels.energies
+    return _firsts(
+        dataset,
+        lambda c: (dataset.methods[c],),
+        lambda c: (float(energies[c]), ENERGY),
+        lambda a, b: _equal(dataset, a, b),
+    )
 
 
 def first_in_each_place(dataset: Dataset) -> list[int]:
     """For every crystal the index of the first one with the same elements, positions and cell, whatever its labels."""
-    kinds: dict[tuple[bytes, bytes], list[tuple[float, int]]] = {}
+    return _firsts(dataset, lambda c: (), lambda c: _mark(dataset, c), lambda a, b: _same_place(dataset, a, b))
+
+
+def _firsts(
+    dataset: Dataset,
+    kind: Callable[[int], tuple[str, ...]],
+    mark: Callable[[int], tuple[float, float]],
+    equal: Callable[[int, int], bool],
+) -> list[int]:
+    """The first equal one of the same elements and `kind`, among those whose `mark` (a number and its width) is as close."""
     s = dataset.structures
+    kinds: dict[tuple[object, ...], list[tuple[float, int]]] = {}
     firsts = []
     for c in range(len(dataset)):
-        kind = (s.numbers[s.offsets[c] : s.offsets[c + 1]].tobytes(), s.periodic[c].tobytes())
-        known = kinds.setdefault(kind, [])
-        value, width = _mark(dataset, c)
+        numbers = s.numbers[s.offsets[c] : s.offsets[c + 1]]
+        known = kinds.setdefault((*kind(c), numbers.tobytes(), s.periodic[c].tobytes()), [])
+        value, width = mark(c)
         found = c
         for other, index in known[bisect_left(known, (value - width, -1)) :]:
             if other > value + width:
                 break
-            if _same_place(dataset, index, c):
+            if equal(index, c):
                 found = index
                 break
         if found == c:
