@@ -2,7 +2,7 @@
 
 A relaxation without constraints ends some 1e-3 Å from the symmetric crystal, often in a cell of several primitive ones. A DFT
 code sees no symmetry in that and works out every k-point: L1_2 CuPd3, found in eight atoms, took 980 CPU s where its primitive
-cell takes some 24. So the reference is asked about the primitive cell with its atoms on their exact places, wherever the energies
+cell takes 54. So the reference is asked about the primitive cell with its atoms on their exact places, wherever the energies
 of the two are the same.
 """
 
