@@ -10,7 +10,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from evo.report.phases import Phase
 
 # One thread per task in every linear algebra library: the bits of a result must not depend on the machine.
 # This has to happen before numpy is imported.
@@ -74,13 +77,19 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "how far the campaign in DIR is")
     status.add_argument("directory", type=Path)
     status.add_argument("--json", action="store_true")
-    results = add("results", _results, "the hull found so far")
+    results = add("results", _results, "the hull found so far, or everything near it")
     results.add_argument("directory", type=Path)
-    results.add_argument("--json", action="store_true")
+    near = "everything up to so far above the hull, at most 200 meV/atom; the reference's where it has been asked"
+    results.add_argument("--within", type=_near, metavar="MEV", help=near)
+    form = results.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--csv", action="store_true", help="every field but the crystal, energies in eV/atom")
     export = add("export", _export, "write the hull phases to OUT (.db, .extxyz, .cif)")
     export.add_argument("directory", type=Path)
     export.add_argument("-o", "--output", type=Path, required=True)
-    export.add_argument(
+    what = export.add_mutually_exclusive_group()
+    what.add_argument("--within", type=_near, metavar="MEV", help=near)
+    what.add_argument(
         "--labels", action="store_true", help="instead everything the reference has said, for `potentials data add`"
     )
     first = add("bootstrap", _bootstrap, "make and label a diverse first set of crystals for SYSTEM, resumable")
@@ -229,6 +238,17 @@ def _submit(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _near(text: str) -> float:
+    """meV/atom on the command line, eV/atom here."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 200:
+        raise argparse.ArgumentTypeError(f"must be meV/atom from 0 to 200, got {text}")
+    return value / 1000
+
+
 def _seed(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"must be a number of 0 or more, got {text}")
@@ -253,19 +273,31 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _results(options: argparse.Namespace) -> int:
-    from evo.notes import read_notes
-    from evo.report.phases import from_json, table
+    from evo.report import phases
 
-    rows = read_notes(options.directory)["phases"]
-    print(json.dumps(rows) if options.json else table(from_json(rows)))
+    rows = _phases(options)
+    if options.json:
+        print(json.dumps(phases.to_json(rows)))
+    elif options.csv:
+        print(phases.to_csv(rows), end="")
+    else:
+        print(phases.table(rows))
     return EXIT_OK
 
 
+def _phases(options: argparse.Namespace) -> list[Phase]:
+    """The hull, or with --within what is near it."""
+    from evo.notes import read_near, read_notes
+    from evo.report.phases import from_json
+
+    if options.within is None:
+        return from_json(read_notes(options.directory)["phases"])
+    return from_json(read_near(options.directory), options.within)
+
+
 def _export(options: argparse.Namespace) -> int:
-    from evo.notes import read_notes
     from evo.report import answers
     from evo.report.export import write
-    from evo.report.phases import from_json
     from evo.settings import load
     from potentials.units import EV_PER_A3_PER_GPA
 
@@ -273,7 +305,7 @@ def _export(options: argparse.Namespace) -> int:
         print(f"{options.output}: {answers.write(options.directory, options.output)} labelled crystals")
         return EXIT_OK
     pressure = load(options.directory / "campaign.toml").system.pressure_GPa * EV_PER_A3_PER_GPA
-    print(*write(from_json(read_notes(options.directory)["phases"]), options.output, pressure), sep="\n")
+    print(*write(_phases(options), options.output, pressure), sep="\n")
     return EXIT_OK
 
 

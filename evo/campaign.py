@@ -215,6 +215,10 @@ class Campaign:
         """The crystal that the reference is asked about, and the table shows, for each of these (evo/ideal.py)."""
         return self._exact.of(candidates, self.relaxer)
 
+    def as_asked(self, candidates: Sequence[Candidate]) -> list[Atoms]:
+        """The same where it is known by now, else the candidate's own crystal; the campaign goes on as if nobody had asked."""
+        return [self._exact.found(c) for c in candidates]
+
     def _take_effect(self, chunk: float) -> None:
         """Reference results and retrained strata whose chunk has come (law 3)."""
         if self._learning is not None:
@@ -374,7 +378,7 @@ class Campaign:
         answers = self.archive.n_answers
         if self._confirmed_hull is None or self._confirmed_hull[0] != answers:
             method = self.ground.reference_method
-            points = [Point(c.reduced_counts, c.per_atom(method), method, c.id) for c in self._confirmed()]
+            points = [Point(c.reduced_counts, c.per_atom(method), method, c.id) for c in self.confirmed()]
             self._confirmed_hull = answers, Hull.of(points, self.ground.space.end_members) if points else None
         return self._confirmed_hull[1]
 
@@ -389,7 +393,8 @@ class Campaign:
             return []
         return [self.archive.candidate(i) for i in hull.vertices]
 
-    def _confirmed(self) -> list[Candidate]:
+    def confirmed(self) -> list[Candidate]:
+        """All candidates whose energy the reference has told."""
         everyone = [*self.archive.members.values(), *self.archive.failed.values()]
         return [c for c in everyone if self.ground.reference_method in c.energies]
 

@@ -41,6 +41,11 @@ class Exact:
         self._known.update((c.id, (c.atoms, atoms)) for c, atoms in zip(new, found, strict=True))
         return [self._known[c.id][1] for c in candidates]
 
+    def found(self, candidate: Candidate) -> Atoms:
+        """The crystal that was worked out for this candidate as it is now; its own where that has not been wanted yet."""
+        own, exact = self._known.get(candidate.id, (None, None))
+        return exact if exact is not None and own is candidate.atoms else candidate.atoms
+
 
 def idealised(
     candidates: Sequence[Candidate], relaxer: Relaxer, pressure: float, magnetic: Collection[int] = ()

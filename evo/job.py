@@ -32,6 +32,7 @@ EXIT_FINISHED, EXIT_DRAINED = 0, 75
 EXTENSIBLE = {"search.chunks", "reference.queue", "reference.lease"}
 # grows when the same settings lead to other choices: a campaign cannot be replayed by a program that chooses otherwise
 ALGORITHM = 2
+LISTING_SHARE = 50  # seconds of campaign for each that goes into the list of what is near the hull
 
 
 class OtherVersion(RuntimeError):
@@ -52,17 +53,20 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         everybody = _with_queue(pool, settings, directory)
         campaign = Campaign(settings, directory, Desk(store, everybody, stop), accept_library=accept_library)
         show = _Display(quiet, settings.relax.device if settings.relax.engine == "network" else None)
+        notes = _Notes(store, campaign)
         try:
             for step in campaign.run():
-                _note(store, campaign, step)
+                notes.write(step)
                 show(step)
                 if stop():
                     campaign.desk.drain()
                     raise Drained
         except Drained:
+            notes.list_near()
             show.end()
             print(f"evo: stopped on request, nothing is lost; `evo run {directory}` goes on", file=sys.stderr)
             return EXIT_DRAINED
+        notes.list_near()
         show.end()
         _finish(directory / "out", campaign)
         return EXIT_FINISHED
@@ -131,9 +135,27 @@ def _with_queue(pool: Pool, settings: Settings, directory: Path) -> Pool:
     return QueuePool(pool, Queue(place, "campaign"), partial(orders.describe, place), orders.give_up, section.lease)
 
 
-def _note(store: Store, campaign: Campaign, step: Progress) -> None:
-    rows = phases.to_json(phases.phases(campaign)) if campaign.started else []
-    store.set_note("state", json.dumps({"progress": asdict(step), "line": step.line(), "phases": rows}))
+class _Notes:
+    """What `status`, `results` and `export` read: the hull after every step, what is near it now and then and at the end."""
+
+    def __init__(self, store: Store, campaign: Campaign) -> None:
+        self._store = store
+        self._campaign = campaign
+        self._next = 0.0  # monotonic time of the next list of what is near
+
+    def write(self, step: Progress) -> None:
+        rows = phases.to_json(phases.phases(self._campaign)) if self._campaign.started else []
+        self._store.set_note("state", json.dumps({"progress": asdict(step), "line": step.line(), "phases": rows}))
+        if time.monotonic() >= self._next:
+            self.list_near()
+
+    def list_near(self) -> None:
+        if not self._campaign.started:
+            return
+        start = time.monotonic()
+        self._store.set_note("near", json.dumps(phases.near(self._campaign)))
+        now = time.monotonic()
+        self._next = now + LISTING_SHARE * (now - start)
 
 
 def _finish(out: Path, campaign: Campaign) -> None:

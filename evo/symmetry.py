@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 import spglib
 from ase import Atoms
+from ase.cell import Cell
 from numpy.typing import NDArray
 
 from evo import wyckoff
@@ -50,6 +51,21 @@ class Group:
     positions: tuple[wyckoff.Position, ...]  # of the primitive cell, the most special first
 
 
+@dataclass(frozen=True)
+class Conventional:
+    """A crystal in the conventional cell of its space group, on exact places, with one atom of each orbit."""
+
+    number: int
+    symbol: str  # full Hermann-Mauguin, such as P 1 21/c 1
+    cell: Cell
+    numbers: NDArray[np.int_]  # (n,) atomic numbers of all atoms of the cell
+    rotations: NDArray[np.int_]  # (m, 3, 3), centring translations included
+    translations: NDArray[np.float64]  # (m, 3)
+    sites: NDArray[np.int_]  # (k,) atomic number of each orbit
+    places: NDArray[np.float64]  # (k, 3) fractional, in [0, 1)
+    multiplicities: NDArray[np.int_]  # (k,) atoms of the orbit
+
+
 def space_group(atoms: Atoms, symprec: float = 0.05) -> int:
     """Number of the space group when atoms may be `symprec` Å off their places; 1 when there is no telling."""
     if (crystal := _crystal(atoms)) is None:
@@ -70,6 +86,60 @@ def primitive(atoms: Atoms, symprec: float = 0.05) -> Atoms:
     except spglib.SpglibError:
         return atoms.copy()
     return atoms.copy() if found is None else reduce_cell(_atoms(found))
+
+
+def conventional(atoms: Atoms, symprec: float = 0.05) -> Conventional:
+    """The crystal in its conventional cell; in its own as P 1 when there is no telling. ValueError: it is no crystal."""
+    if (crystal := _crystal(atoms)) is None:
+        raise ValueError(
+            f"a crystal is periodic along all three axes and has atoms, got {len(atoms)} with pbc {atoms.pbc}"
+        )
+    try:
+        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
+    except spglib.SpglibError:
+        dataset = None
+    if dataset is None:
+        cell, places, numbers = crystal
+        hall = 1
+    else:
+        cell, places, numbers = dataset.std_lattice, dataset.std_positions, np.asarray(dataset.std_types)
+        hall = int(dataset.hall_number)
+    operations = spglib.get_symmetry_from_database(hall)
+    rotations, translations = operations["rotations"].astype(int), operations["translations"]
+    places = places % 1.0 % 1.0
+    orbits = _orbits(np.asarray(cell), places, numbers, rotations, translations)
+    _, first, counts = np.unique(orbits, return_index=True, return_counts=True)
+    kind = spglib.get_spacegroup_type(hall)
+    return Conventional(
+        number=int(kind.number),
+        symbol=str(kind.international).split(" = ")[-1].replace("_", ""),
+        cell=Cell(cell),
+        numbers=numbers,
+        rotations=rotations,
+        translations=translations,
+        sites=numbers[first],
+        places=places[first],
+        multiplicities=counts,
+    )
+
+
+def _orbits(
+    cell: NDArray[np.float64],
+    places: NDArray[np.float64],
+    numbers: NDArray[np.int_],
+    rotations: NDArray[np.int_],
+    translations: NDArray[np.float64],
+) -> NDArray[np.int_]:
+    """(n,) for each atom the first one whose images it is among, by the nearest image."""
+    orbits = np.full(len(places), -1)
+    for i in range(len(places)):
+        if orbits[i] < 0:
+            images = rotations @ places[i] + translations
+            apart = images[:, None] - places
+            apart = np.linalg.norm((apart - np.rint(apart)) @ cell, axis=2)
+            apart[:, numbers != numbers[i]] = np.inf
+            orbits[np.unique(apart.argmin(axis=1))] = i
+    return orbits
 
 
 def laue_rotations(atoms: Atoms, symprec: float = 0.05) -> NDArray[np.int_]:

@@ -37,6 +37,16 @@ DEAR = 0.95  # of the time limit is told to pw.x, which then stops by itself
 LADDER = ((0.5, "plain", "david"), (0.2, "plain", "david"), (0.1, "local-TF", "cg"))
 
 
+# keys of &SYSTEM that are not the user's, and what sets them
+OURS = {
+    **dict.fromkeys(("ecutwfc", "ecutrho"), "reference.options.cutoff and density_cutoff"),
+    **dict.fromkeys(("occupations", "smearing", "degauss"), "reference.options.smearing and width"),
+    **dict.fromkeys(("nspin", "starting_magnetization", "noncolin", "lspinorb"), "reference.options.moments"),
+    **dict.fromkeys(("lda_plus_u", "lda_plus_u_kind", "hubbard_u", "u_projection_type"), "reference.options.hubbard"),
+    **dict.fromkeys(("ibrav", "celldm", "a", "b", "c", "nat", "ntyp", "nbnd", "nosym"), "that of the crystal"),
+}
+
+
 class EspressoOptions(JobOptions):
     """`reference.options` of engine "espresso"."""
 
@@ -45,9 +55,15 @@ class EspressoOptions(JobOptions):
     pseudopotentials: dict[str, str] = Field(description="UPF file by symbol")
     pseudo_dir: str = Field("", description=f"folder of the UPF files; empty: what {VARIABLE} names")
 
+    system: dict[str, bool | int | float | str] = Field(
+        {}, description='further keys of &SYSTEM, part of the method: { vdw_corr = "grimme-d3" }'
+    )
+    parallel: list[str] = Field([], description='how pw.x uses the cores: ["-nk", "4"]')
+
     @model_validator(mode="after")
-    def _one_orbital(self) -> EspressoOptions:
+    def _what_pw_can(self) -> EspressoOptions:
         self.one_orbital_with_u("pw.x")
+        self.refuse("system", self.system, OURS)
         return self
 
 
@@ -105,6 +121,7 @@ class Espresso:
             valences={s: valence for s, (_, valence) in self.files.items()},
             moments=options.first_moments(atoms),
             hubbard=self._hubbard(),
+            system=options.system,
             electrons={
                 "conv_thr": TOLERANCE * len(atoms),
                 "electron_maxstep": MOST_STEPS,
@@ -116,7 +133,7 @@ class Espresso:
             mesh=points,
         )
         (folder / "pw.in").write_text(text, encoding="utf-8")
-        command = [*options.launcher, *self.command, "-in", "pw.in"]
+        command = [*options.launcher, *self.command, *options.parallel, "-in", "pw.in"]
         finished = runner.run(command, folder, seconds=options.seconds, threads=options.threads)
         try:
             output = (folder / "stdout").read_text(encoding="utf-8", errors="replace")

@@ -27,7 +27,7 @@ LARGEST_STRESS = 3.0  # eV/Å³, 480 GPa
 NET_FORCE = 0.05  # eV/Å per atom: the forces of a converged density add up to nothing
 TELL = 400  # characters of a reason
 
-MACHINE = ("command", "launcher", "threads", "seconds", "scratch")
+MACHINE = ("command", "launcher", "threads", "parallel", "seconds", "scratch")
 
 Rung = TypeVar("Rung")
 
@@ -84,6 +84,13 @@ class JobOptions(BaseModel):
         files = set(symbols)
         able = files & set(self.pulay or files)
         return {int(z) for z in numbers if chemical_symbols[z] not in able}
+
+    def refuse(self, option: str, names: Iterable[str], ours: Mapping[str, str]) -> None:
+        """ValueError where a tag of the program's own input is one that other options set: `ours`, by lower-case name."""
+        for name in names:
+            told = ours.get(name.split("(")[0].lower())
+            if told is not None:
+                raise ValueError(f"{option} has {name}, which is {told}")
 
     def one_orbital_with_u(self, program: str) -> None:
         """ValueError where an element has U on several orbitals, which this program does not take."""

@@ -78,15 +78,16 @@ def pw_input(
     mesh: Mesh,
     moments: Sequence[float] = (),
     hubbard: Hubbard | None = None,
+    system: Mapping[str, Any] | None = None,
 ) -> str:
     """The input of a self-consistent calculation with forces and stress.
 
-    Energies in eV. Bands of each spin: 1.1 times those that the first moments occupy, and 4.
+    Energies in eV. Bands of each spin: 1.1 times those that the first moments occupy, and 4. `system`: further keys of &SYSTEM.
     """
     each = species(list(atoms.symbols), list(moments) or len(atoms) * [0.0], valences)
     kinds = sorted(set(each), key=lambda s: s.label)
     occupied = (sum(valences[s] for s in atoms.symbols) + sum(abs(m) for m in moments)) / 2
-    system: dict[str, Any] = {
+    keys: dict[str, Any] = {
         "ibrav": 0,
         "nat": len(atoms),
         "ntyp": len(kinds),
@@ -98,16 +99,17 @@ def pw_input(
         "nbnd": math.ceil(1.1 * occupied) + 4,
     }
     if mesh.centred:  # else pw.x takes the list for a part that the lattice, which may have more symmetry, completes
-        system["nosym"] = True
+        keys["nosym"] = True
     if any(moments):
-        system["nspin"] = 2
-        system |= {f"starting_magnetization({n})": s.magnetization for n, s in enumerate(kinds, 1) if s.magnetization}
+        keys["nspin"] = 2
+        keys |= {f"starting_magnetization({n})": s.magnetization for n, s in enumerate(kinds, 1) if s.magnetization}
     card: list[str] = []
     if hubbard is not None:
         values, card = hubbard.lines(kinds)
-        system |= values
+        keys |= values
+    keys |= system or {}
     fixed = {"calculation": "scf", "tprnfor": True, "tstress": True, "outdir": "./scratch", "disk_io": "none"}
-    lines = _namelist("CONTROL", {**fixed, **control}) + _namelist("SYSTEM", system) + _namelist("ELECTRONS", electrons)
+    lines = _namelist("CONTROL", {**fixed, **control}) + _namelist("SYSTEM", keys) + _namelist("ELECTRONS", electrons)
     lines += ["ATOMIC_SPECIES"]
     lines += [f"{s.label} {atomic_masses[atomic_numbers[s.symbol]]:.3f} {files[s.symbol]}" for s in kinds]
     lines += ["CELL_PARAMETERS angstrom"] + [_row(v) for v in np.asarray(atoms.cell)]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
@@ -42,6 +42,21 @@ LADDER: tuple[dict[str, Any], ...] = (
 )
 
 
+_FIXED = "fixed, because it belongs to what a label is"
+# tags of INCAR that are not the user's, and what sets them
+OURS = {
+    **dict.fromkeys(("encut", "enmax"), "reference.options.cutoff"),
+    **dict.fromkeys(("ismear", "sigma"), "reference.options.smearing and width"),
+    **dict.fromkeys(("kspacing", "kgamma"), "reference.options.kspacing"),
+    **dict.fromkeys(("ispin", "magmom", "lorbit"), "reference.options.moments"),
+    **dict.fromkeys(("ldau", "ldautype", "ldaul", "ldauu", "ldauj", "lmaxmix"), "reference.options.hubbard"),
+    **dict.fromkeys(("algo", "ialgo", "amix", "bmix", "nelm"), "that of the attempts at convergence"),
+    **dict.fromkeys(("ediff", "ediffg", "prec", "lreal", "symprec", "isym"), _FIXED),
+    **dict.fromkeys(("nsw", "ibrion", "isif", "potim", "pstress", "istart", "icharg", "lwave", "lcharg"), _FIXED),
+    **dict.fromkeys(("npar", "ncore", "kpar", "nsim", "lplane", "lscalu"), "reference.options.parallel"),
+}
+
+
 class VaspOptions(JobOptions):
     """`reference.options` of engine "vasp"."""
 
@@ -51,11 +66,19 @@ class VaspOptions(JobOptions):
     setups: dict[str, str] = Field({}, description='suffix of the POTCAR folder by symbol: { Pd = "_pv" }')
     potcar_dir: str = Field("", description=f"holds Cu/POTCAR, Pd_pv/POTCAR, ...; empty: potpaw_PBE in {VARIABLE}")
 
+    incar: dict[str, bool | int | float | str] = Field(
+        {}, description="further tags of INCAR, part of the method: { IVDW = 12 }"
+    )
+    parallel: dict[Literal["KPAR", "NCORE", "NPAR", "NSIM", "LPLANE", "LSCALU"], bool | int] = Field(
+        {}, description="how it uses the cores: { KPAR = 2, NCORE = 8 }"
+    )
+
     @model_validator(mode="after")
     def _what_vasp_can(self) -> VaspOptions:
         if self.smearing != "fermi-dirac":
             raise ValueError(f'the smearing of engine "vasp" is fermi-dirac, got {self.smearing}')
         self.one_orbital_with_u("VASP")
+        self.refuse("incar", self.incar, OURS)
         return self
 
 
@@ -117,6 +140,7 @@ class Vasp:
             isif=2,
             lwave=False,
             lcharg=False,
+            custom=_tags(options.incar) | _tags(options.parallel),
             **further,
             **self._electrons(atoms),
         )
@@ -148,6 +172,14 @@ class Vasp:
                 "lmaxmix": 6 if largest == 3 else 4,
             }
         return found
+
+
+def _tags(values: Mapping[Any, bool | float | str]) -> dict[str, str]:
+    """As they stand in INCAR."""
+    return {
+        name.upper(): {True: ".TRUE.", False: ".FALSE."}[value] if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+    }
 
 
 def open_vasp(options: dict[str, Any]) -> Vasp:

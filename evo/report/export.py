@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from evo.candidate import atoms_from_json
+from evo.report.cif import write_cif
 from evo.report.phases import Phase
 
 SUFFIXES = (".db", ".extxyz", ".xyz", ".cif")
@@ -56,7 +57,9 @@ def write(rows: Sequence[Phase], path: Path, pressure: float = 0.0) -> list[Path
     if path.suffix == ".cif":
         files = [path.with_name(f"{path.stem}-{a.info['formula']}-{a.info['id']}.cif") for a in atoms]
         for file, a in zip(files, atoms, strict=True):
-            ase.io.write(file, a)
+            status, group = a.info["status"], a.info["space_group"]
+            remarks = [f"{a.info['formula']}, {status}, candidate {a.info['id']}, space group {group}"]
+            write_cif(file, a, remarks)
         return files
     temporary = path.with_name(f".{path.name}.part{path.suffix}")
     temporary.unlink(missing_ok=True)

@@ -1,22 +1,27 @@
-"""The hull as a table: what is stable, by whose word, and who found it."""
+"""The hull as a table, and what lies near it: what is stable, by whose word, and who found it."""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
 from evo.campaign import Campaign
-from evo.candidate import Candidate, atoms_to_json
+from evo.candidate import Candidate, atoms_from_json, atoms_to_json
 from evo.hull import Hull
 from evo.symmetry import space_group, symbol
 
 STABLE = "stable"  # on the reference's hull: the reference has confirmed it
-UNCONFIRMED = "unconfirmed"  # on the network's hull, the reference has not been asked
-METASTABLE = "metastable"  # on the network's hull, above the reference's
+UNCONFIRMED = "unconfirmed"  # the reference has not been asked
+METASTABLE = "metastable"  # above the reference's hull
+NEAR = 0.2  # eV/atom above the hull, as far as `near` goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Phase:
     status: str
     energy_network: float | None
     energy_reference: float | None
+    formation_network: float | None  # relative to the lowest phases of the elements, or of the end members
+    formation_reference: float | None
     above_hull_network: float | None
     above_hull_reference: float | None
     id: str
@@ -40,52 +47,94 @@ class Phase:
 
 def phases(campaign: Campaign) -> list[Phase]:
     """Every phase on the network's or on the reference's hull, by composition."""
+    shown = _corners(campaign)
+    return from_json(_rows(campaign, shown, campaign.exact(shown)))
+
+
+def near(campaign: Campaign) -> list[dict[str, Any]]:
+    """Every distinct crystal up to NEAR above the hull, by composition: JSON that `from_json` completes.
+
+    Space groups are left to the reader, because a campaign should not wait for a thousand of them.
+    """
+    confirmed = campaign.confirmed()
+    known, corners = {c.id for c in confirmed}, {c.id for c in _corners(campaign)}
+    everyone = [*confirmed, *(c for c in campaign.archive.members.values() if c.id not in known)]
+    rows = _rows(campaign, everyone, campaign.as_asked(everyone))
+    return [r for r in rows if _height(r) <= NEAR or r["id"] in corners]
+
+
+def _corners(campaign: Campaign) -> list[Candidate]:
+    found: set[str] = set()
+    for hull in (campaign.archive.hull(), campaign.reference_hull()):
+        found |= set() if hull is None else set(hull.vertices)
+    return [campaign.archive.candidate(i) for i in sorted(found)]
+
+
+def _rows(campaign: Campaign, shown: list[Candidate], crystals: list[Atoms]) -> list[dict[str, Any]]:
+    """Fields of phases but the space group, by composition and by height above the hull."""
     archive, reference = campaign.archive, campaign.ground.reference_method
     network_hull, reference_hull = archive.hull(), campaign.reference_hull()
-    on_reference = set() if reference_hull is None else set(reference_hull.vertices)
-    on_network = set() if network_hull is None else set(network_hull.vertices)
+    stable = set() if reference_hull is None else set(reference_hull.vertices)
+    by_network = _values(network_hull, shown, archive.method)
+    by_reference = _values(reference_hull, shown, reference)
     everyone = {**archive.failed, **archive.members}
-    shown = [everyone[i] for i in sorted(on_reference | on_network)]
-    above_network = _above(network_hull, shown, archive.method)
-    above_reference = _above(reference_hull, shown, reference)
-    rows = []
-    for c, atoms in zip(shown, campaign.exact(shown), strict=True):
-        i = c.id
-        group = _group(*(a.tobytes() for a in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)))
-        network = c.per_atom(archive.method) if archive.method in c.energies else None
-        confirmed = c.per_atom(reference) if reference in c.energies else None
-        rows.append(
-            Phase(
-                formula=c.formula,
-                space_group=symbol(group),
-                space_group_number=group,
-                n_atoms=len(atoms),
-                status=STABLE if i in on_reference else UNCONFIRMED if confirmed is None else METASTABLE,
-                energy_network=network,
-                energy_reference=confirmed,
-                above_hull_network=above_network.get(i),
-                above_hull_reference=above_reference.get(i),
-                id=c.id,
-                operator=c.origin.operator,
-                ancestors=_ancestors(c, everyone),
-                crystal=atoms_to_json(atoms),
-            )
+    rows = {}
+    for c, atoms in zip(shown, crystals, strict=True):
+        network, confirmed = by_network[c.id], by_reference[c.id]
+        rows[c.id] = {
+            "formula": c.formula,
+            "n_atoms": len(atoms),
+            "status": STABLE if c.id in stable else UNCONFIRMED if confirmed.energy is None else METASTABLE,
+            "energy_network": network.energy,
+            "energy_reference": confirmed.energy,
+            "formation_network": network.formation,
+            "formation_reference": confirmed.formation,
+            "above_hull_network": network.above,
+            "above_hull_reference": confirmed.above,
+            "id": c.id,
+            "operator": c.origin.operator,
+            "ancestors": _ancestors(c, everyone),
+            "crystal": atoms_to_json(atoms),
+        }
+    order = {c.id: _composition(c, campaign.ground.space.elements) for c in shown}
+    return sorted(rows.values(), key=lambda r: (order[r["id"]], _height(r), r["id"]))
+
+
+class _Values(NamedTuple):
+    """What one method says of a candidate, eV/atom; None where it has not been asked."""
+
+    energy: float | None = None
+    formation: float | None = None
+    above: float | None = None
+
+
+def _values(hull: Hull | None, candidates: list[Candidate], method: str) -> dict[str, _Values]:
+    """By id."""
+    found = {c.id: _Values() for c in candidates}
+    asked = [c for c in candidates if method in c.energies]
+    if hull is None or not asked:
+        return found | {c.id: _Values(c.per_atom(method)) for c in asked}
+    energies = [c.per_atom(method) for c in asked]
+    above = hull.above_many([c.reduced_counts for c in asked], energies).tolist()
+    for c, energy, height in zip(asked, energies, above, strict=True):
+        # a hull without the end members does not reach everywhere, and JSON knows no infinity
+        found[c.id] = _Values(
+            energy, hull.formation(c.reduced_counts, energy), height if math.isfinite(height) else None
         )
-    elements = campaign.ground.space.elements
-    return sorted(rows, key=lambda p: (_composition(everyone[p.id], elements), p.above_hull_reference or 0.0, p.id))
+    return found
 
 
-@lru_cache(maxsize=1000)
-def _group(numbers: bytes, positions: bytes, cell: bytes, pbc: bytes) -> int:
+def _height(row: Mapping[str, Any]) -> float:
+    """eV/atom above the hull, the reference's where it has been asked; infinite where there is no hull."""
+    above = row["above_hull_network"] if row["energy_reference"] is None else row["above_hull_reference"]
+    return math.inf if above is None else float(above)
+
+
+@lru_cache(maxsize=4000)
+def _group(numbers: tuple[int, ...], positions: bytes, cell: bytes) -> int:
     """Space group of the crystal with these bytes; remembered, since the table is made again at every step of a campaign."""
-    return space_group(
-        Atoms(
-            np.frombuffer(numbers, dtype=np.int64),
-            positions=np.frombuffer(positions).reshape(-1, 3),
-            cell=np.frombuffer(cell).reshape(3, 3),
-            pbc=np.frombuffer(pbc, dtype=bool),
-        )
-    )
+    places, vectors = np.frombuffer(positions).reshape(-1, 3), np.frombuffer(cell).reshape(3, 3)
+    return space_group(Atoms(numbers, positions=places, cell=vectors, pbc=True))
 
 
 def to_json(rows: list[Phase]) -> list[dict[str, Any]]:
@@ -93,30 +142,62 @@ def to_json(rows: list[Phase]) -> list[dict[str, Any]]:
     return [{name: getattr(r, name) for name in names} for r in rows]
 
 
-def from_json(data: list[dict[str, Any]]) -> list[Phase]:
-    return [Phase(**d) for d in data]
+def from_json(data: Iterable[Mapping[str, Any]], within: float = math.inf) -> list[Phase]:
+    """The phases; `within` eV/atom of the hull. Space groups that are not there are worked out."""
+    # campaigns from before had no formation energies
+    formation = {"formation_network": None, "formation_reference": None}
+    chosen = [row for row in data if _height(row) <= within]
+    return [Phase(**{**formation, **_symmetry(row), **row}) for row in chosen]
+
+
+def _symmetry(row: Mapping[str, Any]) -> dict[str, Any]:
+    if "space_group" in row:
+        return {}
+    atoms = atoms_from_json(row["crystal"])
+    number = 1
+    if atoms.pbc.all():
+        number = _group(tuple(atoms.numbers.tolist()), atoms.positions.tobytes(), atoms.cell.array.tobytes())
+    return {"space_group": symbol(number), "space_group_number": number}
+
+
+COLUMNS = (
+    ("formula", ""),
+    ("space group", ""),
+    ("atoms", ""),
+    ("status", ""),
+    ("network", "meV above"),
+    ("", "formation"),
+    ("reference", "meV above"),
+    ("", "formation"),
+    ("found by", ""),
+    ("id", ""),
+    ("ancestors", ""),
+)
 
 
 def table(rows: list[Phase]) -> str:
-    """Fixed-width text; energies above the hull in meV/atom."""
-    head = ["formula", "space group", "atoms", "status", "network", "reference", "found by", "id", "ancestors"]
-    lines = [head, ["", "", "", "", "meV above", "meV above", "", "", ""]]
+    """Fixed-width text; energies above the hull and of formation in meV/atom."""
+    lines = [list(column) for column in zip(*COLUMNS, strict=True)]
     for p in rows:
         ancestors = " ".join(p.ancestors[:3]) + (" ..." if len(p.ancestors) > 3 else "")
-        above = [_mev(p.above_hull_network), _mev(p.above_hull_reference)]
+        energies = (p.above_hull_network, p.formation_network, p.above_hull_reference, p.formation_reference)
         group = f"{p.space_group} ({p.space_group_number})"
-        lines.append([p.formula, group, str(p.n_atoms), p.status, *above, p.operator, p.id, ancestors or "-"])
-    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+        values = [_mev(value) for value in energies]
+        lines.append([p.formula, group, str(p.n_atoms), p.status, *values, p.operator, p.id, ancestors or "-"])
+    widths = [max(len(line[k]) for line in lines) for k in range(len(COLUMNS))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def _above(hull: Hull | None, candidates: list[Candidate], method: str) -> dict[str, float]:
-    """eV/atom above the hull by id, of those that this method has been asked about."""
-    asked = [c for c in candidates if method in c.energies]
-    if hull is None or not asked:
-        return {}
-    above = hull.above_many([c.reduced_counts for c in asked], [c.per_atom(method) for c in asked])
-    return dict(zip([c.id for c in asked], above.tolist(), strict=True))
+def to_csv(rows: list[Phase]) -> str:
+    """Comma-separated text with every field but the crystal; energies in eV/atom, empty where there is none."""
+    names = [field.name for field in fields(Phase) if field.name != "crystal"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for p in rows:
+        values = {name: getattr(p, name) for name in names} | {"ancestors": " ".join(p.ancestors)}
+        writer.writerow([values[name] for name in names])
+    return text.getvalue()
 
 
 def _ancestors(candidate: Candidate, everyone: dict[str, Candidate]) -> list[str]:

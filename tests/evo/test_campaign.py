@@ -1,5 +1,6 @@
 """Whole campaigns, small ones: what each setting promises."""
 
+import csv
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ase.build import bulk
+from ase.io import read
 from ase.units import GPa
 
 from evo.candidate import atoms_from_json
@@ -64,6 +66,39 @@ def test_what_a_finished_campaign_leaves(trained):
     assert status["stage"] == "done"
     assert status["bootstrap_calls"] <= 60
     assert status["reference_calls"] - status["bootstrap_calls"] <= 30
+
+
+def test_what_lies_near_the_hull_is_listed_and_exported(tmp_path):
+    trained = write(tmp_path / "c", SMALL, chunks=9)
+    run(trained)
+    hull = json.loads(evo("results", trained, "--json").stdout)
+    near = json.loads(evo("results", trained, "--within", "150", "--json").stdout)
+    by_id = {r["id"]: r for r in near}
+    on_hull = {r["id"] for r in hull if (r["above_hull_reference"] or 0.0) <= 0.15}
+    assert on_hull < set(by_id)
+    asked = [r for r in near if r["energy_reference"] is not None]
+    heights = [r["above_hull_network" if r["energy_reference"] is None else "above_hull_reference"] for r in near]
+    assert None not in heights
+    assert min(heights) >= -1e-9 and 0.02 < max(heights) <= 0.15
+    assert {"stable", "metastable"} <= {r["status"] for r in asked}
+    assert {r["status"] for r in near if r["energy_reference"] is None} == {"unconfirmed"}
+    for row in hull:  # the same line in both
+        assert by_id.get(row["id"], row) == row
+    pure = {r["formula"]: r for r in near if r["status"] == "stable" and r["formula"] in ("Cu", "Pd")}
+    assert [r["formation_reference"] for r in pure.values()] == pytest.approx([0.0, 0.0], abs=1e-12)
+    for row in (r for r in asked if r["formula"] == "CuPd"):
+        mean = (pure["Cu"]["energy_reference"] + pure["Pd"]["energy_reference"]) / 2
+        assert row["formation_reference"] == pytest.approx(row["energy_reference"] - mean, abs=1e-9)
+    lines = list(csv.DictReader(evo("results", trained, "--within", "150", "--csv").stdout.splitlines()))
+    assert [line["id"] for line in lines] == [r["id"] for r in near]
+    assert [float(line["energy_network"]) for line in lines] == [r["energy_network"] for r in near]
+    assert evo("export", trained, "--within", "150", "-o", tmp_path / "near.extxyz").returncode == 0
+    written = read(tmp_path / "near.extxyz", ":")
+    assert [a.info["id"] for a in written] == [r["id"] for r in near]
+    for atoms, row in zip(written, near, strict=True):
+        assert space_group(atoms) == row["space_group_number"]
+    for wrong in ("-1", "201", "nan", "near"):
+        assert "from 0 to 200" in evo("results", trained, "--within", wrong).stderr
 
 
 def test_a_campaign_refines_where_it_is_told_to(tmp_path):

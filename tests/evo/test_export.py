@@ -23,6 +23,8 @@ def phase(enthalpy):
         status="stable",
         energy_network=None,
         energy_reference=enthalpy,
+        formation_network=None,
+        formation_reference=0.0,
         above_hull_network=None,
         above_hull_reference=0.0,
         id="a",

@@ -163,6 +163,20 @@ def test_only_a_complete_result_counts_whatever_the_exit_status(fake):
         assert found.reason == reason, body
 
 
+def test_further_keys_and_the_use_of_cores(fake, tmp_path):
+    kept = f"open({str(tmp_path / 'told')!r}, 'w').write(' '.join(sys.argv[1:]) + open('pw.in').read())"
+    plain = fake("pass")
+    found = fake(f"{kept}; {printing(OUTPUT)}", system={"vdw_corr": "grimme-d3"}, parallel=["-nk", "4"])
+    assert isinstance(found.evaluate(PAIR), Label)
+    told = (tmp_path / "told").read_text()
+    assert told.startswith("-nk 4 -in pw.in")
+    assert "  vdw_corr = 'grimme-d3'\n" in told.split("&ELECTRONS")[0]
+    assert fake("pass", parallel=["-nk", "2"]).identity == plain.identity
+    assert found.identity == plain.identity | {"system": {"vdw_corr": "grimme-d3"}}
+    with pytest.raises(SettingsError, match=r"system has ecutwfc, which is reference.options.cutoff"):
+        fake("pass", system={"ecutwfc": 30.0})
+
+
 def test_the_ladder_changes_mixing_and_diagonalisation(fake):
     body = "given = open('pw.in').read()\nok = \"mixing_mode = 'local-TF'\" in given and \"diagonalization = 'cg'\" in given\n"
     body += f"text = {OUTPUT!r}\nsys.stdout.write(text if ok else text.replace('has been achieved', 'NOT achieved'))"

@@ -99,6 +99,25 @@ def test_every_atom_gets_its_own_force(engine, tmp_path):
     assert (tmp_path / "KPOINTS").read_text().splitlines()[2].lower().startswith("r")
 
 
+def test_further_tags_and_the_use_of_cores(engine, tmp_path):
+    plain = engine()
+    assert "KPAR" not in plain.identity and "incar" not in plain.identity
+    found = engine(incar={"IVDW": 12, "LASPH": True, "GGA": "PS"}, parallel={"KPAR": 2, "LPLANE": False})
+    assert isinstance(found.evaluate(bulk("Cu")), Label)
+    told = [line.split("#")[0].split() for line in (tmp_path / "INCAR").read_text().splitlines()]
+    for tag in ("IVDW = 12", "LASPH = .TRUE.", "GGA = PS", "KPAR = 2", "LPLANE = .FALSE."):
+        assert tag.split() in told
+    assert found.identity == engine(incar={"IVDW": 12, "LASPH": True, "GGA": "PS"}).identity != plain.identity
+    for options, said in (
+        ({"incar": {"encut": 500}}, "incar has encut, which is reference.options.cutoff"),
+        ({"incar": {"NCORE": 4}}, "incar has NCORE, which is reference.options.parallel"),
+        ({"incar": {"NSW": 10}}, "incar has NSW, which is fixed"),
+        ({"parallel": {"IVDW": 12}}, "`parallel.IVDW"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            engine(**options)
+
+
 @pytest.mark.skipif(not RECORDED.is_dir(), reason="ASE's recorded VASP results are not installed")
 def test_a_recorded_result(engine):
     """Diamond by VASP 6.3.0."""
