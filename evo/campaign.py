@@ -27,7 +27,7 @@ from evo.ideal import Exact
 from evo.known import Known
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
-from evo.relaxers import NetworkRelaxer, Relaxer, load_potential
+from evo.relaxers import NetworkRelaxer, Relaxer, curvature, load_potential
 from evo.settings import Settings
 from potentials.calibration import Calibration
 from potentials.potential import Potential
@@ -324,15 +324,21 @@ class Campaign:
             while self._checks or self._learning is not None:
                 self._take_effect(never)
             yield self._progress("confirm", n + 1, FINAL_ROUNDS)
-        relaxed = self._relax_by_reference(set())
+        relaxed = self._relax_phases(set())
         # what single points are left go to phases on the network's hull that nobody has checked
         while self._ask_reference(
             math.inf, self.budget.unspent(self.calls, self.final_calls), self.budget.kept(0.0), corners=True
         ):
             self._take_effect(never)
         if reference.final_calls:  # and steps that are left to those that came to the hull
-            self._relax_by_reference(relaxed)
+            self._relax_phases(relaxed)
         yield self._progress("done", self.settings.search.chunks, self.settings.search.chunks)
+
+    def _relax_phases(self, known: set[str]) -> set[str]:
+        """All phases of the reference's hull but those known, also those that come to it thereby, while there are calls."""
+        while (more := self._relax_by_reference(known)) != known:
+            known = more
+        return known
 
     def _relax_by_reference(self, known: set[str]) -> set[str]:
         """A few steps by the reference for each phase of its hull but those known; what is lowest takes the phase's place.
@@ -345,25 +351,30 @@ class Campaign:
         n = self.budget.steps(self.calls, self.final_calls) // steps
         phases = [c for c in self.reference_phases() if c.id not in known][:n]
         phases = phases[: self.budget.pays_for(self.exact(phases), 0.0, steps)]
+        known_labels = []
         for c, atoms in zip(phases, self.exact(phases), strict=True):
+            crystal = atoms_to_json(atoms)
+            known_labels.append(self.known.told(crystal, c.id))
             self.desk.ask(
                 self._key(f"final/{c.id}"),
                 labels.relaxed,
                 self.ground.reference,
-                atoms_to_json(atoms),
+                crystal,
                 c.id,
                 self.ground.breeding.pressure,
                 section.fmax,
                 section.smax_GPa * EV_PER_A3_PER_GPA,
                 steps,
+                known_labels[-1],
+                curvature(self.relaxer, atoms, self.ground.breeding.pressure),
             )
         moved = []
-        for c in phases:
+        for c, told in zip(phases, known_labels, strict=True):
             path = self.desk.result(self._key(f"final/{c.id}"))
             self.calls += len(path)
             self.final_calls += len(path)
             self.budget.spend([atoms_from_json(label["crystal"]) for label in path])
-            sound = [label for label in path if label["failure"] is None]
+            sound = [label for label in path if label["failure"] is None] + ([] if told is None else [told])
             if sound:
                 best = min(sound, key=self.known.enthalpy)
                 atoms = atoms_from_json(best["crystal"])

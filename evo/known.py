@@ -39,6 +39,11 @@ class Known:
                     self._points.append(Point(counts, self.enthalpy(label) / len(numbers), self._method, str(n)))
         self._hull = None
 
+    def told(self, crystal: dict[str, Any], family: str) -> dict[str, Any] | None:
+        """The label of this very crystal of this family, where there is one that is no failure."""
+        own = (x for x in self.labels if x["family"] == family and x["failure"] is None and x["crystal"] == crystal)
+        return next(own, None)
+
     def enthalpy(self, label: dict[str, Any]) -> float:
         """eV per cell of a label that is no failure."""
         crystal = label["crystal"]

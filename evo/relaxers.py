@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from ase import Atoms
+
 from evo.reference import load_calculator
 from potentials import kernels
 from potentials.calculator import from_calculator
+from potentials.curvature import inverse_hessian
 from potentials.library import Library
 from potentials.potential import Potential, resolve_device
 from potentials.relax import Evaluate, Relaxed, relax
@@ -95,6 +98,19 @@ def relax_all(
 ) -> Relaxed:
     """Positions and cells relaxed in one batch; pressure and smax in eV/Å³, fmax in eV/Å."""
     return relax(evaluator(relaxer), structures, pressure=pressure, fmax=fmax, smax=smax, max_calls=max_calls)
+
+
+def curvature(relaxer: Relaxer, atoms: Atoms, pressure: float) -> list[list[float]] | None:
+    """Where the inverse Hessian of a relaxation of this crystal by the reference begins, JSON; None without networks.
+
+    pressure: eV/Å³.
+    """
+    if not isinstance(relaxer, NetworkRelaxer):
+        return None
+    found: list[list[float]] = inverse_hessian(
+        evaluator(relaxer), Structures.from_ase([atoms]), pressure=pressure
+    ).tolist()
+    return found
 
 
 @lru_cache(maxsize=4)

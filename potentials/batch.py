@@ -7,6 +7,7 @@ and that geometry is the next frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from ase.geometry import complete_cell
 from numpy.typing import NDArray
 
-from potentials.descent import Descent
+from potentials.descent import CURVATURE, Descent
 from potentials.runaway import collapsed, exploded, overlapping, shortest_allowed
 from potentials.structures import Floats, Ints, Prediction, Structures
 
@@ -96,10 +97,18 @@ class Batch:
     cells: Floats  # (c, 3, 3) Å, under trial
     now: Geometry | None = None
     descent: Descent | None = None
+    inverses: Floats | None = None  # (c, n, n) Å²/eV to begin with, until the first gradients are there
 
     @classmethod
-    def of(cls, structures: Structures, index: Ints, padding: int, fixed_cell: bool) -> Batch:
-        """The crystals with these indices, padded to `padding` atoms."""
+    def of(
+        cls,
+        structures: Structures,
+        index: Ints,
+        padding: int,
+        fixed_cell: bool,
+        inverses: Sequence[Floats] | None = None,
+    ) -> Batch:
+        """The crystals with these indices, padded to `padding` atoms. inverses: of all crystals of `structures`."""
         chosen = structures.select(index)
         real = np.arange(padding) < chosen.sizes[:, None]
         numbers, positions = np.zeros(real.shape, np.int64), np.zeros((*real.shape, 3))
@@ -119,7 +128,8 @@ class Batch:
             first_volumes=np.abs(np.linalg.det(cells)),
             first_lengths=_longest(cells, chosen.periodic),
         )
-        return cls(crystals, np.zeros(len(index), np.int64), positions, cells)
+        first = None if inverses is None else np.stack([padded_inverse(inverses[c], padding) for c in index])
+        return cls(crystals, np.zeros(len(index), np.int64), positions, cells, inverses=first)
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -161,7 +171,8 @@ class Batch:
             return ends
         values, gradients = self._enthalpies(trial, limits.pressure), self._gradients(trial, limits.pressure)
         if self.descent is None or self.now is None:
-            self.descent, self.now = Descent.start(values, gradients), trial
+            self.descent, self.now = Descent.start(values, gradients, self.inverses), trial
+            self.inverses = None
         else:
             noises = np.asarray(limits.noise * self.crystals.sizes, dtype=np.float64)
             self.now = trial.choose(self.descent.learn(values, gradients, noises), self.now)
@@ -190,11 +201,19 @@ class Batch:
         moves, strains = self._apart(steps)
         longest = np.sqrt((moves**2).sum(axis=2)).max(axis=1)
         lengths = np.maximum(longest, STRAIN_LENGTH * np.sqrt((strains**2).sum(axis=(1, 2))))
-        moves, strains = self._apart(self.descent.propose(steps, lengths))
+        self.move(self.now.positions, self.now.cells, self.descent.propose(steps, lengths))
+
+    def move(self, positions: Floats, cells: Floats, steps: Floats) -> None:
+        """Put the geometry under trial that is these (c, 3 p + 6) steps away."""
+        moves, strains = self._apart(steps)
         w, v = np.linalg.eigh(strains)
         stretch = (v * np.exp(w)[:, None, :]) @ np.swapaxes(v, 1, 2)
-        self.positions = (self.now.positions + moves) @ stretch
-        self.cells = self.now.cells @ stretch
+        self.positions = (positions + moves) @ stretch
+        self.cells = cells @ stretch
+
+    def gradients(self, prediction: Prediction, pressure: float) -> Floats:
+        """(c, 3 p + 6) eV/Å of the enthalpies under trial."""
+        return self._gradients(self._padded(prediction), pressure)
 
     def _padded(self, prediction: Prediction) -> Geometry:
         real = self.crystals.real
@@ -277,8 +296,18 @@ class Batch:
             return
         self.crystals, self.calls = _rows(self.crystals, rows), self.calls[rows]
         self.positions, self.cells = self.positions[rows], self.cells[rows]
+        self.inverses = None if self.inverses is None else self.inverses[rows]
         self.now = None if self.now is None else _rows(self.now, rows)
         self.descent = None if self.descent is None else _rows(self.descent, rows)
+
+
+def padded_inverse(inverse: Floats, padding: int) -> Floats:
+    """(n, n) with n = 3 padding + 6, of the (3 N + 6, 3 N + 6) of N atoms."""
+    n, n_atoms = 3 * padding + 6, (len(inverse) - 6) // 3
+    rows = np.r_[: 3 * n_atoms, n - 6 : n]
+    padded = np.eye(n) / CURVATURE
+    padded[np.ix_(rows, rows)] = inverse
+    return padded
 
 
 def footprint(padding: int) -> int:

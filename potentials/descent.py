@@ -34,10 +34,11 @@ class Descent:
     fractions: Floats  # (c,) of the quasi-Newton step that `steps` is
 
     @classmethod
-    def start(cls, values: Floats, gradients: Floats) -> Descent:
-        """Rows at their first point, with a diagonal Hessian."""
+    def start(cls, values: Floats, gradients: Floats, inverses: Floats | None = None) -> Descent:
+        """Rows at their first point, with these inverse Hessians or diagonal ones."""
         c, n = gradients.shape
-        inverses = np.broadcast_to(np.eye(n) / CURVATURE, (c, n, n)).copy()
+        if inverses is None:
+            inverses = np.broadcast_to(np.eye(n) / CURVATURE, (c, n, n)).copy()
         return cls(values, gradients, inverses, np.full(c, FIRST_RADIUS), np.zeros((c, n)), np.ones(c))
 
     def newton(self) -> Floats:

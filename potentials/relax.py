@@ -11,7 +11,7 @@ padded to a multiple of eight atoms, which depends on the crystal alone. So thos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from potentials import memory
 from potentials.batch import End, Limits
 from potentials.memory import halving, join_predictions
 from potentials.stream import Stream
-from potentials.structures import Ints, Prediction, Structures
+from potentials.structures import Floats, Ints, Prediction, Structures
 from potentials.units import EV_PER_A3_PER_GPA
 
 Evaluate = Callable[[Structures], Prediction]
@@ -49,6 +49,7 @@ def relax(
     on_call: OnCall | None = None,
     room: int | None = None,
     noise: float = 0.0,
+    inverses: Sequence[Floats] | None = None,
 ) -> Relaxed:
     """Crystals at a minimum of the enthalpy E + pV, each with its outcome.
 
@@ -58,6 +59,7 @@ def relax(
     wait; the room is halved when memory runs out all the same. MemoryError when a single crystal is too large.
     noise (eV/atom): where energies are off by so much from one geometry to the next, as those of plane waves are, smaller
     changes do not count, and forces and stresses at both ends of a step say whether it led down.
+    inverses: where the inverse Hessians of the descents begin, those that `curvature` has of a cheap model, one for each crystal.
     """
     if pressure and (fixed_cell or not structures.periodic.all()):
         raise ValueError("`pressure` needs crystals periodic along three axes, and `fixed_cell=False`")
@@ -66,7 +68,7 @@ def relax(
     if not noise >= 0:
         raise ValueError(f"`noise` must not be negative, got {noise}")
     limits = Limits(pressure, fmax, smax, max_calls, noise)
-    stream = Stream(structures, fixed_cell, memory.room() if room is None else room)
+    stream = Stream(structures, fixed_cell, memory.room() if room is None else room, inverses)
     ends: list[End] = []
     while stream.busy:
         batches = stream.next()

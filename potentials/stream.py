@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
 from potentials.batch import Batch, End, Limits, footprint
-from potentials.structures import Prediction, Structures
+from potentials.structures import Floats, Prediction, Structures
 
 PADDING = 8  # atoms
 REFILL = 1 / 4  # of the room: less is not worth another batch, which costs as much as a large one
@@ -16,11 +17,14 @@ REFILL = 1 / 4  # of the room: less is not worth another batch, which costs as m
 class Stream:
     """One Batch of each padding under way, and one more of each while crystals join."""
 
-    def __init__(self, structures: Structures, fixed_cell: bool, room: int) -> None:
-        """room in bytes; one crystal is taken whatever it needs."""
+    def __init__(
+        self, structures: Structures, fixed_cell: bool, room: int, inverses: Sequence[Floats] | None = None
+    ) -> None:
+        """room in bytes; one crystal is taken whatever it needs. inverses: Å²/eV, where descents begin, by crystal."""
         self._structures = structures
         self._fixed_cell = fixed_cell
         self._room = room
+        self._inverses = inverses
         self._paddings = PADDING * -(-structures.sizes // PADDING)
         self._open = np.ones(len(structures), dtype=bool)  # not ended yet
         self._waiting = deque(range(len(structures)))
@@ -91,7 +95,9 @@ class Stream:
         index = np.array(chosen, dtype=np.int64)
         paddings = self._paddings[index]
         for padding in np.unique(paddings).tolist():
-            self._joining.append(Batch.of(self._structures, index[paddings == padding], padding, self._fixed_cell))
+            chosen_here = index[paddings == padding]
+            batch = Batch.of(self._structures, chosen_here, padding, self._fixed_cell, self._inverses)
+            self._joining.append(batch)
 
     def _merge(self) -> None:
         """One batch of each padding; those without crystals go."""

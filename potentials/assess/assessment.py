@@ -74,6 +74,7 @@ def compare(
     if reference is not None and reference.settings != network.settings:
         raise ValueError("both sides must have the same settings; make them with one `Settings`")
     if reference is not None:
+        reference = replace(reference, scout=network)
         network = replace(network, guide=reference, _known={}, _elsewhere={})
     names = wanted(properties, data is not None, reference is not None)
     chosen = {name: crystals_of(name, strata, prototypes) for name in names if name != "errors"}

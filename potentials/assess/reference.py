@@ -74,6 +74,7 @@ class Reference:
         self.seconds_in_all = 0.0  # CPU of all answers, those found in the file included
         self.failure = ""  # why the last crystal without an answer has none
         self._like = b""  # the crystal whose k-points are kept, as part of a question
+        self._minima: dict[str, Atoms] = {}  # where relaxations have ended
         for record in _records(cache):
             self._remember(record)
 
@@ -114,6 +115,23 @@ class Reference:
             if answer is not None:
                 energies[c], forces[structures.offsets[c] : structures.offsets[c + 1]], stresses[c] = answer
         return Prediction(energies, forces, stresses, energies[:, None], np.full(n_atoms, np.nan))
+
+    def knows(self, atoms: Atoms) -> bool:
+        """Whether the answer about this crystal, with the k-points as they are now, is there."""
+        return self._key(_rounded(atoms)) in self._answers
+
+    def minimum(self, atoms: Atoms, cell: str) -> Atoms | None:
+        """Where a relaxation of this crystal has ended, with the k-points as they are now; `cell` is what could move of it."""
+        return self._minima.get(self._key(_rounded(atoms)) + cell)
+
+    def keep_minimum(self, atoms: Atoms, cell: str, minimum: Atoms) -> Atoms:
+        """Remember, on disk too, where the relaxation of this crystal has ended; the end as it will be found again."""
+        key, end = self._key(_rounded(atoms)) + cell, _rounded(minimum)
+        if key not in self._minima:
+            self._minima[key] = end
+            record = {"minimum_of": key, "numbers": end.numbers.tolist(), "pbc": end.pbc.tolist()}
+            self._append({**record, "positions": end.positions.tolist(), "cell": end.cell[:].tolist()})
+        return end
 
     def _answer(self, atoms: Atoms) -> Answer | None:
         rounded = _rounded(atoms)
@@ -173,8 +191,12 @@ class Reference:
             os.fsync(stream.fileno())
 
     def _remember(self, record: Mapping[str, Any]) -> None:
-        """Take an answer from the file; anything else in it is passed over."""
+        """Take an answer or a minimum from the file; anything else in it is passed over."""
         try:
+            if "minimum_of" in record:
+                end = Atoms(record["numbers"], positions=record["positions"], cell=record["cell"], pbc=record["pbc"])
+                self._minima[str(record["minimum_of"])] = end
+                return
             stress = np.full((3, 3), np.nan) if record["stress"] is None else np.array(record["stress"], dtype=float)
             answer = float(record["energy"]), np.array(record["forces"], dtype=float).reshape(-1, 3), stress
             self._answers[str(record["key"])] = answer

@@ -15,6 +15,7 @@ from potentials.assess.reference import Reference
 from potentials.assess.results import NONE
 from potentials.assess.settings import Settings
 from potentials.assess.space_group import space_group
+from potentials.curvature import inverse_hessian
 from potentials.relax import Evaluate, relax
 from potentials.structures import Floats, Prediction, Structures
 from potentials.symmetry import keeping_symmetry
@@ -50,6 +51,9 @@ class Side:
     settings: Settings = field(default_factory=Settings)
     book: Reference | None = None  # who answers, where that is a calculator
     guide: Side | None = None  # whose minima are where prototypes begin; None: ideal crystals
+    scout: Side | None = (
+        None  # a cheap side that this one resembles: relaxations begin at its minima, with its curvature
+    )
     seconds: float = 0.0  # CPU of this process, of all answers
     _elsewhere: dict[str, str] = field(default_factory=dict, repr=False)
     _known: dict[str, Relaxed] = field(default_factory=dict, repr=False)
@@ -81,7 +85,30 @@ class Side:
         # rounding would let a prototype that is no minimum, such as bcc copper, slide away after enough steps
         keep = keeping_symmetry(self.ask, atoms)
         with self._meshed(atoms if like is None else like):
-            return self._relax(at_fixed_volume(keep) if cell == "volume" else keep, [atoms], cell, fmax)[0]
+            start, inverse = self._begin(atoms, cell, fmax)
+            ask = at_fixed_volume(keep) if cell == "volume" else keep
+            found = self._relax(ask, [start], cell, fmax, inverse)[0]
+            if found.converged and self.book is not None:
+                found = replace(found, atoms=self.book.keep_minimum(atoms, cell, found.atoms))
+            return found
+
+    def _begin(self, atoms: Atoms, cell: str, fmax: float | None) -> tuple[Atoms, Floats | None]:
+        """Where a relaxation of `atoms` begins, and with what inverse Hessian.
+
+        At the minimum where it ended before: another library asks nothing new. Else at that of the scout, unless answers say that
+        the relaxation has begun at the crystal itself, or symmetry has grown on the way there.
+        """
+        if self.book is not None and (minimum := self.book.minimum(atoms, cell)) is not None:
+            return minimum, None
+        if self.scout is None or (self.book is not None and self.book.knows(atoms)):
+            return atoms, None
+        there = self.scout.relax(atoms, cell=cell, fmax=fmax)
+        if not there.converged or space_group(there.atoms) != space_group(atoms):
+            return atoms, None
+        if cell == "volume":
+            return there.atoms, None
+        one = Structures.from_ase([there.atoms])
+        return there.atoms, inverse_hessian(self.scout.ask, one, fixed_cell=cell == "fixed")
 
     def release(self, crystals: Sequence[Atoms]) -> list[Relaxed]:
         """Crystals at the minima they fall into when no symmetry is kept, positions and cells."""
@@ -145,7 +172,9 @@ class Side:
     def _meshed(self, like: Atoms) -> AbstractContextManager[None]:
         return self.book.meshed(like) if self.book is not None else nullcontext()
 
-    def _relax(self, ask: Evaluate, crystals: Sequence[Atoms], cell: str, fmax: float | None) -> list[Relaxed]:
+    def _relax(
+        self, ask: Evaluate, crystals: Sequence[Atoms], cell: str, fmax: float | None, inverse: Floats | None = None
+    ) -> list[Relaxed]:
         made = relax(
             ask,
             Structures.from_ase(crystals),
@@ -154,6 +183,7 @@ class Side:
             max_calls=self.settings.max_calls,
             fixed_cell=cell == "fixed",
             noise=self.settings.noise,
+            inverses=None if inverse is None else [inverse],
         )
         energies = [
             e if o == "converged" else NONE for e, o in zip(made.prediction.energies, made.outcomes, strict=True)

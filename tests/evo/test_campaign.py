@@ -147,6 +147,18 @@ def test_the_reference_is_asked_about_exact_crystals(trained):
         assert row["energy_reference"] == pytest.approx(label["energy"] / len(label["crystal"]["numbers"]), abs=1e-9)
 
 
+def test_final_relaxations_begin_where_single_points_were(trained):
+    """With the label that is there and the curvature of the networks they need few steps, and none of them twice."""
+    found = results(trained, "")
+    asked = {k.rpartition("/")[2]: r for k, r in found.items() if "reference/c" in k}
+    paths = {k.rpartition("/")[2]: r for k, r in found.items() if "final/c" in k}
+    assert paths
+    for name, path in paths.items():
+        assert len(path) <= 2
+        assert asked[name]["crystal"] not in [step["crystal"] for step in path]
+        assert min(step["energy"] for step in [asked[name], *path]) <= asked[name]["energy"]
+
+
 def test_seed_files_enter_the_search(tmp_path):
     directory = write(tmp_path / "c", '[seeds]\nfiles = ["seed.cif"]\n' + BY_EMT, chunks=1)
     seed = bulk("Cu", "fcc", a=3.7, cubic=True)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from evo import bootstrap, labels, orders
 from evo.candidate import atoms_to_json
 from evo.cell import Space
+from evo.reference import Label
 from evo.report.check import check
 from evo.settings import ReferenceSection, SettingsError
 from evo.worker import adapted
+from potentials.calculator import from_calculator
+from potentials.curvature import inverse_hessian
+from potentials.structures import Structures
 from tests.faults.campaigns import BY_EMT, write
 from tests.mpi.test_same_bits import without_seconds
 
 CRYSTAL = bulk("Cu", a=3.8)
+TOLD = labels.labelled(atoms_to_json(CRYSTAL), Label(-0.1, np.zeros((1, 3)), 0.02 * np.eye(3), 1.0), "")
 
 
 def spec(directory, engine="emt", **options):
@@ -31,6 +38,7 @@ def tasks():
         (labels.single_point, atoms_to_json(CRYSTAL), "family"),
         (labels.relaxed, atoms_to_json(CRYSTAL), "", 0.01, 0.05, 0.01, 4),
         (labels.run_bootstrap, task),
+        (labels.relaxed, atoms_to_json(CRYSTAL), "", 0.01, 0.05, 0.01, 4, TOLD, (np.eye(9) / 20).tolist()),
     ]
 
 
@@ -57,6 +65,25 @@ def test_every_step_of_a_relaxation_is_booked(tmp_path):
     assert 2 <= len(path) <= 5
     assert all(x["seconds"] > 0 and x["failure"] is None for x in path)
     assert path[-1]["energy"] < path[0]["energy"]
+
+
+def test_what_is_known_of_a_relaxation_is_not_asked_again(tmp_path):
+    crystal = atoms_to_json(bulk("Cu", a=3.62))
+    given = spec(tmp_path), crystal, "", 0.0, 0.01, 1e-4, 5
+    plain = labels.relaxed(*given)
+    told = labels.single_point(*given[:3])
+    assert told["energy"] == plain[0]["energy"]
+    shorter = labels.relaxed(*given, told)
+    assert [x["energy"] for x in shorter] == [x["energy"] for x in plain[1:]]
+    emt = from_calculator(EMT())
+    inverse = inverse_hessian(emt, Structures.from_ase([bulk("Cu", a=3.62)])).tolist()
+    best = labels.relaxed(*given, told, inverse)
+    assert 1 <= len(best) < len(shorter)
+    assert best[-1]["energy"] == pytest.approx(plain[-1]["energy"], abs=1e-4)
+    # the step limit is of calls
+    assert len(labels.relaxed(*given[:-1], 1, told)) == 1
+    at_rest = labels.labelled(crystal, Label(0.0, np.zeros((1, 3)), np.zeros((3, 3)), 1.0), "")
+    assert labels.relaxed(*given, at_rest) == []
 
 
 def test_what_is_given_up(tmp_path, tasks):
