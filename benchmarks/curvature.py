@@ -73,7 +73,10 @@ def main() -> int:
     print(f"{len(found)} crystals relaxed by UNEP-v1, {elsewhere} more in which the ways lead to different minima")
     for name, column in zip(NAMES, found.T, strict=True):
         print(f"{name:32s} calls: mean {column.mean():5.2f}, median {np.median(column):4.1f}, most {column.max()}")
-    save(options.output, {"where": here(), "calls": dict(zip(NAMES, found.T.tolist(), strict=True)), "elsewhere": elsewhere})
+    save(
+        options.output,
+        {"where": here(), "calls": dict(zip(NAMES, found.T.tolist(), strict=True)), "elsewhere": elsewhere},
+    )
     return 0
 
 

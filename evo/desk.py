@@ -28,6 +28,8 @@ class Desk:
         self._store = store
         self._pool = pool
         self._stop = stop
+        if pool is not None:
+            pool.until(stop)
         self._under_way: set[str] = set()
 
     def ask(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:

@@ -2,7 +2,8 @@
 
 A task is a module-level function with picklable arguments, named by a key. Tasks are independent and pure, so which rank
 runs one, and when, never changes a result. Rank 0 coordinates; with few ranks it also works, because on two cores an idle
-coordinator would be half the machine.
+coordinator would be half the machine. Its own task has a thread then, so that the others are served meanwhile: a DFT calculation
+may take half an hour.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -20,9 +22,13 @@ from typing import Any, Protocol
 EXIT_INTERNAL = 70
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # ranks of the job as MPICH's and Open MPI's launchers say
 LAUNCHER_VARIABLES = ("PMI_SIZE", "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_PROCID")
-PREFETCH = 2  # tasks sent to a rank at once, so that it need not wait while rank 0 works on its own
+PREFETCH = 2  # tasks sent to a rank at once, so that it need not wait while rank 0 is busy otherwise
+SLOW_S = (
+    1.0  # tasks of a function that takes longer are sent one at a time: a second one would wait while others are idle
+)
 LARGEST_WORKING_COORDINATOR = 8  # with more ranks than this, rank 0 only coordinates
 POLL_S = 0.001
+SLOWEST_POLL_S = 0.02  # while rank 0 has a task of its own
 
 Task = tuple[str, Callable[..., Any], tuple[Any, ...]]
 
@@ -50,6 +56,10 @@ class Pool(Protocol):
         """Results that have come; waits (or works) until at least one has, unless nothing is under way."""
         ...
 
+    def until(self, stopped: Callable[[], bool]) -> None:
+        """Begin no task any more once this is true; `collect` returns what is under way, then nothing."""
+        ...
+
     def cancel(self) -> None:
         """Forget the tasks that no rank has started or been sent."""
         ...
@@ -67,6 +77,9 @@ class SerialPool:
 
     def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
         self._queue.append((key, function, arguments))
+
+    def until(self, stopped: Callable[[], bool]) -> None:
+        """Nothing to do: a task begins only when somebody waits for a result, who looks whether to stop after each."""
 
     def collect(self) -> list[tuple[str, Any]]:
         if not self._queue:
@@ -89,22 +102,27 @@ class MpiPool:
         self.size = communicator.Get_size()
         self._queue: deque[Task] = deque()
         self._under_way = dict.fromkeys(range(1, self.size), 0)
+        self._slow: dict[Callable[..., Any], bool] = {}  # whether its last task took long
         self._outgoing: list[Any] = []  # requests of tasks that may still be on their way
         self._works = self.size <= LARGEST_WORKING_COORDINATOR
+        self._stopped: Callable[[], bool] = bool
 
     def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
         self._queue.append((key, function, arguments))
         self._send()
 
+    def until(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
+
     def collect(self) -> list[tuple[str, Any]]:
         while True:
             results = self._receive()
             self._send()
-            if results or not (self._queue or any(self._under_way.values())):
+            waiting = bool(self._queue) and not self._stopped()
+            if results or not (waiting or any(self._under_way.values())):
                 return results
-            if self._queue and self._works:
-                key, function, arguments = self._queue.popleft()
-                return [(key, function(*arguments))]
+            if waiting and self._works:
+                return self._work(self._queue.popleft())
             time.sleep(POLL_S)
 
     def cancel(self) -> None:
@@ -118,11 +136,28 @@ class MpiPool:
         for rank in self._under_way:
             self._comm.send(None, dest=rank)
 
+    def _work(self, task: Task) -> list[tuple[str, Any]]:
+        """The result of this task, done here, and those that came meanwhile. Nothing else happens in this process until then."""
+        key, function, arguments = task
+        own = _Own(function, arguments)
+        own.start()
+        results: list[tuple[str, Any]] = []
+        wait = POLL_S
+        while own.is_alive():
+            own.join(wait)
+            wait = min(1.2 * wait, SLOWEST_POLL_S)
+            results += self._receive()
+            self._send()
+        if own.error is not None:
+            raise own.error
+        self._slow[function] = own.seconds > SLOW_S
+        return [(key, own.result), *results]
+
     def _send(self) -> None:
         self._outgoing = [request for request in self._outgoing if not request.test()[0]]
-        while self._queue:
+        while self._queue and not self._stopped():
             rank = min(self._under_way, key=lambda r: (self._under_way[r], r))
-            if self._under_way[rank] >= PREFETCH:
+            if self._under_way[rank] >= (1 if self._slow.get(self._queue[0][1]) else PREFETCH):
                 return
             # never a blocking send: a large task would wait for a rank that itself waits to hand over a large result
             self._outgoing.append(self._comm.isend(self._queue.popleft(), dest=rank))
@@ -131,10 +166,30 @@ class MpiPool:
     def _receive(self) -> list[tuple[str, Any]]:
         results = []
         while self._comm.iprobe():
-            rank, key, result = self._comm.recv()
+            rank, key, result, function, seconds = self._comm.recv()
             self._under_way[rank] -= 1
+            self._slow[function] = seconds > SLOW_S
             results.append((key, result))
         return results
+
+
+class _Own(threading.Thread):
+    """A task of rank 0. A daemon: a second ^C, or an error of another rank, does not wait for it."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        super().__init__(daemon=True)
+        self._function, self._arguments = function, arguments
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+
+    def run(self) -> None:
+        start = time.monotonic()
+        try:
+            self.result = self._function(*self._arguments)
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is waited for
+            self.error = error
+        self.seconds = time.monotonic() - start
 
 
 def launched_by_mpi() -> bool:
@@ -190,7 +245,9 @@ def _serve(communicator: Any) -> None:
             if task is None:
                 return
             key, function, arguments = task
-            request = communicator.isend((rank, key, function(*arguments)), dest=0)
+            start = time.monotonic()
+            result = function(*arguments)
+            request = communicator.isend((rank, key, result, function, time.monotonic() - start), dest=0)
             while not request.test()[
                 0
             ]:  # rank 0 may be minutes into a calculation; a blocking send would burn a core as well

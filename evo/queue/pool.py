@@ -52,6 +52,9 @@ class QueuePool:
         self._waiting[name] = key, record
         self._queue.post(name, record | {"lease": self._lease})
 
+    def until(self, stopped: Callable[[], bool]) -> None:
+        self._ranks.until(stopped)
+
     def collect(self) -> list[tuple[str, Any]]:
         """Results of the ranks or of the workers; nothing after a while without any, so that the caller can be stopped."""
         for name in self._handed:

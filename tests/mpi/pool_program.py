@@ -1,6 +1,7 @@
 """Program of tests/mpi/test_pool.py: argv[1] is what to do, argv[2] marks the processes."""
 
 import sys
+import threading
 import time
 
 from evo.parallel import open_pool
@@ -30,6 +31,11 @@ def sleep(x):
     return x
 
 
+def sleep_long(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
 def collect_all(pool):
     results = {}
     while arrived := pool.collect():
@@ -51,6 +57,26 @@ def main():
             pool.submit("after", spent, 0)
             (after, _) = collect_all(pool)["after"]
             print(after - before, flush=True)
+            return
+        if sys.argv[1] == "uneven":
+            for n in range(2):  # so that rank 0 knows how long one takes
+                pool.submit(f"first {n}", sleep_long, 1.1)
+            collect_all(pool)
+            start = time.monotonic()
+            for n, seconds in enumerate([0.5, 0.5, 3.0, 0.5, 0.5, 0.5, 0.5]):  # the long one comes to rank 0 or rank 1
+                pool.submit(f"second {n}", sleep_long, seconds)
+            found = collect_all(pool)
+            print(len(found), time.monotonic() - start, flush=True)
+            return
+        if sys.argv[1] == "stop":
+            asked = []
+            pool.until(lambda: bool(asked))
+            for n in range(8):
+                pool.submit(f"{n}", sleep_long, 0.5)
+            threading.Timer(0.2, lambda: asked.append(True)).start()
+            found = collect_all(pool)
+            pool.cancel()
+            print(len(found), flush=True)
             return
         function = {"sum": square, "fail": fail, "forever": sleep, "large": large}[sys.argv[1]]
         rounds = 10**6 if sys.argv[1] == "forever" else 1

@@ -75,6 +75,26 @@ def test_a_rank_sleeps_until_rank_0_takes_its_result():
 
 
 @needs_mpi
+def test_ranks_are_served_while_rank_0_works():
+    """Seven tasks of 6 s in all, the longest of 3: two ranks need 3 s when none of them waits for the other."""
+    process = start("uneven", f"marker-uneven-{os.getpid()}", ranks=2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    n, seconds = out.split()
+    assert n == "7"
+    assert float(seconds) < 4.4  # a rank that holds a second task meanwhile, or waits for rank 0, takes 4.5 or more
+
+
+@needs_mpi
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_nothing_begins_after_a_stop(ranks):
+    process = start("stop", f"marker-stop-{os.getpid()}", ranks=ranks)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert 1 <= int(out) <= 2 * ranks - 1  # what was under way, and what had been sent: two to each rank but the first
+
+
+@needs_mpi
 def test_a_launcher_of_another_mpi_is_told(tmp_path):
     """Each rank would believe to be alone, and do everything itself."""
     command = [sys.executable, "-m", "evo", "run", str(tmp_path)]
