@@ -157,7 +157,7 @@ class MpiPool:
         self._outgoing = [request for request in self._outgoing if not request.test()[0]]
         while self._queue and not self._stopped():
             rank = min(self._under_way, key=lambda r: (self._under_way[r], r))
-            if self._under_way[rank] >= (1 if self._slow.get(self._queue[0][1]) else PREFETCH):
+            if self._under_way[rank] >= (1 if self._slow.get(self._queue[0][1], True) else PREFETCH):
                 return
             # never a blocking send: a large task would wait for a rank that itself waits to hand over a large result
             self._outgoing.append(self._comm.isend(self._queue.popleft(), dest=rank))

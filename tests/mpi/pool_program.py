@@ -59,9 +59,6 @@ def main():
             print(after - before, flush=True)
             return
         if sys.argv[1] == "uneven":
-            for n in range(2):  # so that rank 0 knows how long one takes
-                pool.submit(f"first {n}", sleep_long, 1.1)
-            collect_all(pool)
             start = time.monotonic()
             for n, seconds in enumerate([0.5, 0.5, 3.0, 0.5, 0.5, 0.5, 0.5]):  # the long one comes to rank 0 or rank 1
                 pool.submit(f"second {n}", sleep_long, seconds)
