@@ -191,7 +191,8 @@ class Campaign:
         chosen = chosen[: self.budget.pays_for(self.exact(chosen), kept)]
         crystals = self.exact(chosen)
         self.budget.spend(crystals)
-        for c, atoms in zip(chosen, crystals, strict=True):
+        # the longest first: what ends last is short then, and no rank waits for it long
+        for c, atoms in sorted(zip(chosen, crystals, strict=True), key=lambda pair: -self.budget.seconds(pair[1])):
             self.desk.ask(
                 self._key(f"reference/{c.id}"), labels.single_point, self.ground.reference, atoms_to_json(atoms), c.id
             )
