@@ -29,7 +29,7 @@ class Desk:
         self._pool = pool
         self._stop = stop
         if pool is not None:
-            pool.until(stop)
+            pool.attach(stop, self._keep)
         self._under_way: set[str] = set()
 
     def ask(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:

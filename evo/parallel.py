@@ -2,8 +2,7 @@
 
 A task is a module-level function with picklable arguments, named by a key. Tasks are independent and pure, so which rank
 runs one, and when, never changes a result. Rank 0 coordinates; with few ranks it also works, because on two cores an idle
-coordinator would be half the machine. Its own task has a thread then, so that the others are served meanwhile: a DFT calculation
-may take half an hour.
+coordinator would be half the machine. A thread serves the others meanwhile: a DFT calculation may take half an hour.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 EXIT_INTERNAL = 70
@@ -31,6 +31,7 @@ POLL_S = 0.001
 SLOWEST_POLL_S = 0.02  # while rank 0 has a task of its own
 
 Task = tuple[str, Callable[..., Any], tuple[Any, ...]]
+Results = list[tuple[str, Any]]
 
 
 class MpiAbsent(RuntimeError):
@@ -52,12 +53,16 @@ class Pool(Protocol):
 
     def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None: ...
 
-    def collect(self) -> list[tuple[str, Any]]:
+    def collect(self) -> Results:
         """Results that have come; waits (or works) until at least one has, unless nothing is under way."""
         ...
 
-    def until(self, stopped: Callable[[], bool]) -> None:
-        """Begin no task any more once this is true; `collect` returns what is under way, then nothing."""
+    def attach(self, stopped: Callable[[], bool], keep: Callable[[Results], None]) -> None:
+        """What the caller wants to be asked and told while `collect` lasts.
+
+        stopped: once it is true no task is begun; `collect` returns what is under way, then nothing. keep: takes results at once,
+        perhaps from another thread, where it would last before `collect` returns; it does not return those.
+        """
         ...
 
     def cancel(self) -> None:
@@ -78,10 +83,10 @@ class SerialPool:
     def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
         self._queue.append((key, function, arguments))
 
-    def until(self, stopped: Callable[[], bool]) -> None:
+    def attach(self, stopped: Callable[[], bool], keep: Callable[[Results], None]) -> None:
         """Nothing to do: a task begins only when somebody waits for a result, who looks whether to stop after each."""
 
-    def collect(self) -> list[tuple[str, Any]]:
+    def collect(self) -> Results:
         if not self._queue:
             return []
         key, function, arguments = self._queue.popleft()
@@ -97,29 +102,32 @@ class SerialPool:
 class MpiPool:
     """Rank 0's side of the ranks of an MPI job."""
 
-    def __init__(self, communicator: Any) -> None:
+    def __init__(self, communicator: Any, threads: bool) -> None:
+        """threads: whether another thread than the first may call MPI, one at a time."""
         self._comm = communicator
         self.size = communicator.Get_size()
+        self._threads = threads
         self._queue: deque[Task] = deque()
-        self._under_way = dict.fromkeys(range(1, self.size), 0)
-        self._slow: dict[Callable[..., Any], bool] = {}  # whether its last task took long
+        self._held: dict[int, dict[str, Callable[..., Any]]] = {rank: {} for rank in range(1, self.size)}  # by key
+        self._slow: dict[Callable[..., Any], bool] = {}  # whether a task of it took long
         self._outgoing: list[Any] = []  # requests of tasks that may still be on their way
         self._works = self.size <= LARGEST_WORKING_COORDINATOR
         self._stopped: Callable[[], bool] = bool
+        self._keep: Callable[[Results], None] | None = None
 
     def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
         self._queue.append((key, function, arguments))
         self._send()
 
-    def until(self, stopped: Callable[[], bool]) -> None:
-        self._stopped = stopped
+    def attach(self, stopped: Callable[[], bool], keep: Callable[[Results], None]) -> None:
+        self._stopped, self._keep = stopped, keep
 
-    def collect(self) -> list[tuple[str, Any]]:
+    def collect(self) -> Results:
         while True:
             results = self._receive()
             self._send()
             waiting = bool(self._queue) and not self._stopped()
-            if results or not (waiting or any(self._under_way.values())):
+            if results or not (waiting or any(self._held.values())):
                 return results
             if waiting and self._works:
                 return self._work(self._queue.popleft())
@@ -130,66 +138,75 @@ class MpiPool:
 
     def close(self) -> None:
         self._queue.clear()
-        while any(self._under_way.values()):  # a rank that hands over a large result would otherwise wait for ever
+        while any(self._held.values()):  # a rank that hands over a large result would otherwise wait for ever
             self._receive()
             time.sleep(POLL_S)
-        for rank in self._under_way:
+        for rank in self._held:
             self._comm.send(None, dest=rank)
 
-    def _work(self, task: Task) -> list[tuple[str, Any]]:
-        """The result of this task, done here, and those that came meanwhile. Nothing else happens in this process until then."""
+    def _work(self, task: Task) -> Results:
+        """The result of this task, done here; those that come meanwhile are kept, or returned with it."""
         key, function, arguments = task
-        own = _Own(function, arguments)
-        own.start()
-        results: list[tuple[str, Any]] = []
-        wait = POLL_S
-        while own.is_alive():
-            own.join(wait)
-            wait = min(1.2 * wait, SLOWEST_POLL_S)
-            results += self._receive()
-            self._send()
-        if own.error is not None:
-            raise own.error
-        self._slow[function] = own.seconds > SLOW_S
-        return [(key, own.result), *results]
+        start = time.monotonic()
+        others: Results = []
+        with self._serving(others):
+            result = function(*arguments)
+        self._took(function, time.monotonic() - start)
+        return [(key, result), *others]
+
+    @contextmanager
+    def _serving(self, others: Results) -> Iterator[None]:
+        """A thread receives and sends in here. Tasks stay in the first thread: calculators may use signals."""
+        over, errors = threading.Event(), []
+
+        def serve() -> None:
+            wait = POLL_S
+            try:
+                while not over.wait(wait):
+                    wait = min(1.2 * wait, SLOWEST_POLL_S)
+                    if (results := self._receive()) and self._keep is not None:
+                        self._keep(results)  # a kill must not lose them, and the task here may last
+                    else:
+                        others.extend(results)
+                    self._send()
+            except Exception as error:  # noqa: BLE001 - raised where the task ends
+                errors.append(error)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        if self._threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if self._threads:
+                thread.join()
+        if errors:
+            raise errors[0]
 
     def _send(self) -> None:
         self._outgoing = [request for request in self._outgoing if not request.test()[0]]
         while self._queue and not self._stopped():
-            rank = min(self._under_way, key=lambda r: (self._under_way[r], r))
-            if self._under_way[rank] >= (1 if self._slow.get(self._queue[0][1], True) else PREFETCH):
+            key, function, _ = self._queue[0]
+            rank = min(self._held, key=lambda r: (len(self._held[r]), r))
+            holds = self._held[rank]
+            # nothing behind a task that may take long, where others may be idle soon
+            if holds and (len(holds) >= PREFETCH or any(self._slow.get(f, True) for f in (function, *holds.values()))):
                 return
             # never a blocking send: a large task would wait for a rank that itself waits to hand over a large result
             self._outgoing.append(self._comm.isend(self._queue.popleft(), dest=rank))
-            self._under_way[rank] += 1
+            holds[key] = function
 
-    def _receive(self) -> list[tuple[str, Any]]:
+    def _receive(self) -> Results:
         results = []
         while self._comm.iprobe():
-            rank, key, result, function, seconds = self._comm.recv()
-            self._under_way[rank] -= 1
-            self._slow[function] = seconds > SLOW_S
+            rank, key, result, seconds = self._comm.recv()
+            self._took(self._held[rank].pop(key), seconds)
             results.append((key, result))
         return results
 
-
-class _Own(threading.Thread):
-    """A task of rank 0. A daemon: a second ^C, or an error of another rank, does not wait for it."""
-
-    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        super().__init__(daemon=True)
-        self._function, self._arguments = function, arguments
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.seconds = 0.0
-
-    def run(self) -> None:
-        start = time.monotonic()
-        try:
-            self.result = self._function(*self._arguments)
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is waited for
-            self.error = error
-        self.seconds = time.monotonic() - start
+    def _took(self, function: Callable[..., Any], seconds: float) -> None:
+        self._slow[function] = self._slow.get(function, False) or seconds > SLOW_S
 
 
 def launched_by_mpi() -> bool:
@@ -218,7 +235,7 @@ def open_pool() -> Pool | None:
         return SerialPool()
     die_with_parent()
     if communicator.Get_rank() == 0:
-        return MpiPool(communicator)
+        return MpiPool(communicator, MPI.Query_thread() >= MPI.THREAD_SERIALIZED)
     _serve(communicator)
     return None
 
@@ -247,7 +264,7 @@ def _serve(communicator: Any) -> None:
             key, function, arguments = task
             start = time.monotonic()
             result = function(*arguments)
-            request = communicator.isend((rank, key, result, function, time.monotonic() - start), dest=0)
+            request = communicator.isend((rank, key, result, time.monotonic() - start), dest=0)
             while not request.test()[
                 0
             ]:  # rank 0 may be minutes into a calculation; a blocking send would burn a core as well

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from evo.parallel import Pool
+from evo.parallel import Pool, Results
 from evo.queue.directory import Queue
 
 POLL = 0.2  # s between two looks at the directory at first
@@ -52,10 +52,10 @@ class QueuePool:
         self._waiting[name] = key, record
         self._queue.post(name, record | {"lease": self._lease})
 
-    def until(self, stopped: Callable[[], bool]) -> None:
-        self._ranks.until(stopped)
+    def attach(self, stopped: Callable[[], bool], keep: Callable[[Results], None]) -> None:
+        self._ranks.attach(stopped, keep)
 
-    def collect(self) -> list[tuple[str, Any]]:
+    def collect(self) -> Results:
         """Results of the ranks or of the workers; nothing after a while without any, so that the caller can be stopped."""
         for name in self._handed:
             self._queue.forget(name)
@@ -83,7 +83,7 @@ class QueuePool:
         """Take no part in the queue any more; the ranks stay."""
         self._queue.leave()
 
-    def _arrived(self) -> list[tuple[str, Any]]:
+    def _arrived(self) -> Results:
         found: dict[str, Any] = {}
         for name in self._waiting.keys() & self._queue.known():
             value = self._queue.result(name)

@@ -75,7 +75,8 @@ class Store:
 
     def _open_database(self, writer: bool) -> None:
         if writer:
-            self._db = sqlite3.connect(self.path, isolation_level=None)
+            # one thread at a time: the pool keeps results in its own while the first one is in a calculation
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=TRUNCATE")
             self._db.execute("PRAGMA synchronous=FULL")
             found = self._db.execute("PRAGMA quick_check").fetchone()[0]

@@ -1,5 +1,6 @@
 """Program of tests/mpi/test_pool.py: argv[1] is what to do, argv[2] marks the processes."""
 
+import signal
 import sys
 import threading
 import time
@@ -36,6 +37,18 @@ def sleep_long(seconds):
     return seconds
 
 
+def sleep_longer(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def alarmed(x):
+    """Only the first thread of a process may do this."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    time.sleep(0.05)
+    return x
+
+
 def collect_all(pool):
     results = {}
     while arrived := pool.collect():
@@ -66,14 +79,37 @@ def main():
             print(len(found), time.monotonic() - start, flush=True)
             return
         if sys.argv[1] == "stop":
-            asked = []
-            pool.until(lambda: bool(asked))
+            asked, kept = [], []
+            pool.attach(lambda: bool(asked), lambda results: kept.extend(results))
             for n in range(8):
                 pool.submit(f"{n}", sleep_long, 0.5)
             threading.Timer(0.2, lambda: asked.append(True)).start()
             found = collect_all(pool)
             pool.cancel()
-            print(len(found), flush=True)
+            print(len(found) + len(kept), flush=True)
+            return
+        if sys.argv[1] == "keep":  # what is kept while rank 0 is in a task of its own, and when
+            kept, start = [], time.monotonic()
+            pool.attach(bool, lambda results: kept.extend((key, time.monotonic() - start) for key, _ in results))
+            for n, seconds in enumerate([0.3, 2.5, 0.3, 0.3]):  # the first goes to rank 1, the second to rank 0
+                pool.submit(f"{n}", sleep_long, seconds)
+            found = collect_all(pool)
+            print(len(kept), len(found), max(when for _, when in kept), flush=True)
+            return
+        if sys.argv[1] == "alarm":  # a calculator that guards itself by a signal
+            for n in range(4):
+                pool.submit(f"{n}", alarmed, n)
+            print(sum(collect_all(pool).values()), flush=True)
+            return
+        if sys.argv[1] == "behind":  # a quick task while rank 1 has a slow one
+            pool.submit("quick before", sleep_long, 0.01)
+            collect_all(pool)
+            start = time.monotonic()
+            pool.submit("slow", sleep_longer, 2.5)
+            pool.submit("quick", sleep_long, 0.01)
+            first = pool.collect()
+            print(first[0][0], time.monotonic() - start, flush=True)
+            collect_all(pool)
             return
         function = {"sum": square, "fail": fail, "forever": sleep, "large": large}[sys.argv[1]]
         rounds = 10**6 if sys.argv[1] == "forever" else 1

@@ -95,6 +95,34 @@ def test_nothing_begins_after_a_stop(ranks):
 
 
 @needs_mpi
+def test_results_are_kept_while_rank_0_works():
+    process = start("keep", f"marker-keep-{os.getpid()}", ranks=2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    n_kept, n_returned, last = out.split()
+    assert (n_kept, n_returned) == ("3", "1")
+    assert float(last) < 2.0  # long before the 2.5 s of rank 0 are over
+
+
+@needs_mpi
+def test_a_quick_task_does_not_wait_behind_a_slow_one():
+    process = start("behind", f"marker-behind-{os.getpid()}", ranks=2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    first, seconds = out.split()
+    assert first == "quick"
+    assert float(seconds) < 1.5
+
+
+@needs_mpi
+def test_tasks_run_in_the_first_thread():
+    process = start("alarm", f"marker-alarm-{os.getpid()}", ranks=2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.split() == ["6"]
+
+
+@needs_mpi
 def test_a_launcher_of_another_mpi_is_told(tmp_path):
     """Each rank would believe to be alone, and do everything itself."""
     command = [sys.executable, "-m", "evo", "run", str(tmp_path)]
