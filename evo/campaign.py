@@ -367,7 +367,7 @@ class Campaign:
                 section.smax_GPa * EV_PER_A3_PER_GPA,
                 steps,
                 known_labels[-1],
-                curvature(self.relaxer, atoms, self.ground.breeding.pressure),
+                self._curvature(c.id, atoms, known_labels[-1]),
             )
         moved = []
         for c, told in zip(phases, known_labels, strict=True):
@@ -385,14 +385,31 @@ class Campaign:
         self.archive.replace(self._single_points(key, moved))
         return known | {c.id for c in phases}
 
+    def _curvature(self, name: str, atoms: Atoms, told: dict[str, Any] | None) -> Any:
+        """Where the inverse Hessian of a relaxation begins; remembered, because another machine has other bits."""
+        if not isinstance(self.relaxer, NetworkRelaxer):
+            return None
+        key = self._key(f"curvature/{name}")
+        if self.desk.ready(key):
+            return self.desk.result(key)
+        # a cell without stress stays as it is, also when the atoms move
+        moves = told is not None and bool(np.isfinite(np.array(told["stress"], dtype=float)).all())
+        return self.desk.remember(key, curvature(self.relaxer, atoms, self.ground.breeding.pressure, moves))
+
     def reference_hull(self) -> Hull | None:
         """The hull of everything that the search found and the reference confirmed."""
-        answers = self.archive.n_answers
+        # what a calculator relaxes has the reference's energies at once
+        answers = self.archive.n_answers + (self.archive.n_relaxed if self._same_method else 0)
         if self._confirmed_hull is None or self._confirmed_hull[0] != answers:
             method = self.ground.reference_method
             points = [Point(c.reduced_counts, c.per_atom(method), method, c.id) for c in self.confirmed()]
             self._confirmed_hull = answers, Hull.of(points, self.ground.space.end_members) if points else None
         return self._confirmed_hull[1]
+
+    @property
+    def _same_method(self) -> bool:
+        """Whether candidates are relaxed by the reference itself."""
+        return self.archive.method == self.ground.reference_method
 
     def failures(self) -> list[list[str]]:
         """Reason and detail of all calls of the reference that failed."""
@@ -406,8 +423,9 @@ class Campaign:
         return [self.archive.candidate(i) for i in hull.vertices]
 
     def confirmed(self) -> list[Candidate]:
-        """All candidates whose energy the reference has told."""
-        everyone = [*self.archive.members.values(), *self.archive.failed.values()]
+        """All candidates whose energy the reference has told; also what the gate keeps out, where it was asked about that."""
+        kept_out = [] if self._same_method else self.archive.failed.values()
+        everyone = [*self.archive.members.values(), *kept_out]
         return [c for c in everyone if self.ground.reference_method in c.energies]
 
     def _key(self, key: str) -> str:

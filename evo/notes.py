@@ -27,6 +27,10 @@ def _note(directory: Path, name: str) -> str:
     store = Store(directory / "out" / "campaign.sqlite", writer=False)
     try:
         found = store.note(name)
+        if found is None and name == "near" and store.note("state") is not None:
+            raise StoreError(
+                f"{directory} was run by an earlier version, which made no list of what is near the hull; leave out --within"
+            )
         if found is None:
             raise StoreError(f"{directory}: nothing is finished yet; ask again after the first step")
         return found

@@ -100,16 +100,14 @@ def relax_all(
     return relax(evaluator(relaxer), structures, pressure=pressure, fmax=fmax, smax=smax, max_calls=max_calls)
 
 
-def curvature(relaxer: Relaxer, atoms: Atoms, pressure: float) -> list[list[float]] | None:
-    """Where the inverse Hessian of a relaxation of this crystal by the reference begins, JSON; None without networks.
+def curvature(relaxer: NetworkRelaxer, atoms: Atoms, pressure: float, coupled: bool) -> list[list[float]]:
+    """Where the inverse Hessian of a relaxation of this crystal by the reference begins, JSON.
 
-    pressure: eV/Å³.
+    pressure: eV/Å³. coupled: whether forces may strain the cell, else the cell feels nothing but its own stress.
     """
-    if not isinstance(relaxer, NetworkRelaxer):
-        return None
-    found: list[list[float]] = inverse_hessian(
-        evaluator(relaxer), Structures.from_ase([atoms]), pressure=pressure
-    ).tolist()
+    one = Structures.from_ase([atoms])
+    inverse = inverse_hessian(evaluator(relaxer), one, fixed_cell=not coupled, pressure=pressure if coupled else 0.0)
+    found: list[list[float]] = inverse.tolist()
     return found
 
 

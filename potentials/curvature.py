@@ -11,6 +11,7 @@ import numpy as np
 
 from potentials.batch import COLUMN, ROW, WEIGHT, Batch
 from potentials.descent import CURVATURE
+from potentials.memory import halving, join_predictions
 from potentials.relax import Evaluate
 from potentials.structures import Floats, Structures
 
@@ -45,7 +46,8 @@ def _hessian(cheap: Evaluate, structures: Structures, fixed_cell: bool, pressure
     steps = STEP * np.concatenate([np.eye(n), -np.eye(n)])
     copies = Batch.of(structures, np.zeros(2 * n, dtype=np.int64), n_atoms, fixed_cell)
     copies.move(copies.positions, copies.cells, steps)
-    up, down = np.split(copies.gradients(cheap(copies.structures()), pressure), 2)
+    said = halving(cheap, join_predictions, copies.structures())
+    up, down = np.split(copies.gradients(said, pressure), 2)
     allowed = np.eye(n)
     allowed[-6:, -6:] = _strains(copies.crystals.movable[0])
     hessian: Floats = allowed @ ((up - down) / (2 * STEP)) @ allowed

@@ -120,6 +120,8 @@ def checked_options(model: type[Options], options: Mapping[str, Any]) -> Options
             near = difflib.get_close_matches(key, list(model.model_fields), n=1, cutoff=0.3)
             hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(model.model_fields)}"
             raise SettingsError(f"reference.options: unknown key `{key}`; {hint}") from None
+        if not key:  # of several options together
+            raise SettingsError(f"reference.options: {first['msg'].removeprefix('Value error, ')}") from None
         message = f"{first['msg']}, got {first['input']!r}"
         raise SettingsError(f"reference.options: `{key}`: {message}") from None
 

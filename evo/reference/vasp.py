@@ -53,6 +53,11 @@ OURS = {
     **dict.fromkeys(("algo", "ialgo", "amix", "bmix", "nelm"), "that of the attempts at convergence"),
     **dict.fromkeys(("ediff", "ediffg", "prec", "lreal", "symprec", "isym"), _FIXED),
     **dict.fromkeys(("nsw", "ibrion", "isif", "potim", "pstress", "istart", "icharg", "lwave", "lcharg"), _FIXED),
+    **dict.fromkeys(
+        ("gga", "metagga", "luse_vdw", "lhfcalc", "aexx", "aggac", "aldac", "hfscreen"), "reference.options.xc"
+    ),
+    **dict.fromkeys(("param1", "param2", "zab_vdw"), "reference.options.xc"),
+    **dict.fromkeys(("lsorbit", "lnoncollinear", "saxis"), "not there: moments are collinear"),
     **dict.fromkeys(("npar", "ncore", "kpar", "nsim", "lplane", "lscalu"), "reference.options.parallel"),
 }
 

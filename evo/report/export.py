@@ -57,9 +57,7 @@ def write(rows: Sequence[Phase], path: Path, pressure: float = 0.0) -> list[Path
     if path.suffix == ".cif":
         files = [path.with_name(f"{path.stem}-{a.info['formula']}-{a.info['id']}.cif") for a in atoms]
         for file, a in zip(files, atoms, strict=True):
-            status, group = a.info["status"], a.info["space_group"]
-            remarks = [f"{a.info['formula']}, {status}, candidate {a.info['id']}, space group {group}"]
-            write_cif(file, a, remarks)
+            write_cif(file, a, [f"{a.info['formula']}, {a.info['status']}, candidate {a.info['id']}"])
         return files
     temporary = path.with_name(f".{path.name}.part{path.suffix}")
     temporary.unlink(missing_ok=True)

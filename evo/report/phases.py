@@ -15,7 +15,7 @@ from ase import Atoms
 
 from evo.campaign import Campaign
 from evo.candidate import Candidate, atoms_from_json, atoms_to_json
-from evo.hull import Hull
+from evo.hull import Hull, Point
 from evo.symmetry import space_group, symbol
 
 STABLE = "stable"  # on the reference's hull: the reference has confirmed it
@@ -75,7 +75,7 @@ def _rows(campaign: Campaign, shown: list[Candidate], crystals: list[Atoms]) -> 
     archive, reference = campaign.archive, campaign.ground.reference_method
     network_hull, reference_hull = archive.hull(), campaign.reference_hull()
     stable = set() if reference_hull is None else set(reference_hull.vertices)
-    by_network = _values(network_hull, shown, archive.method)
+    by_network = _values(network_hull, shown, archive.method, _between(campaign))
     by_reference = _values(reference_hull, shown, reference)
     everyone = {**archive.failed, **archive.members}
     rows = {}
@@ -108,19 +108,34 @@ class _Values(NamedTuple):
     above: float | None = None
 
 
-def _values(hull: Hull | None, candidates: list[Candidate], method: str) -> dict[str, _Values]:
-    """By id."""
+def _between(campaign: Campaign) -> Hull | None:
+    """The network's hull between end members; the archive's own is that of all elements."""
+    archive, ends = campaign.archive, campaign.ground.space.end_members
+    if ends is None:
+        return archive.hull()
+    points = [
+        Point(c.reduced_counts, c.per_atom(archive.method), archive.method, c.id)
+        for c in archive.members.values()
+        if c.id not in archive.refuted and ends.parts(c.reduced_counts) is not None
+    ]
+    return Hull.of(points, ends) if points else None
+
+
+def _values(
+    hull: Hull | None, candidates: list[Candidate], method: str, between: Hull | None = None
+) -> dict[str, _Values]:
+    """By id; formation energies from `between` where that is another hull."""
+    between = between or hull
     found = {c.id: _Values() for c in candidates}
     asked = [c for c in candidates if method in c.energies]
-    if hull is None or not asked:
+    if hull is None or between is None or not asked:
         return found | {c.id: _Values(c.per_atom(method)) for c in asked}
     energies = [c.per_atom(method) for c in asked]
     above = hull.above_many([c.reduced_counts for c in asked], energies).tolist()
     for c, energy, height in zip(asked, energies, above, strict=True):
         # a hull without the end members does not reach everywhere, and JSON knows no infinity
-        found[c.id] = _Values(
-            energy, hull.formation(c.reduced_counts, energy), height if math.isfinite(height) else None
-        )
+        formation = between.formation(c.reduced_counts, energy)
+        found[c.id] = _Values(energy, formation, height if math.isfinite(height) else None)
     return found
 
 

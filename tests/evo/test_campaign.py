@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -157,6 +158,32 @@ def test_final_relaxations_begin_where_single_points_were(trained):
         assert len(path) <= 2
         assert asked[name]["crystal"] not in [step["crystal"] for step in path]
         assert min(step["energy"] for step in [asked[name], *path]) <= asked[name]["energy"]
+
+
+def test_a_campaign_whose_calculator_is_the_reference(tmp_path):
+    """Everything that is kept is confirmed; what the gate keeps out is not, and the hull is that of today."""
+    text = (
+        BY_EMT.replace('engine = "none"', 'engine = "ase"\ncalculator = "ase.calculators.emt:EMT"')
+        + "[gate]\nvolume_scale = [0.9, 1.3]\n"
+    )
+    directory = write(tmp_path / "c", text, chunks=6)
+    rows = run(directory)
+    status = json.loads(evo("status", directory, "--json").stdout)
+    assert status["relaxed"] > status["distinct"]
+    assert {r["status"] for r in rows} == {"stable"}
+    assert all(r["above_hull_reference"] == r["above_hull_network"] == 0.0 for r in rows)
+    near = json.loads(evo("results", directory, "--within", "200", "--json").stdout)
+    assert len(near) > len(rows) and min(r["above_hull_reference"] for r in near) == 0.0
+    assert len(near) <= status["distinct"]
+
+
+def test_an_older_database_has_no_list_of_what_is_near(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "c")
+    with sqlite3.connect(tmp_path / "c" / "out" / "campaign.sqlite") as database:
+        assert database.execute("DELETE FROM meta WHERE key LIKE '%near'").rowcount == 1
+    assert evo("results", tmp_path / "c").returncode == 0
+    told = evo("results", tmp_path / "c", "--within", "50")
+    assert told.returncode == 74 and "leave out --within" in told.stderr
 
 
 def test_seed_files_enter_the_search(tmp_path):

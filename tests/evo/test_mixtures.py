@@ -136,9 +136,9 @@ CAMPAIGN = """
 end_members = ["CuPd", "CuAg3"]
 atoms = [2, 6]
 [search]
-chunks = 2
-chunk_size = 4
-symmetric_start = 1
+chunks = 4
+chunk_size = 8
+symmetric_start = 2
 [relax]
 engine = "ase"
 calculator = "ase.calculators.emt:EMT"
@@ -155,3 +155,8 @@ def test_a_campaign_between_two_compounds(tmp_path):
     rows = json.loads(evo("results", directory, "--json").stdout)
     ends = EndMembers.of([{29: 1, 46: 1}, {29: 1, 47: 3}])
     assert rows and all(ends.parts(counts_of(row["crystal"]["numbers"])) for row in rows)
+    near = json.loads(evo("results", directory, "--within", "200", "--json").stdout)
+    formation = [(row["formula"], row["formation_network"]) for row in near]
+    for end in ("CuPd", "CuAg3"):
+        assert min(value for name, value in formation if name == end) == pytest.approx(0.0, abs=1e-9)
+    assert any(name not in ("CuPd", "CuAg3") and value is not None for name, value in formation)

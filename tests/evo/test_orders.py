@@ -23,6 +23,14 @@ from tests.faults.campaigns import BY_EMT, write
 from tests.mpi.test_same_bits import without_seconds
 
 CRYSTAL = bulk("Cu", a=3.8)
+BLIND = """
+from ase.calculators.emt import EMT
+class Blind(EMT):
+    implemented_properties = ["energy", "free_energy", "forces"]
+    def calculate(self, *arguments, **options):
+        super().calculate(*arguments, **options)
+        self.results.pop("stress", None)
+"""
 TOLD = labels.labelled(atoms_to_json(CRYSTAL), Label(-0.1, np.zeros((1, 3)), 0.02 * np.eye(3), 1.0), "")
 
 
@@ -84,6 +92,22 @@ def test_what_is_known_of_a_relaxation_is_not_asked_again(tmp_path):
     assert len(labels.relaxed(*given[:-1], 1, told)) == 1
     at_rest = labels.labelled(crystal, Label(0.0, np.zeros((1, 3)), np.zeros((3, 3)), 1.0), "")
     assert labels.relaxed(*given, at_rest) == []
+
+
+def test_without_a_stress_the_cell_stays(tmp_path):
+    """Forces would strain it through the networks' curvature, and nobody would say when it was enough."""
+    (tmp_path / "blind.py").write_text(BLIND)
+    atoms = bulk("Cu", "hcp", 2.6, 4.3)
+    atoms.positions[1, 2] += 0.1
+    reference = labels.spec_of(ReferenceSection(engine="ase", calculator="blind:Blind"), str(tmp_path))
+    told = labels.single_point(reference, atoms_to_json(atoms), "")
+    assert told["failure"] is None and not np.isfinite(np.array(told["stress"], dtype=float)).any()
+    one = Structures.from_ase([atoms])
+    inverse = inverse_hessian(from_calculator(EMT()), one, fixed_cell=True).tolist()
+    path = labels.relaxed(reference, atoms_to_json(atoms), "", 0.0, 0.01, 1e-4, 6, told, inverse)
+    assert path
+    for step in path:
+        np.testing.assert_allclose(step["crystal"]["cell"], atoms.cell.array, atol=1e-12)
 
 
 def test_what_is_given_up(tmp_path, tasks):
