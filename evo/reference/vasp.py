@@ -26,7 +26,7 @@ from evo.reference import runner
 from evo.reference.engine import EngineCalculator
 from evo.reference.job import JobOptions, checked_options, climb, ended_badly, implausible, no_crystal
 from evo.reference.label import Label
-from evo.reference.mesh import RULE, SYMPREC
+from evo.reference.mesh import RULE, SYMPREC, Mesh
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from potentials.labelled.vasp import CUT_OFF, vasprun
 
@@ -125,14 +125,12 @@ class Vasp:
         attempt, further = rung
         options = self.options
         points = options.mesh(atoms, self.like)
-        k_points, weights = points.halved()
         files = VaspFiles(
             directory=str(folder),
             xc=options.xc,
             pp=str(self.folder),
             setups={s: options.setups.get(s, "") for s in set(atoms.symbols)},
-            kpts=np.column_stack([k_points, weights]),
-            reciprocal=True,
+            **_k_points(points),
             encut=options.cutoff,
             ediff=TOLERANCE,
             prec="Accurate",
@@ -157,7 +155,7 @@ class Vasp:
         finished = runner.run(
             [*options.launcher, *self.command], folder, seconds=options.seconds, threads=options.threads
         )
-        details = {"attempt": attempt, "mesh": points.size, "centred": points.centred, "k_points": len(k_points)}
+        details = {"attempt": attempt, "mesh": points.size, "centred": points.centred}
         return _read(folder, atoms, list(files.resort), finished, options, details)
 
     def _electrons(self, atoms: Atoms) -> dict[str, Any]:
@@ -177,6 +175,14 @@ class Vasp:
                 "lmaxmix": 6 if largest == 3 else 4,
             }
         return found
+
+
+def _k_points(points: Mesh) -> dict[str, Any]:
+    """As ASE takes them: a simple mesh by its numbers, so that VASP leaves out what symmetry makes equal; of others a list."""
+    if not (points.centred or points.shifted):
+        return {"kpts": points.size, "gamma": True}
+    places, weights = points.halved()
+    return {"kpts": np.column_stack([places, weights]), "reciprocal": True}
 
 
 def _tags(values: Mapping[Any, bool | float | str]) -> dict[str, str]:

@@ -99,6 +99,22 @@ def test_every_atom_gets_its_own_force(engine, tmp_path):
     assert (tmp_path / "KPOINTS").read_text().splitlines()[2].lower().startswith("r")
 
 
+def test_vasp_is_left_to_use_symmetry(engine, tmp_path):
+    """A list of points is worked out as it stands: of a symmetric crystal only the numbers along the axes are given."""
+    copper = bulk("Cu")
+    assert isinstance(engine().evaluate(copper), Label)
+    lines = (tmp_path / "KPOINTS").read_text().splitlines()
+    size = engine().options.mesh(copper, None).size
+    assert (lines[1].strip(), lines[2].strip().lower()) == ("0", "gamma")
+    assert tuple(map(int, lines[3].split())) == size and [float(x) for x in lines[4].split()] == [0, 0, 0]
+    skewed = crystal()
+    assert isinstance(engine().evaluate(skewed), Label)
+    points = engine().options.mesh(skewed, None)
+    assert points.centred
+    lines = (tmp_path / "KPOINTS").read_text().splitlines()
+    assert int(lines[1]) == len(points.halved()[0]) and lines[2].lower().startswith("r")
+
+
 def test_further_tags_and_the_use_of_cores(engine, tmp_path):
     plain = engine()
     assert "KPAR" not in plain.identity and "incar" not in plain.identity
