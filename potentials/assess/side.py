@@ -89,7 +89,8 @@ class Side:
             ask = at_fixed_volume(keep) if cell == "volume" else keep
             found = self._relax(ask, [start], cell, fmax, inverse)[0]
             if found.converged and self.book is not None:
-                found = replace(found, atoms=self.book.keep_minimum(atoms, cell, found.atoms))
+                # as it will be found again, to the last bit; its answer is there
+                found = self._relax(ask, [self.book.keep_minimum(atoms, cell, found.atoms)], cell, fmax)[0]
             return found
 
     def _begin(self, atoms: Atoms, cell: str, fmax: float | None) -> tuple[Atoms, Floats | None]:
