@@ -24,6 +24,14 @@ def start(*arguments, ranks=3):
     )
 
 
+def told(what, ranks):
+    """What the program printed, which must have ended well."""
+    process = start(what, f"marker-{what}-{os.getpid()}", ranks=ranks)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return out
+
+
 def ranks_of(marker):
     """Process ids of the ranks started with this marker on their command line."""
     found = []
@@ -51,35 +59,27 @@ def wait_gone(marker, seconds=10.0):
 @needs_mpi
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_every_result_arrives_once(ranks):
-    process = start("sum", f"marker-sum-{os.getpid()}", ranks=ranks)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    out = told("sum", ranks)
     assert out.split() == ["40", str(sum(x * x for x in range(40)))]
 
 
 @needs_mpi
 def test_large_messages_both_ways_do_not_lock():
-    process = start("large", f"marker-large-{os.getpid()}", ranks=3)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    out = told("large", 3)
     assert out.split() == ["40", str(sum(range(40)))]
 
 
 @needs_mpi
 def test_a_rank_sleeps_until_rank_0_takes_its_result():
     """While rank 0 calculates for minutes, the others' cores are free for what else runs there."""
-    process = start("busy", f"marker-busy-{os.getpid()}", ranks=2)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    out = told("busy", 2)
     assert float(out) < 1.0  # CPU s; a blocking send spins for all of the four
 
 
 @needs_mpi
 def test_ranks_are_served_while_rank_0_works():
     """Seven tasks of 6 s in all, the longest of 3: two ranks need 3 s when none of them waits for the other."""
-    process = start("uneven", f"marker-uneven-{os.getpid()}", ranks=2)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    out = told("uneven", 2)
     n, seconds = out.split()
     assert n == "7"
     assert float(seconds) < 4.4  # a rank that holds a second task meanwhile, or waits for rank 0, takes 4.5 or more
@@ -88,17 +88,13 @@ def test_ranks_are_served_while_rank_0_works():
 @needs_mpi
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_nothing_begins_after_a_stop(ranks):
-    process = start("stop", f"marker-stop-{os.getpid()}", ranks=ranks)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    out = told("stop", ranks)
     assert 1 <= int(out) <= 2 * ranks - 1  # what was under way, and what had been sent: two to each rank but the first
 
 
 @needs_mpi
 def test_results_are_kept_while_rank_0_works():
-    process = start("keep", f"marker-keep-{os.getpid()}", ranks=2)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    out = told("keep", 2)
     n_kept, n_returned, last = out.split()
     assert (n_kept, n_returned) == ("3", "1")
     assert float(last) < 2.0  # long before the 2.5 s of rank 0 are over
@@ -106,9 +102,7 @@ def test_results_are_kept_while_rank_0_works():
 
 @needs_mpi
 def test_a_quick_task_does_not_wait_behind_a_slow_one():
-    process = start("behind", f"marker-behind-{os.getpid()}", ranks=2)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    out = told("behind", 2)
     first, seconds = out.split()
     assert first == "quick"
     assert float(seconds) < 1.5
@@ -116,9 +110,7 @@ def test_a_quick_task_does_not_wait_behind_a_slow_one():
 
 @needs_mpi
 def test_tasks_run_in_the_first_thread():
-    process = start("alarm", f"marker-alarm-{os.getpid()}", ranks=2)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    out = told("alarm", 2)
     assert out.split() == ["6"]
 
 
