@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import spglib
@@ -24,6 +25,9 @@ if hasattr(spglib.error, "OLD_ERROR_HANDLING"):
     spglib.error.OLD_ERROR_HANDLING = False  # raise, rather than return None and remember
 
 N_HALL = 530  # settings in spglib's table
+TRANSLATIONS = (
+    24  # to the cell, of the standard setting, in any of its cells: halves, thirds, quarters, sixths, eighths
+)
 PRIMITIVE = {  # rows: the primitive vectors in units of the conventional ones
     "P": np.eye(3),
     "A": np.array([[2, 0, 0], [0, 1, 1], [0, -1, 1]]) / 2,
@@ -68,12 +72,7 @@ class Conventional:
 
 def space_group(atoms: Atoms, symprec: float = 0.05) -> int:
     """Number of the space group when atoms may be `symprec` Å off their places; 1 when there is no telling."""
-    if (crystal := _crystal(atoms)) is None:
-        return 1
-    try:
-        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
-    except spglib.SpglibError:
-        return 1
+    dataset = _dataset(atoms, symprec)
     return 1 if dataset is None else int(dataset.number)
 
 
@@ -94,11 +93,7 @@ def conventional(atoms: Atoms, symprec: float = 0.05) -> Conventional:
         raise ValueError(
             f"a crystal is periodic along all three axes and has atoms, got {len(atoms)} with pbc {atoms.pbc}"
         )
-    try:
-        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
-    except spglib.SpglibError:
-        dataset = None
-    if dataset is None:
+    if (dataset := _dataset(atoms, symprec)) is None:
         cell, places, numbers = crystal
         hall = 1
     else:
@@ -121,6 +116,54 @@ def conventional(atoms: Atoms, symprec: float = 0.05) -> Conventional:
         places=places[first],
         multiplicities=counts,
     )
+
+
+def conventional_axes(atoms: Atoms, symprec: float) -> NDArray[np.int_] | None:
+    """(3, 3) the conventional cell of a centred lattice, rows, in vectors of this primitive cell, right-handed.
+
+    None where the cell is not primitive, the conventional one no larger, or when there is no telling.
+    """
+    if (dataset := _dataset(atoms, symprec)) is None:
+        return None
+    axes = np.linalg.inv(dataset.transformation_matrix).T
+    whole = np.rint(axes).astype(int)
+    if np.abs(axes - whole).max() > 1e-3 or round(abs(np.linalg.det(whole))) < 2:
+        return None
+    return whole if np.linalg.det(whole) > 0 else -whole
+
+
+def exact(atoms: Atoms, symprec: float) -> Atoms:
+    """The crystal with its symmetry to the last digits: cell and atoms moved by less than about `symprec` Å onto their places.
+
+    It is neither turned nor reordered. Its origin is that of the standard setting, about which the fewest need translations.
+    The crystal as it was when there is no telling.
+    """
+    result = atoms.copy()
+    if (dataset := _dataset(atoms, symprec)) is None:
+        return result
+    rotations = np.asarray(dataset.rotations, dtype=int)
+    start = -np.linalg.solve(dataset.transformation_matrix, dataset.origin_shift)
+    cell = np.asarray(atoms.cell, dtype=float)
+    places = atoms.positions @ np.linalg.inv(cell) - start
+    translations = dataset.translations + (rotations - np.eye(3, dtype=int)) @ start
+    whole = np.rint(translations * TRANSLATIONS) / TRANSLATIONS
+    # where the images of each atom lie from the atoms that are there already: their mean is what it is moved by
+    images = np.einsum("mij,nj->mni", rotations, places) + whole[:, None]
+    apart = images[:, :, None] - places
+    apart -= np.rint(apart)
+    distances = np.linalg.norm(apart @ cell, axis=3) + np.where(atoms.numbers[:, None] == atoms.numbers, 0.0, np.inf)
+    nearest = distances.argmin(axis=2)
+    if np.take_along_axis(distances, nearest[:, :, None], axis=2).max() > 10 * symprec:
+        return result
+    moved = np.zeros_like(places)
+    np.add.at(moved, nearest, np.take_along_axis(apart, nearest[:, :, None, None], axis=2)[:, :, 0])
+    # the metric that all rotations leave, R^T G R = G, by a strain without a rotation
+    metric = (rotations.transpose(0, 2, 1) @ (cell @ cell.T) @ rotations).mean(axis=0)
+    inverse = np.linalg.inv(cell)
+    squares, axes = np.linalg.eigh(inverse @ metric @ inverse.T)
+    result.set_cell(cell @ (axes * np.sqrt(squares)) @ axes.T)
+    result.set_scaled_positions(places + moved / len(rotations))
+    return result
 
 
 def _orbits(
@@ -148,13 +191,7 @@ def laue_rotations(atoms: Atoms, symprec: float = 0.05) -> NDArray[np.int_]:
     Identity and inversion when there is no telling.
     """
     least = np.stack([np.eye(3, dtype=int), -np.eye(3, dtype=int)])
-    if (crystal := _crystal(atoms)) is None:
-        return least
-    try:
-        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
-    except spglib.SpglibError:
-        return least
-    if dataset is None:
+    if (dataset := _dataset(atoms, symprec)) is None:
         return least
     rotations = np.asarray(dataset.rotations, dtype=int).reshape(-1, 9)
     found = np.unique(np.concatenate([rotations, -rotations]), axis=0).reshape(-1, 3, 3)
@@ -204,6 +241,16 @@ def _hall(number: int) -> int:
     return _halls()[number]
 
 
+def _dataset(atoms: Atoms, symprec: float) -> Any:
+    """What spglib tells of the crystal, or None for what is no crystal or cannot be told."""
+    if (crystal := _crystal(atoms)) is None:
+        return None
+    try:
+        return spglib.get_symmetry_dataset(crystal, symprec=symprec)
+    except spglib.SpglibError:
+        return None
+
+
 def _crystal(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int_]] | None:
     """What spglib reads, or None for what is no crystal."""
     cell = np.asarray(atoms.cell, dtype=float)
@@ -222,10 +269,5 @@ def _atoms(crystal: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.i
 def equivalent_sites(atoms: Atoms, symprec: float = 0.05) -> NDArray[np.int_]:
     """(n,) for each atom the first atom that symmetry carries onto it; every atom alone when there is no telling."""
     alone = np.arange(len(atoms))
-    if (crystal := _crystal(atoms)) is None:
-        return alone
-    try:
-        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec)
-    except spglib.SpglibError:
-        return alone
+    dataset = _dataset(atoms, symprec)
     return alone if dataset is None else np.asarray(dataset.equivalent_atoms, dtype=int)

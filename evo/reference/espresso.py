@@ -101,9 +101,7 @@ class Espresso:
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
         rungs = list(enumerate(LADDER, start=1))
-        return no_crystal(atoms, "Quantum ESPRESSO") or climb(
-            atoms, rungs, self._attempt, self.options.scratch, self.like
-        )
+        return no_crystal(atoms, "Quantum ESPRESSO") or climb(atoms, rungs, self._attempt, self.options, self.like)
 
     def _hubbard(self) -> Hubbard:
         energies = {s: next(iter(us.items())) for s, us in self.options.hubbard.items()}

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from ase import Atoms
@@ -46,6 +46,8 @@ LADDER: tuple[tuple[dict[str, Any], float], ...] = (
 
 class GpawOptions(JobOptions):
     """`reference.options` of engine "gpaw"."""
+
+    grids: ClassVar[bool] = True
 
     cutoff: float = Field(400.0, gt=0, description="eV")
     xc: str = Field("PBE", description="exchange and correlation")
@@ -93,7 +95,7 @@ class Gpaw:
 
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
-        return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options.scratch, self.like)
+        return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options, self.like)
 
     def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[dict[str, Any], float]], folder: Path) -> Label | Failure:
         attempt, (mixer, bands) = rung

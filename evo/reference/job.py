@@ -7,7 +7,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evo.candidate import Failure
-from evo.niggli import niggli
+from evo.reference.job_cell import least_work, reduced, repeated
 from evo.reference.label import Label, absurd
 from evo.reference.mesh import Mesh, mesh
 from evo.reference.runner import Finished
@@ -59,9 +59,23 @@ class JobOptions(BaseModel):
         {}, description="Hubbard U in eV by symbol and orbital: { Ni = { d = 6.0 } }"
     )
 
-    def mesh(self, crystal: Atoms, like: Atoms | None) -> Mesh:
-        """Of the job's crystal, or of the one that it is `like`."""
-        whose = crystal if like is None else reduced(like)
+    grids: ClassVar[bool] = False  # whether the program raises its grid until symmetry carries it onto itself
+
+    def job_cell(self, atoms: Atoms, like: Atoms | None = None) -> Atoms:
+        """The crystal as the program gets it, once or several times; as the crystal that it is `like` would be."""
+        moments = self.first_moments(atoms)
+        crystal = reduced(atoms, like)
+        if any(moments):  # each copy has the same
+            crystal.set_initial_magnetic_moments(moments)
+        if self.grids:
+            axes = least_work(crystal if like is None else reduced(like), self.kspacing, simple=self.simple)
+            if axes is not None:
+                return repeated(crystal, axes)
+        return crystal
+
+    def mesh(self, job: Atoms, like: Atoms | None) -> Mesh:
+        """Of the job's crystal (`job_cell`), or of the one that it is `like`."""
+        whose = job if like is None else self.job_cell(like)
         return mesh(whose, self.kspacing, simple=self.simple, shifted=self.shifted)
 
     def physics(self) -> dict[str, Any]:
@@ -126,24 +140,6 @@ def checked_options(model: type[Options], options: Mapping[str, Any]) -> Options
         raise SettingsError(f"reference.options: `{key}`: {message}") from None
 
 
-def reduced(atoms: Atoms, like: Atoms | None = None) -> Atoms:
-    """The crystal in its Niggli cell, neither turned nor reordered: forces and stress are those of the crystal given.
-
-    Skewed cells cost more and are less accurate. A crystal that is not periodic along all axes stays as it is. With `like`, of
-    which this crystal is a deformation, the new vectors are combined from the old ones as they would be there.
-    """
-    result = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    if atoms.has("initial_magmoms"):
-        result.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
-    cell = np.asarray(atoms.cell, dtype=float)
-    basis = niggli(cell if like is None else np.asarray(like.cell, dtype=float)) if all(atoms.pbc) else None
-    if basis is not None:
-        shorter = basis @ cell
-        result.set_cell(-shorter if np.linalg.det(shorter) < 0 else shorter)
-        result.wrap(eps=1e-9)
-    return result
-
-
 def no_crystal(atoms: Atoms, program: str) -> Failure | None:
     """Why a program that is used for crystals only does not take these atoms; None where it does."""
     if all(atoms.pbc):
@@ -155,20 +151,23 @@ def climb(
     atoms: Atoms,
     rungs: Sequence[Rung],
     attempt: Callable[[Atoms, Rung, Path], Label | Failure],
-    scratch: str,
+    options: JobOptions,
     like: Atoms | None = None,
 ) -> Label | Failure:
-    """The first rung on which the calculation converges, each in a folder of its own; only "unconverged" goes further."""
+    """The first rung on which the calculation converges, each in a folder of its own; only "unconverged" goes further.
+
+    `attempt` labels the crystal of the job (`JobOptions.job_cell`).
+    """
     wrong = absurd(atoms)
     if wrong is not None:
         return wrong
-    crystal = reduced(atoms, like)
+    crystal = options.job_cell(atoms, like)
     failures: list[Failure] = []
     for rung in rungs:
-        with tempfile.TemporaryDirectory(prefix="reference-", dir=scratch or None) as folder:
+        with tempfile.TemporaryDirectory(prefix="reference-", dir=options.scratch or None) as folder:
             found = attempt(crystal, rung, Path(folder))
         if isinstance(found, Label):
-            return found
+            return found.of_first(len(atoms))
         failures.append(found)
         if found.reason != "unconverged":
             break

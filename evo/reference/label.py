@@ -7,7 +7,7 @@ import resource
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,22 @@ class Label:
     seconds: float  # CPU time of this process and of the programs it waited for
     energy_zero: float = math.nan  # eV per cell, extrapolated to no smearing; NaN when the engine does not say
     details: Mapping[str, Any] = field(default_factory=dict)  # how it came about: mesh, bands, steps, attempt
+
+    def of_first(self, n_atoms: int) -> Label:
+        """Of a crystal that has these atoms several times in its cell: the label of the cell with them once."""
+        copies = len(self.forces) // n_atoms
+        if copies == 1:
+            return self
+        details = dict(self.details) | {"copies": copies}
+        if details.get("moments") is not None:
+            details["moments"] = details["moments"][:n_atoms]
+        return replace(
+            self,
+            energy=self.energy / copies,
+            forces=self.forces[:n_atoms],
+            energy_zero=self.energy_zero / copies,
+            details=details,
+        )
 
 
 def label(calculator: Any, atoms: Atoms) -> Label | Failure:

@@ -30,6 +30,7 @@ RAISED = (
 )
 FINER = 1 / 6  # power of half the order of the Laue group by which the spacing shrinks
 FINEST = 0.02  # 1/Å, below which no metal gains
+PLACES = np.array([1, 10**5, 10**10])  # what makes one number of three
 RULE = {"finer": FINER, "finest": FINEST, "body-centred": "order 2"}  # part of every method
 
 
@@ -57,9 +58,26 @@ class Mesh:
         units = np.rint(self.points() * 2 * np.array(self.size)).astype(int)
         period = 2 * np.array(self.size)
         both = np.stack([units % period, -units % period])
-        codes = (both @ [1, 10**5, 10**10]).min(axis=0)
+        codes = (both @ PLACES).min(axis=0)
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
         return self.points()[first], counts.astype(float)
+
+    def left(self, rotations: NDArray[np.int_]) -> int:
+        """Points that no rotation (m, 3, 3; of lattice coordinates) makes equal, of those that carry the mesh onto itself."""
+        size = np.array(self.size)
+        period = 2 * size
+        units = np.rint(self.points() * period).astype(int)
+        # k' = R^-T k, in steps of half a point along each axis
+        turned = np.linalg.inv(rotations).transpose(0, 2, 1) * size[:, None] / size
+        codes = (units % period) @ PLACES
+        known = np.sort(codes)
+        least = codes.copy()
+        for rotation in turned:
+            found = units @ rotation.T
+            images = (np.rint(found).astype(int) % period) @ PLACES
+            if np.abs(found - np.rint(found)).max() < 1e-6 and np.array_equal(np.sort(images), known):
+                np.minimum(least, images, out=least)
+        return len(np.unique(least))
 
 
 def mesh(atoms: Atoms, spacing: float, *, simple: bool = False, shifted: bool = False) -> Mesh:
@@ -79,11 +97,6 @@ def mesh(atoms: Atoms, spacing: float, *, simple: bool = False, shifted: bool = 
     return Mesh((size[0], size[1], size[2]), centred, shifted)
 
 
-def points_left(size: tuple[int, int, int], rotations: NDArray[np.int_]) -> float:
-    """Points of a simple mesh over how many of the rotations (m, 3, 3; of lattice coordinates) carry it onto itself."""
-    return float(_points_left(np.array([size]), rotations)[0])
-
-
 def _symmetric(counts: list[int], rotations: NDArray[np.int_]) -> list[int]:
     """The mesh with fewest points left, of those with at least so many along each axis; of equal ones the smallest."""
     ranges = [range(n, max(math.ceil(RAISED * n), *counts) + 1) for n in counts]
@@ -93,7 +106,7 @@ def _symmetric(counts: list[int], rotations: NDArray[np.int_]) -> list[int]:
 
 
 def _points_left(sizes: NDArray[np.int_], rotations: NDArray[np.int_]) -> Floats:
-    """(s,) as `points_left`, of many meshes (s, 3).
+    """(s,) points of simple meshes (s, 3) over how many of the rotations (m, 3, 3) carry them onto themselves.
 
     k' = R^-T k takes the points m_j/n_j to points of the mesh when all n_i (R^-T)_ij / n_j are whole.
     """

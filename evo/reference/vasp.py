@@ -119,7 +119,7 @@ class Vasp:
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
         rungs = list(enumerate(LADDER, start=1))
-        return no_crystal(atoms, "VASP") or climb(atoms, rungs, self._attempt, self.options.scratch, self.like)
+        return no_crystal(atoms, "VASP") or climb(atoms, rungs, self._attempt, self.options, self.like)
 
     def _attempt(self, atoms: Atoms, rung: tuple[int, dict[str, Any]], folder: Path) -> Label | Failure:
         attempt, further = rung

@@ -8,7 +8,7 @@ import pytest
 from ase.io import write
 
 from evo.__main__ import main
-from evo.reference.job import reduced
+from evo.reference.job_cell import reduced
 from evo.reference.mesh import mesh
 from tests.reference.programs import PAIR, PRETENDER
 

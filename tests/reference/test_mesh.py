@@ -7,7 +7,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from evo.reference.job import JobOptions, reduced
+from evo.reference.job import JobOptions
+from evo.reference.job_cell import reduced
 from evo.reference.mesh import FINER, FINEST, Mesh, mesh
 from evo.symmetry import laue_rotations
 
