@@ -156,6 +156,7 @@ def test_gpaw_says_the_same_of_a_crystal_with_and_without_its_symmetry(name):
     plain = engine.with_mesh_of(atoms).evaluate(nudged)
     assert isinstance(plain, Label)
     assert plain.details["k_points"] > 1.8 * found.details["k_points"]
-    assert plain.energy == pytest.approx(found.energy, abs=2e-4)
-    np.testing.assert_allclose(plain.forces, found.forces, atol=0.01)
+    # GPAW stops at changes of 1e-4 eV per valence electron, and has sixty here
+    assert plain.energy == pytest.approx(found.energy, abs=2e-3)
+    np.testing.assert_allclose(plain.forces, found.forces, atol=0.015)
     np.testing.assert_allclose(plain.stress, found.stress, atol=2e-4)
