@@ -79,15 +79,16 @@ class SerialPool:
 
     def __init__(self) -> None:
         self._queue: deque[Task] = deque()
+        self._stopped: Callable[[], bool] = bool
 
     def submit(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
         self._queue.append((key, function, arguments))
 
     def attach(self, stopped: Callable[[], bool], keep: Callable[[Results], None]) -> None:
-        """Nothing to do: a task begins only when somebody waits for a result, who looks whether to stop after each."""
+        self._stopped = stopped
 
     def collect(self) -> Results:
-        if not self._queue:
+        if not self._queue or self._stopped():
             return []
         key, function, arguments = self._queue.popleft()
         return [(key, function(*arguments))]

@@ -51,13 +51,21 @@ def test_a_result_nobody_asked_for_is_an_error(store):
 def test_drain_keeps_what_was_finished(store):
     stop = []
     desk = Desk(store, SerialPool(), lambda: bool(stop))
-    desk.ask("s/1", square, 1)
+    desk.ask("s/1", lambda: stop.append(True) or 1)
     desk.ask("s/2", square, 2)
-    stop.append(True)
     with pytest.raises(Drained):
         desk.result("s/2")
     assert store.get("s/1") == 1
     assert store.get("s/2") is None
+
+
+def test_nothing_is_begun_after_a_stop(store):
+    """It may be half an hour of DFT."""
+    desk = Desk(store, SerialPool(), lambda: True)
+    desk.ask("s/1", square, 1)
+    with pytest.raises(Drained):
+        desk.result("s/1")
+    assert store.get("s/1") is None
 
 
 def test_what_is_remembered_stays(store):
