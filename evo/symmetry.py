@@ -147,16 +147,17 @@ def exact(atoms: Atoms, symprec: float) -> Atoms:
     places = atoms.positions @ np.linalg.inv(cell) - start
     translations = dataset.translations + (rotations - np.eye(3, dtype=int)) @ start
     whole = np.rint(translations * TRANSLATIONS) / TRANSLATIONS
-    # where the images of each atom lie from the atoms that are there already: their mean is what it is moved by
-    images = np.einsum("mij,nj->mni", rotations, places) + whole[:, None]
-    apart = images[:, :, None] - places
-    apart -= np.rint(apart)
-    distances = np.linalg.norm(apart @ cell, axis=3) + np.where(atoms.numbers[:, None] == atoms.numbers, 0.0, np.inf)
-    nearest = distances.argmin(axis=2)
-    if np.take_along_axis(distances, nearest[:, :, None], axis=2).max() > 10 * symprec:
-        return result
+    other = np.where(atoms.numbers[:, None] == atoms.numbers, 0.0, np.inf)
     moved = np.zeros_like(places)
-    np.add.at(moved, nearest, np.take_along_axis(apart, nearest[:, :, None, None], axis=2)[:, :, 0])
+    for rotation, translation in zip(rotations, whole, strict=True):
+        # where the images of the atoms lie from the atoms that are there already: they are moved by the mean of that
+        apart = (places @ rotation.T + translation)[:, None] - places
+        apart -= np.rint(apart)
+        distances = np.linalg.norm(apart @ cell, axis=2) + other
+        nearest = distances.argmin(axis=1)
+        if distances[np.arange(len(places)), nearest].max() > 10 * symprec or len(set(nearest.tolist())) < len(places):
+            return result
+        moved[nearest] += apart[np.arange(len(places)), nearest]
     # the metric that all rotations leave, R^T G R = G, by a strain without a rotation
     metric = (rotations.transpose(0, 2, 1) @ (cell @ cell.T) @ rotations).mean(axis=0)
     inverse = np.linalg.inv(cell)
