@@ -4,7 +4,7 @@
     python benchmarks/job_cells.py --label 6             # GPAW once more for the six that save most; prints CPU s and energies
 
 The labels are those of runs/cu-pd-ag-pbe up to commit 2d3ffde, whose provenance has the k-points that GPAW worked out and the CPU
-seconds it took. Work is what evo/reference/job_cell.py takes it to be: k-points n^2.44 of n atoms, times what the grid grows by.
+seconds it took. Work is what evo/reference/job_cell.py takes it to be: k-points n^2.2 of n atoms, times what the grid grows by.
 Results of --label are kept in job_cells.json.
 """
 

@@ -14,8 +14,8 @@ from evo.reference.job import checked_options
 from evo.reference.job_cell import work
 from evo.settings import ReferenceSection
 
-PER_POINT = {"gpaw": 0.0154, "espresso": 0.031, "vasp": 0.0154}  # s, of one atom and one k-point
-START = 9.4  # s
+PER_POINT = {"gpaw": 0.0208, "espresso": 0.042, "vasp": 0.0208}  # s, of one atom and one k-point
+START = 7.9  # s
 
 
 def predicted_seconds(section: ReferenceSection, atoms: Atoms) -> float:

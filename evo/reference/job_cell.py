@@ -23,10 +23,11 @@ from evo.reference.mesh import SYMPREC, mesh
 from evo.symmetry import conventional_axes, exact, laue_rotations
 from potentials.structures import Floats
 
-# what GPAW took for 994 crystals of 1 to 8 atoms (runs/cu-pd-ag-pbe) grows with the atoms and with the grid like this
-ATOMS_POWER = 2.44
-GRID_POWER = 0.69
-WORTH = 0.6  # of the work in the Niggli cell, at most, for another one to be taken
+# time grows with the atoms and with the grid like this: a fit to what GPAW took for 994 crystals of 1 to 8 atoms
+# (runs/cu-pd-ag-pbe), and what Ag3 (R-3m) and CuPd4 (I4/mmm) took in both cells: a quarter and a tenth in the conventional one
+ATOMS_POWER = 2.2
+GRID_POWER = 1.0
+WORTH = 0.8  # of the work in the Niggli cell, at most, for another one to be taken
 
 
 def reduced(atoms: Atoms, like: Atoms | None = None) -> Atoms:

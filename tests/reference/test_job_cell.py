@@ -130,7 +130,9 @@ def told(atoms: Atoms, options: JobOptions) -> Label:
 def test_a_deformation_has_the_cell_and_the_mesh_of_the_crystal_it_comes_from():
     options = GpawOptions(kspacing=0.04)
     start, bent = elongated(), elongated()
-    bent.set_cell(bent.cell[:] @ (np.eye(3) + 0.01 * np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0.3]])), scale_atoms=True)
+    bent.set_cell(
+        bent.cell[:] @ (np.eye(3) + 0.01 * np.array([[0, 1, 0.4], [1, 0, 0.7], [0.4, 0.7, 0.3]])), scale_atoms=True
+    )
     assert len(options.job_cell(bent)) == 5  # of lower symmetry, so nothing is mixed
     job = options.job_cell(bent, start)
     assert len(job) == 10
