@@ -1,6 +1,7 @@
 """More structures for the Cu-Pd-Ag library, those that its committee knows least of: appended to structures.extxyz.
 
     python runs/cu-pd-ag-pbe/choose.py LIB [--round 1] [--number 100]
+    python runs/cu-pd-ag-pbe/choose.py LIB --round 7 --strata Pd=24 Ag=16 PdAg=28 CuAg=12 CuPdAg=20
 
 The pool of a round is new (its number is the seed) and ten times as large as what is chosen: the kinds of structures.py, and what
 the networks themselves take for minima, a little shaken. A crystal counts by the spread of the committee in eV/atom, less
@@ -54,13 +55,12 @@ HIGH = 0.6  # eV/atom above the elements, where a spread counts half
 CALLS = 60  # of a relaxation by the networks
 
 
-def chosen(library: Library, taken: list[Atoms], number: int, turn: int) -> list[Atoms]:
-    """This many crystals, every stratum by its share; `taken` are those that are there already."""
+def chosen(library: Library, taken: list[Atoms], quotas: dict[Stratum, int], turn: int) -> list[Atoms]:
+    """So many crystals of each stratum; `taken` are those that are there already."""
     potential = library.assemble(Stratum.of(ELEMENTS))
     lowest = elements(potential, taken)
     made: list[Atoms] = []
-    for stratum in Stratum.of(ELEMENTS).subsets():
-        quota = round(number * SHARES[stratum.order])
+    for stratum, quota in quotas.items():
         pool = candidates(stratum, quota, turn, potential)
         scores = worth(pool, potential, lowest) / np.sqrt(seconds(pool))
         first = [pool[c] for c in np.argsort(-scores)[: KNOWN_BY * quota]]
@@ -129,12 +129,18 @@ def main() -> None:
     parser.add_argument("library", metavar="LIB", type=Path)
     parser.add_argument("--round", type=int, default=1)
     parser.add_argument("--number", type=int, default=100)
+    parser.add_argument(
+        "--strata", metavar="STRATUM=N", nargs="+", help="how many of each, in place of its share of --number"
+    )
     parser.add_argument("--structures", type=Path, default=Path(__file__).with_name("structures.extxyz"))
     asked = parser.parse_args()
     taken: list[Atoms] = list(read(asked.structures, ":"))
     if any(a.info.get("round", 0) >= asked.round for a in taken):
         sys.exit(f"{asked.structures} holds round {asked.round} already; the next is --round {asked.round + 1}")
-    new = chosen(Library.open(asked.library), taken, asked.number, asked.round)
+    quotas = {s: round(asked.number * SHARES[s.order]) for s in Stratum.of(ELEMENTS).subsets()}
+    if asked.strata:
+        quotas = {Stratum.parse(name): int(n) for name, n in (text.split("=") for text in asked.strata)}
+    new = chosen(Library.open(asked.library), taken, quotas, asked.round)
     for atoms in new:
         atoms.info["round"] = int(asked.round)
     # the strata in turn, so that every prefix has them all
