@@ -25,9 +25,9 @@ if hasattr(spglib.error, "OLD_ERROR_HANDLING"):
     spglib.error.OLD_ERROR_HANDLING = False  # raise, rather than return None and remember
 
 N_HALL = 530  # settings in spglib's table
-TRANSLATIONS = (
-    24  # to the cell, of the standard setting, in any of its cells: halves, thirds, quarters, sixths, eighths
-)
+DIGITS = 1e-9  # Å, and of lattice coordinates: symmetry to the last digits
+# of translations to lattice vectors, of the standard setting, in any of its cells: halves, thirds, quarters, sixths, eighths
+TRANSLATIONS = 24
 PRIMITIVE = {  # rows: the primitive vectors in units of the conventional ones
     "P": np.eye(3),
     "A": np.array([[2, 0, 0], [0, 1, 1], [0, -1, 1]]) / 2,
@@ -121,7 +121,7 @@ def conventional(atoms: Atoms, symprec: float = 0.05) -> Conventional:
 def conventional_axes(atoms: Atoms, symprec: float) -> NDArray[np.int_] | None:
     """(3, 3) the conventional cell of a centred lattice, rows, in vectors of this primitive cell, right-handed.
 
-    None where the cell is not primitive, the conventional one no larger, or when there is no telling.
+    None where the conventional cell is no larger, is not made of whole cells like this one, or when there is no telling.
     """
     if (dataset := _dataset(atoms, symprec)) is None:
         return None
@@ -136,10 +136,11 @@ def exact(atoms: Atoms, symprec: float) -> Atoms:
     """The crystal with its symmetry to the last digits: cell and atoms moved by less than about `symprec` Å onto their places.
 
     It is neither turned nor reordered. Its origin is that of the standard setting, about which the fewest need translations.
-    The crystal as it was when there is no telling.
+    The crystal as it was when there is no telling, or where its cell is not primitive.
     """
     result = atoms.copy()
-    if (dataset := _dataset(atoms, symprec)) is None:
+    dataset = _dataset(atoms, symprec)
+    if dataset is None or len(np.unique(dataset.rotations.reshape(-1, 9), axis=0)) < len(dataset.rotations):
         return result
     rotations = np.asarray(dataset.rotations, dtype=int)
     start = -np.linalg.solve(dataset.transformation_matrix, dataset.origin_shift)
@@ -165,6 +166,15 @@ def exact(atoms: Atoms, symprec: float) -> Atoms:
     result.set_cell(cell @ (axes * np.sqrt(squares)) @ axes.T)
     result.set_scaled_positions(places + moved / len(rotations))
     return result
+
+
+def is_exact(atoms: Atoms, symprec: float) -> bool:
+    """Whether all symmetry that the crystal has within `symprec` Å is there to the last digits, as `exact` makes it."""
+    loose, tight = (_dataset(atoms, tolerance) for tolerance in (symprec, DIGITS))
+    if loose is None or tight is None or len(loose.rotations) != len(tight.rotations):
+        return False
+    steps = tight.translations * TRANSLATIONS
+    return bool(np.abs(steps - np.rint(steps)).max() < TRANSLATIONS * DIGITS)
 
 
 def _orbits(

@@ -31,8 +31,10 @@ from evo.reference.job import JobOptions, checked_options, climb, ended_badly, i
 from evo.reference.label import Label
 from evo.reference.mesh import RULE, SYMPREC
 from evo.reference.unavailable import EngineAbsent
+from evo.symmetry import is_exact
 
 VARIABLE = "EVO_GPAW_PYTHON"  # names the Python that has GPAW where `command` does not
+LAST_DIGITS = 1e-8  # of lattice coordinates and of Å
 TOLERANCE = 1e-4  # GPAW's: eV per valence electron, electrons per valence electron
 MOST_STEPS = 60
 MOST_SECONDS = 900.0  # to tell versions and PAW sets: seconds of CPU, minutes on a machine that is busy
@@ -110,7 +112,7 @@ class Gpaw:
             "mixer": mixer,
             "bands": bands,
             "tolerance": TOLERANCE,
-            "symprec": SYMPREC,
+            "symmetry": _symmetry(atoms),
             "most_steps": MOST_STEPS,
             **options.physics(),
             "setups": options.setups_with_u(),
@@ -128,6 +130,17 @@ class Gpaw:
             options,
             {"attempt": attempt, "mesh": points.size, "centred": points.centred},
         )
+
+
+def _symmetry(job: Atoms) -> dict[str, Any]:
+    """How GPAW looks for symmetry. Where it is exact, with translations and to the last digits, else as it always did.
+
+    Translations that are not exact, or those along axes that are not periodic, it takes for odd fractions, of which its grids
+    must have multiples, or for no group.
+    """
+    if all(job.pbc) and is_exact(job, SYMPREC):
+        return {"tolerance": LAST_DIGITS, "symmorphic": False}
+    return {"tolerance": SYMPREC}
 
 
 def open_gpaw(options: dict[str, Any]) -> Gpaw:

@@ -84,7 +84,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         occupations={"name": job["smearing"], "width": job["width"]},
         nbands=bands,
         convergence={"energy": job["tolerance"], "density": job["tolerance"]},
-        symmetry={"tolerance": job["symprec"], "symmorphic": False},
+        symmetry=job["symmetry"],
         maxiter=job["most_steps"],
         txt="gpaw.txt",
         **({"mixer": job["mixer"]} if job["mixer"] else {}),

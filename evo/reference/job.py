@@ -167,7 +167,9 @@ def climb(
         with tempfile.TemporaryDirectory(prefix="reference-", dir=options.scratch or None) as folder:
             found = attempt(crystal, rung, Path(folder))
         if isinstance(found, Label):
-            return found.of_first(len(atoms))
+            found = found.of_first(len(atoms))
+        if isinstance(found, Label):
+            return found
         failures.append(found)
         if found.reason != "unconverged":
             break

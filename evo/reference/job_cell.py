@@ -27,6 +27,7 @@ from potentials.structures import Floats
 # (runs/cu-pd-ag-pbe), and what Ag3 (R-3m) and CuPd4 (I4/mmm) took in both cells: a quarter and a tenth in the conventional one
 ATOMS_POWER = 2.2
 GRID_POWER = 1.0
+UNEVEN = 1.05  # growth of the grid, below which no other cell is looked at
 WORTH = 0.8  # of the work in the Niggli cell, at most, for another one to be taken
 
 
@@ -52,7 +53,9 @@ def reduced(atoms: Atoms, like: Atoms | None = None) -> Atoms:
 
 def least_work(atoms: Atoms, spacing: float, *, simple: bool = False) -> NDArray[np.int_] | None:
     """(3, 3) the axes, in vectors of this reduced cell, of the conventional cell where it is worth its atoms; else None."""
-    axes = conventional_axes(atoms, SYMPREC) if all(atoms.pbc) else None
+    if not all(atoms.pbc) or _grid_excess(np.asarray(atoms.cell), laue_rotations(atoms, SYMPREC)) < UNEVEN:
+        return None
+    axes = conventional_axes(atoms, SYMPREC)
     if axes is None:
         return None
     plain, long = (work(a, spacing, simple=simple, grids=True) for a in (atoms, repeated(atoms, axes)))

@@ -19,6 +19,7 @@ from evo.candidate import Failure
 from evo.cell import reduce_cell
 from potentials.structures import Floats
 
+UNLIKE_FORCES, UNLIKE_MOMENTS = 0.05, 0.1  # eV/Å, Bohr magnetons: by which copies of a crystal must not differ
 SMALLEST_VOLUME = 0.3  # Å³ per atom, far below hydrogen at the highest pressures reached
 SMALLEST_HEIGHT = 0.3  # Å between two faces of a periodic cell
 
@@ -34,18 +35,27 @@ class Label:
     energy_zero: float = math.nan  # eV per cell, extrapolated to no smearing; NaN when the engine does not say
     details: Mapping[str, Any] = field(default_factory=dict)  # how it came about: mesh, bands, steps, attempt
 
-    def of_first(self, n_atoms: int) -> Label:
-        """Of a crystal that has these atoms several times in its cell: the label of the cell with them once."""
+    def of_first(self, n_atoms: int) -> Label | Failure:
+        """Of a crystal that has these atoms several times in its cell: the label of the cell with them once.
+
+        Means over the copies; "unconverged" where they differ, in another magnetic state for instance.
+        """
         copies = len(self.forces) // n_atoms
         if copies == 1:
             return self
         details = dict(self.details) | {"copies": copies}
+        forces = self.forces.reshape(copies, n_atoms, 3)
+        apart = [np.abs(forces - forces.mean(axis=0)).max() / UNLIKE_FORCES]
         if details.get("moments") is not None:
-            details["moments"] = details["moments"][:n_atoms]
+            moments = np.array(details["moments"]).reshape(copies, n_atoms)
+            apart.append(np.abs(moments - moments.mean(axis=0)).max() / UNLIKE_MOMENTS)
+            details["moments"] = moments.mean(axis=0).tolist()
+        if max(apart) > 1:
+            return Failure("unconverged", f"{copies} copies of the crystal in one cell differ in forces or moments")
         return replace(
             self,
             energy=self.energy / copies,
-            forces=self.forces[:n_atoms],
+            forces=forces.mean(axis=0),
             energy_zero=self.energy_zero / copies,
             details=details,
         )

@@ -67,16 +67,12 @@ class Mesh:
         size = np.array(self.size)
         period = 2 * size
         units = np.rint(self.points() * period).astype(int)
-        # k' = R^-T k, in steps of half a point along each axis
-        turned = np.linalg.inv(rotations).transpose(0, 2, 1) * size[:, None] / size
-        codes = (units % period) @ PLACES
-        known = np.sort(codes)
-        least = codes.copy()
-        for rotation in turned:
-            found = units @ rotation.T
-            images = (np.rint(found).astype(int) % period) @ PLACES
-            if np.abs(found - np.rint(found)).max() < 1e-6 and np.array_equal(np.sort(images), known):
-                np.minimum(least, images, out=least)
+        # k' = R^-T k in half steps along each axis, where whole steps stay whole
+        turned = np.rint(np.linalg.inv(rotations)).astype(int).transpose(0, 2, 1) * size[:, None]
+        whole = (turned % size == 0).all(axis=(1, 2))
+        least = (units % period) @ PLACES
+        for rotation in turned[whole] // size:
+            np.minimum(least, (units @ rotation.T % period) @ PLACES, out=least)
         return len(np.unique(least))
 
 

@@ -9,18 +9,19 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from evo.candidate import Failure
 from evo.reference import EngineAbsent, Label
-from evo.reference.gpaw import GpawOptions, open_gpaw
+from evo.reference.gpaw import GpawOptions, _symmetry, open_gpaw
 from evo.reference.job import JobOptions, climb
 from evo.reference.job_cell import least_work, reduced, repeated, work
 from evo.reference.label import label
 from evo.reference.mesh import SYMPREC, mesh
-from evo.symmetry import conventional_axes, exact, laue_rotations, space_group
+from evo.symmetry import conventional_axes, exact, is_exact, laue_rotations, space_group
 
 
 def elongated(formula: str = "Cu3PdCu", height: float = 18.5) -> Atoms:
-    """Layers of a square lattice, body-centred: five atoms in the primitive cell."""
-    places = [[z, z, 0] for z in np.arange(5) / 5]
+    """Layers of a square lattice, body-centred."""
+    places = [[z, z, 0] for z in np.linspace(0, 1, len(Atoms(formula)), endpoint=False)]
     half = height / 2
     return Atoms(
         formula, scaled_positions=places, cell=[[-1.4, 1.4, half], [1.4, -1.4, half], [1.4, 1.4, -half]], pbc=True
@@ -122,6 +123,19 @@ def test_moments_in_turn_are_those_of_the_crystal_not_of_its_copies():
     assert found.forces.shape == (5, 3)
 
 
+def test_copies_that_differ_are_no_label():
+    """GPAW may end in another magnetic state in the larger cell."""
+    forces = np.zeros((4, 3))
+    moments = [2.0, 1.0, 2.0, 1.0]
+    assert isinstance(Label(2.0, forces, np.zeros((3, 3)), 1.0, 0.0, {"moments": moments}).of_first(2), Label)
+    for wrong in ([2.0, 1.0, -2.0, 1.0], [2.0, 1.0, 2.0, 1.3]):
+        failure = Label(2.0, forces, np.zeros((3, 3)), 1.0, 0.0, {"moments": wrong}).of_first(2)
+        assert isinstance(failure, Failure)
+        assert failure.reason == "unconverged"
+    forces[0, 0], forces[2, 0] = 0.1, -0.1
+    assert isinstance(Label(2.0, forces, np.zeros((3, 3)), 1.0).of_first(2), Failure)
+
+
 def told(atoms: Atoms, options: JobOptions) -> Label:
     zero = np.zeros((len(atoms), 3))
     return Label(0.0, zero, zero[:3], 1.0, 0.0, {"moments": options.first_moments(atoms)})
@@ -139,14 +153,68 @@ def test_a_deformation_has_the_cell_and_the_mesh_of_the_crystal_it_comes_from():
     assert options.mesh(job, start) == options.mesh(options.job_cell(start), None)
 
 
+def noisy(atoms: Atoms, size: float) -> Atoms:
+    result = atoms.copy()
+    result.positions += size * np.random.default_rng(1).normal(size=result.positions.shape)
+    return result
+
+
+@pytest.mark.parametrize("noise", [1e-7, 3e-6, 1e-5, 3e-5, 1e-4])
+def test_symmetry_is_all_there_or_is_not_claimed(noise):
+    """Whatever a program finds within the tolerance that it is told must be a group, with translations that grids can have."""
+    atoms = bulk("Mg", "hcp", a=3.2, c=5.2)
+    for n in range(20):
+        found = reduced(noisy(atoms, noise * (1 + n / 20)))
+        if is_exact(found, SYMPREC):
+            assert space_group(found, 1e-9) == space_group(found, SYMPREC)
+    assert is_exact(reduced(noisy(atoms, 1e-7)), SYMPREC)
+    assert not is_exact(noisy(atoms, 3e-6), SYMPREC)
+
+
+OFTEN = {
+    "1.5e-5 Å from hexagonal": noisy(bulk("Mg", "hcp", a=3.2, c=5.2), 1.5e-5),
+    "3e-6 Å from hexagonal": noisy(bulk("Mg", "hcp", a=3.2, c=5.2), 3e-6),
+    "slab": Atoms(
+        "Al2",
+        positions=[[0, 0, 3.00000001], [1.43189122, 0.82670278, 5.33826859]],
+        cell=[[2.86378246, 0, 0], [1.43189123, 2.48010837, 0], [0, 0, 9]],
+        pbc=[True, True, False],
+    ),
+    "molecule": Atoms("H2", positions=[[1.1, 2.0, 2.2], [1.84, 2.0, 2.2]], cell=[5, 5.1, 4.7], pbc=False),
+    "magnetic, seven layers": Atoms(
+        "Fe7",
+        scaled_positions=[[0, 0, z / 7] for z in range(7)],
+        cell=[2.3, 2.4, 15.4],
+        pbc=True,
+        magmoms=[2.0, 1, 1.5, -1, -1, 1.5, 1],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OFTEN)
+def test_gpaw_labels_what_is_nearly_or_partly_symmetric(name):
+    """Its own search for symmetry ended in an error or never where translations were not exact, or along open axes."""
+    try:
+        engine = open_gpaw({"kspacing": 0.3, "cutoff": 250.0, "seconds": 240.0})
+    except EngineAbsent as error:
+        pytest.skip(f"GPAW is not installed: {error}")
+    atoms = OFTEN[name]
+    if "magnetic" in name:  # its electrons take minutes; what is told to GPAW is enough
+        assert _symmetry(engine.options.job_cell(atoms)) == {"tolerance": SYMPREC}
+        return
+    found = engine.evaluate(atoms)
+    assert isinstance(found, Label), found
+    assert np.abs(found.forces).max() < 5
+
+
 @pytest.mark.parametrize("name", ["elongated", "hcp"])
 def test_gpaw_says_the_same_of_a_crystal_with_and_without_its_symmetry(name):
     """In another cell, with rotations that need translations; without symmetry on the same k-points all of it is worked out."""
     try:
-        engine = open_gpaw({"kspacing": 0.09, "pulay": {"Cu": 0.57, "Pd": 0.25}})
+        engine = open_gpaw({"kspacing": 0.12, "cutoff": 300.0})
     except EngineAbsent as error:
         pytest.skip(f"GPAW is not installed: {error}")
-    atoms = elongated("CuCuPdCuCu", 17.0) if name == "elongated" else bulk("Cu", "hcp", a=2.5, c=4.2)
+    atoms = elongated("CuAlAl", 11.5) if name == "elongated" else bulk("Cu", "hcp", a=2.5, c=4.2)
     atoms.translate([0.3, 0.2, 0.1])
     found = engine.evaluate(atoms)
     assert isinstance(found, Label)
@@ -161,4 +229,4 @@ def test_gpaw_says_the_same_of_a_crystal_with_and_without_its_symmetry(name):
     # GPAW stops at changes of 1e-4 eV per valence electron, and has sixty here
     assert plain.energy == pytest.approx(found.energy, abs=2e-3)
     np.testing.assert_allclose(plain.forces, found.forces, atol=0.015)
-    np.testing.assert_allclose(plain.stress, found.stress, atol=2e-4)
+    np.testing.assert_allclose(plain.stress, found.stress, atol=4e-4)
