@@ -10,7 +10,6 @@ from __future__ import annotations
 from ase import Atoms
 
 from evo.reference import OPTIONS
-from evo.reference.job import checked_options
 from evo.reference.job_cell import work
 from evo.settings import ReferenceSection
 
@@ -22,6 +21,8 @@ def predicted_seconds(section: ReferenceSection, atoms: Atoms) -> float:
     """CPU s of one single point; `atom_seconds` for each atom where the engine is a calculator in this process."""
     if section.engine not in PER_POINT:
         return section.atom_seconds * len(atoms)
-    options = checked_options(OPTIONS[section.engine], section.options)
+    # unchecked, so that a prediction needs no more than it depends on: not the version of VASP, for instance
+    known = {name: section.options[name] for name in ("kspacing", "simple") if name in section.options}
+    options = OPTIONS[section.engine].model_construct(**known)
     job = options.job_cell(atoms)
     return START + PER_POINT[section.engine] * work(job, options.kspacing, simple=options.simple, grids=options.grids)
