@@ -97,8 +97,8 @@ def relabel(rows: list[dict[str, Any]], settings: Any) -> None:
         print(f"{row['formula']:10}{cells:>10}{points:>12}{seconds:>16}{energy:>20.2f}{force:>16.1f}", flush=True)
         kept = {key: row[key] for key in ("formula", "cells", "k_points")}
         found.append(kept | {"seconds": (row["seconds"], label.seconds), "energy_meV": energy, "force_meV": force})
-    text = json.dumps({"machine": platform.processor() or platform.machine(), "crystals": found}, indent=1)
-    (HERE / "job_cells.json").write_text(text + "\n", encoding="utf-8")
+        text = json.dumps({"machine": platform.processor() or platform.machine(), "crystals": found}, indent=1)
+        (HERE / "job_cells.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
