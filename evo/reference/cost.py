@@ -1,7 +1,7 @@
 """Cost: CPU seconds that a call will take, predicted from the crystal alone, so that choices do not depend on the machine.
 
 Fitted to what Cu-Pd-Ag crystals of 1 to 8 atoms took in all with GPAW at 400 eV on one core of 2.4 GHz (runs/cu-pd-ag-pbe;
-two of three lie within 1.4 times that). Quantum ESPRESSO takes twice as long; VASP, which was not timed, is taken to be as fast
+two of three lie within 1.5 times that). Quantum ESPRESSO takes twice as long; VASP, which was not timed, is taken to be as fast
 as GPAW. Ratios between crystals are what matters here.
 """
 
