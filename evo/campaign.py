@@ -382,7 +382,9 @@ class Campaign:
                 energy = Energy(self.ground.reference_method, self.known.enthalpy(best))
                 moved.append(replace(c, atoms=atoms, energies={energy.method: energy, self.relaxer.method: _UNKNOWN}))
         key = self._key("points/final" + (f"/{len(known)}" if known else ""))
-        self.archive.replace(self._single_points(key, moved))
+        moved = self._single_points(key, moved)
+        self.archive.replace(moved)
+        self._exact.settle(moved)
         return known | {c.id for c in phases}
 
     def _curvature(self, name: str, atoms: Atoms, told: dict[str, Any] | None) -> Any:

@@ -41,6 +41,10 @@ class Exact:
         self._known.update((c.id, (c.atoms, atoms)) for c, atoms in zip(new, found, strict=True))
         return [self._known[c.id][1] for c in candidates]
 
+    def settle(self, candidates: Iterable[Candidate]) -> None:
+        """The reference has relaxed these itself, and what it says is of their crystals as they are."""
+        self._known.update((c.id, (c.atoms, c.atoms)) for c in candidates)
+
     def found(self, candidate: Candidate) -> Atoms:
         """The crystal that was worked out for this candidate as it is now; its own where that has not been wanted yet."""
         own, exact = self._known.get(candidate.id, (None, None))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.io import read
 from ase.units import GPa
 
@@ -146,6 +147,25 @@ def test_the_reference_is_asked_about_exact_crystals(trained):
     for row in rows:
         label = asked[row["id"]]
         assert row["energy_reference"] == pytest.approx(label["energy"] / len(label["crystal"]["numbers"]), abs=1e-9)
+
+
+def test_what_the_reference_relaxed_is_shown_as_it_is(tmp_path):
+    """Not as the symmetric crystal near it, of which nobody has worked out the energy."""
+    directory = write(tmp_path / "c", SMALL + "\n[relax]\nfmax = 0.001\nsmax_GPa = 0.005\n", chunks=2)
+    rows = run(directory)
+    paths = {k.rpartition("/")[2]: path for k, path in results(directory, "").items() if "final/c" in k}
+    crystals = [label["crystal"] for path in paths.values() for label in path]
+    relaxed = [r for r in rows if r["crystal"] in crystals]
+    assert relaxed
+    for row in [r for r in rows if r["id"] in paths]:
+        assert row["energy_reference"] == pytest.approx(by_emt(row["crystal"]), abs=1e-9)
+
+
+def by_emt(crystal):
+    """eV/atom."""
+    atoms = atoms_from_json(crystal)
+    atoms.calc = EMT()
+    return atoms.get_potential_energy() / len(atoms)
 
 
 def test_final_relaxations_begin_where_single_points_were(trained):
