@@ -20,7 +20,7 @@ from evo import chunk as chunks
 from evo import labels, learn
 from evo.archive import Archive
 from evo.budget import Budget
-from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, from_json, to_json
+from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, formula_of, from_json, to_json
 from evo.desk import Desk
 from evo.hull import Hull, Point
 from evo.ideal import Exact
@@ -179,7 +179,10 @@ class Campaign:
             return False
         method, taken = self.ground.reference_method, self._taken
         if corners:
+            ends = {formula_of(counts) for counts in self.ground.space.corners()}
             chosen = learn.on_network_hull(self.archive, method, taken, n)
+            doubted = taken | {c.id for c in chosen}
+            chosen += learn.lowest_compounds(self.archive, method, doubted, ends)[: n - len(chosen)]
         else:
             window = self.settings.reference.window
             chosen = learn.choose(self.archive, method, taken, n, window, self.reference_hull(), self._judge())
@@ -326,7 +329,8 @@ class Campaign:
                 self._take_effect(never)
             yield self._progress("confirm", n + 1, FINAL_ROUNDS)
         relaxed = self._relax_phases(set())
-        # what single points are left go to phases on the network's hull that nobody has checked
+        # what single points are left go to phases on the network's hull that nobody has checked, and where it has no compound to
+        # the one that comes nearest
         while self._ask_reference(
             math.inf, self.budget.unspent(self.calls, self.final_calls), self.budget.kept(0.0), corners=True
         ):

@@ -120,6 +120,26 @@ def on_network_hull(archive: Archive, reference: str, taken: Collection[str], n:
     return [c for c in corners if reference not in c.energies and c.id not in taken][: max(n, 0)]
 
 
+def lowest_compounds(
+    archive: Archive, reference: str, taken: Collection[str], corners: Collection[str]
+) -> list[Candidate]:
+    """What would refute that a set of elements has no stable compound: the lowest of each set, unless it has been checked.
+
+    corners: reduced formulas that are no compounds. What lies more than LOW_LYING above the network's hull refutes nothing.
+    """
+    hull = archive.hull()
+    compounds = [c for c in archive.members.values() if c.formula not in corners and c.id not in archive.refuted]
+    if hull is None or not compounds:
+        return []
+    above = hull.above_many([c.reduced_counts for c in compounds], [c.per_atom(archive.method) for c in compounds])
+    lowest: dict[frozenset[int], tuple[float, str, Candidate]] = {}
+    for height, c in zip(above.tolist(), compounds, strict=True):
+        mine, here = frozenset(c.reduced_counts), (height, c.id, c)
+        if height <= LOW_LYING and (mine not in lowest or here < lowest[mine]):
+            lowest[mine] = here
+    return [c for _, _, c in sorted(lowest.values()) if reference not in c.energies and c.id not in taken]
+
+
 def _corrections(archive: Archive, reference: str, candidates: list[Candidate]) -> Floats:
     """(n,) eV/atom, reference minus network as seen at similar compositions, drawn to zero where little was seen.
 

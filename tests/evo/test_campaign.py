@@ -168,6 +168,15 @@ def by_emt(crystal):
     return atoms.get_potential_energy() / len(atoms)
 
 
+def test_where_nothing_is_stable_the_lowest_compound_is_checked(tmp_path):
+    text = SMALL.replace('["Cu", "Pd"]', '["Cu", "Ag"]').replace("[reference]", "[reference]\nwindow = 0.001")
+    directory = write(tmp_path / "c", text, chunks=8)
+    assert {r["formula"] for r in run(directory) if r["status"] == "stable"} == {"Cu", "Ag"}
+    near = json.loads(evo("results", directory, "--within", "200", "--json").stdout)
+    compounds = [r for r in near if r["formula"] not in ("Cu", "Ag") and r["above_hull_network"] is not None]
+    assert min(compounds, key=lambda r: r["above_hull_network"])["energy_reference"] is not None
+
+
 def test_final_relaxations_begin_where_single_points_were(trained):
     """With the label that is there and the curvature of the networks they need few steps, and none of them twice."""
     found = results(trained, "")

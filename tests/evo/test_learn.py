@@ -133,6 +133,27 @@ def test_what_was_not_learned_is_low_beyond_the_edge_unlike_each_other_and_asked
     assert learn.unlearned(made, REF, (), 0) == [] and learn.unlearned(made, REF, (), -3) == []
 
 
+def test_the_lowest_compound_of_each_set_of_elements_is_doubted():
+    """That nothing is stable is believed of Cu-Pd and Cu-Ag once their best compounds have been checked."""
+    compounds = [
+        candidate("high", "CuPd", 0.03),
+        candidate("low", "CuPd3", 0.02),
+        candidate("told", "CuAg", 0.06, reference=0.05),
+        candidate("lower", "CuAg3", 0.04),
+        candidate("far", "PdAg", 0.2),
+        candidate("three", "CuPdAg", 0.1),
+    ]
+    ends = [candidate(x, x, 0.0, reference=0.0) for x in ("Cu", "Pd", "Ag")]
+    made = archive(*ends, *compounds)
+    corners = {"Cu", "Pd", "Ag"}
+    assert [c.id for c in learn.lowest_compounds(made, REF, (), corners)] == ["low", "lower", "three"]
+    assert [c.id for c in learn.lowest_compounds(made, REF, {"low", "lower"}, corners)] == ["three"]
+    made.add_energy("three", Energy(REF, 3 * 0.11))
+    assert [c.id for c in learn.lowest_compounds(made, REF, (), corners)] == ["low", "lower"]
+    made.add_energy("low", Energy(REF, 4 * 0.05))  # refuted: then the next one is in doubt
+    assert [c.id for c in learn.lowest_compounds(made, REF, (), corners)] == ["high", "lower"]
+
+
 def test_a_crystal_that_was_kept_out_twice_is_learned_once():
     far = Failure("extrapolation", "grade 3.00, 2.00 allowed")
     twice = [candidate(name, "CuPd", 0.02, grade=3.0, failure=far) for name in ("one", "two")]
