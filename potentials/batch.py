@@ -65,7 +65,7 @@ class Crystals:
     real: Bools  # (c, p)
     sizes: Ints  # (c,)
     periodic: Bools  # (c, 3)
-    given_cells: Floats  # (c, 3, 3) Å, whose non-periodic vectors are handed back untouched
+    given_cells: Floats  # (c, 3, 3) Å, whose non-periodic vectors do not change
     movable: Floats  # (c, 3, 3) projector on the periodic subspace, in which strain acts
     allowed: Floats  # (c, p, p) Å, shortest distances
     first_volumes: Floats  # (c,) Å³
@@ -116,13 +116,15 @@ class Batch:
         cells = chosen.cells.copy()
         for c in np.flatnonzero(~chosen.periodic.all(axis=1)):
             cells[c] = complete_cell(cells[c])
+        # without a volume a layer or wire has no stress, and its periodic vectors would stay as they are
+        absent = np.logical_not(chosen.cells.any(axis=2)) & chosen.periodic.any(axis=1, keepdims=True)
         crystals = Crystals(
             index=index,
             numbers=numbers,
             real=real,
             sizes=chosen.sizes,
             periodic=chosen.periodic,
-            given_cells=chosen.cells,
+            given_cells=np.where(absent[:, :, None], cells, chosen.cells),
             movable=np.zeros_like(cells) if fixed_cell else _periodic_subspace(cells, chosen.periodic),
             allowed=shortest_allowed(numbers, real),
             first_volumes=np.abs(np.linalg.det(cells)),

@@ -1,6 +1,7 @@
 """Labelled crystals, as the rest of the package knows them; the parts are in `potentials.labelled`."""
 
+from potentials.labelled.duplicates import first_in_each_place
 from potentials.labelled.files import read_dataset, write_dataset
 from potentials.labelled.record import HELD_OUT, DataError, Dataset
 
-__all__ = ["HELD_OUT", "DataError", "Dataset", "read_dataset", "write_dataset"]
+__all__ = ["HELD_OUT", "DataError", "Dataset", "first_in_each_place", "read_dataset", "write_dataset"]

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from evo.cell import Space, counts_of
+from potentials.occupancy import shared
 
 MOST_ATOMS = 10_000  # beyond this it is a mistake, or an attempt to fill the memory
 
@@ -48,6 +49,8 @@ def _checked(name: str, atoms: Atoms, space: Space) -> Atoms:
     if not isinstance(atoms, Atoms) or not 1 <= len(atoms) <= MOST_ATOMS:
         found = len(atoms) if isinstance(atoms, Atoms) else type(atoms).__name__
         raise SeedError(f"{name}: expected 1 to {MOST_ATOMS} atoms, got {found}")
+    if found := shared(atoms):
+        raise SeedError(f"{name}: expected an ordered crystal, got sites that are shared ({found})")
     cell = np.asarray(atoms.cell, dtype=float)
     for what, values in (("positions", atoms.positions), ("cell", cell)):
         if not np.isfinite(values).all():

@@ -23,6 +23,7 @@ from evo.candidate import Failure, atoms_from_json, atoms_to_json
 from evo.reference import Label, Reference
 from evo.reference.journal import Journal
 from potentials.dataset import DataError
+from potentials.occupancy import shared
 
 SUFFIXES = (".extxyz", ".extxyz.gz", ".extxyz.xz", ".extxyz.bz2")
 PASSED_ON = ("family", "weight", "kind")  # of a structure's own remarks
@@ -120,6 +121,9 @@ def structures(file: Path) -> list[Atoms]:
         raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}".splitlines()[0]) from None
     if not found:
         raise DataError(f"{file} holds no structures")
+    for n, atoms in enumerate(found, 1):
+        if sites := shared(atoms):
+            raise DataError(f"{file}: structure {n} has sites that are shared ({sites}); give an ordered model of it")
     return list(found)
 
 

@@ -8,7 +8,7 @@ found = assess(Library.open("lib"), reference, properties=["eos", "elastic"])
 
 from potentials.assess.assessment import assess, compare
 from potentials.assess.errors import errors
-from potentials.assess.held_out import held_out
+from potentials.assess.held_out import foreign, held_out
 from potentials.assess.properties import PROPERTIES
 from potentials.assess.record import write_assessment
 from potentials.assess.reference import Reference, UsageError
@@ -30,6 +30,7 @@ __all__ = [
     "assess",
     "compare",
     "errors",
+    "foreign",
     "held_out",
     "write_assessment",
 ]

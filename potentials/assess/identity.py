@@ -1,4 +1,5 @@
-"""What the answers of a calculator depend on beside the crystal: its import path, its arguments, the files these name.
+"""What the answers of a calculator depend on beside the crystal: its import path, its arguments, the files these
+name, and the file that makes it where that is the user's own.
 
 A file that the calculator reads counts with its content, so another potential under the same name is another reference.
 A file that it writes, such as a log, must not count: it is told by having changed during the first call.
@@ -16,8 +17,12 @@ from typing import Any
 class Identity:
     """Of one calculator. `written`: the arguments known to name files that it writes."""
 
-    def __init__(self, path: str, arguments: Mapping[str, Any], written: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: str, arguments: Mapping[str, Any], written: Iterable[str] = (), source: Path | None = None
+    ) -> None:
+        """source: the user's own file that makes the calculator, which counts with its content; None: a package does."""
         self._path, self._arguments = path, arguments
+        self._source = None if source is None else hashlib.sha256(source.read_bytes()).hexdigest()
         self.written = set(written)
         self._stamps = {text: _stamp(text) for text in _texts(arguments)}
         self.key = self._digest()
@@ -42,7 +47,8 @@ class Identity:
                 return {"sha256": hashlib.sha256(Path(value).read_bytes()).hexdigest()}
             return value
 
-        text = json.dumps([self._path, content(self._arguments)], sort_keys=True)
+        parts = [self._path, content(self._arguments)] + ([self._source] if self._source else [])
+        text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,8 @@
 """Reference: any ASE calculator by import path, asked once about each crystal; its answers stay on disk.
 
 An answer is appended to the file and flushed to the disk before the next question, so a run that was killed goes on
-where it stood. A question is a crystal, rounded, and the calculator with its arguments (`identity`). Failures are not kept:
+where it stood. A question is a crystal, rounded, and the calculator with its arguments and, where that is the user's own,
+its file (`identity`). Failures are not kept:
 the next run asks again.
 
 DFT answers hang on k-points as well, whose number jumps where a cell grows: a calculator that has `keep_mesh_of` is told of what
@@ -15,6 +16,8 @@ import hashlib
 import importlib
 import json
 import os
+import sys
+import sysconfig
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +48,8 @@ def load_calculator(path: str, arguments: Mapping[str, Any]) -> Any:
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
         raise UsageError(f"`{path}` is no import path of a calculator; {EXAMPLE}")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)  # a console script does not look there, `python` does
     try:
         factory: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
@@ -59,6 +64,15 @@ def load_calculator(path: str, arguments: Mapping[str, Any]) -> Any:
     if not (hasattr(calculator, "get_potential_energy") and hasattr(calculator, "get_forces")):
         raise UsageError(f"`{path}` makes a {type(calculator).__name__}, which is no ASE calculator; {EXAMPLE}")
     return calculator
+
+
+def _own_file(path: str) -> Path | None:
+    """The file of the module in this import path, where that is no installed package."""
+    file = getattr(sys.modules.get(path.partition(":")[0]), "__file__", None)
+    installed = {Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "platlib", "purelib")}
+    if file is None or any(parent in installed for parent in Path(file).resolve().parents):
+        return None
+    return Path(file)
 
 
 class Reference:
@@ -83,7 +97,10 @@ class Reference:
         """Of the calculator with this import path and these keyword arguments; UsageError where there is none."""
         written = [str(text) for record in _records(cache) for text in record.get("written", ())]
         calculator = load_calculator(path, arguments)
-        identity = Identity(path, getattr(calculator, "identity", arguments), written)
+        known = getattr(calculator, "identity", None)  # it says itself what its answers hang on
+        identity = Identity(
+            path, arguments if known is None else known, written, _own_file(path) if known is None else None
+        )
         return cls(calculator, path, identity, cache)
 
     @property

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 from potentials.units import EV_PER_A3_PER_GPA
 
+SMALLEST_STRAIN = 1e-4
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -33,8 +35,12 @@ class Settings:
             value = getattr(self, f.name)
             if f.name not in ("seed", "noise") and not value > 0:
                 raise ValueError(f"`{f.name}` must be positive, got {value}")
-        if not self.noise >= 0:
-            raise ValueError(f"`noise` must not be negative, got {self.noise}")
+        for name in ("noise", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}")
+        if self.strain < SMALLEST_STRAIN:
+            text = "below, a strained crystal counts as symmetric"
+            raise ValueError(f"`strain` must be at least {SMALLEST_STRAIN:g} ({text}), got {self.strain:g}")
         if self.volumes < 5:
             raise ValueError(f"`volumes` must be at least 5 for a fit with four parameters, got {self.volumes}")
         if self.fault_layers % 3 or self.fault_layers < 6:

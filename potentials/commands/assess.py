@@ -58,6 +58,8 @@ def run(chosen: argparse.Namespace) -> None:
 
     properties, prototypes = (t.split(",") if t is not None else None for t in (chosen.properties, chosen.prototypes))
     settings, system = _settings(chosen.set), _system(chosen.system)
+    if chosen.output.exists() and not chosen.output.is_dir():
+        raise Misused(f"-o {chosen.output} is a file; name a directory, for assessment.json and figures")
     file, path = _against(chosen.against)
     library = Library.open(chosen.library)
     found = assess(
@@ -110,11 +112,15 @@ def _data(
     file: Path | None, library: Library, system: Stratum | None, whole: bool, *, required: bool
 ) -> Dataset | None:
     """Held-out crystals of the file, or of the library where no file is given and it has some."""
-    from potentials.assess import AssessmentError, held_out
+    from potentials.assess import AssessmentError, foreign, held_out
     from potentials.dataset import read_dataset
 
     try:
-        return held_out(library, read_dataset(file) if file is not None else None, system, whole=whole)
+        given = read_dataset(file) if file is not None else None
+        if given is not None and (others := foreign(library, given)):
+            text = f"{file}: labels of {', '.join(others)}, not of the library's own method; energies may differ by constants"
+            print(text, file=sys.stderr)
+        return held_out(library, given, system, whole=whole)
     except AssessmentError as error:
         if file is None and not required:
             return None

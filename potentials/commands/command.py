@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-USAGE, DATA, IO = 64, 65, 74  # exit codes, as in sysexits.h
+USAGE, DATA, MEMORY, IO = 64, 65, 71, 74  # exit codes, as in sysexits.h
 
 Commands = Any  # what ArgumentParser.add_subparsers returns; its type has no public name
 Run = Callable[[argparse.Namespace], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from potentials.library import Library
     from potentials.potential import Potential
-    from potentials.structures import Prediction, Structures
+    from potentials.structures import Floats, Prediction, Structures
 
 # what the crystals' comment lines get here; an entry of the input with such a name is not kept
 OWN = (
@@ -32,6 +33,11 @@ OWN = (
     "seconds",
     "source",
     "weight",
+    "occupancy",
+    # of a relaxation, which may have been at another pressure
+    "outcome",
+    "enthalpy",
+    "pressure_GPa",
     # what `evo export` says of a crystal that is another one now
     "status",
     "energy_network",
@@ -41,6 +47,7 @@ OWN = (
 )
 FORMATS = ("", ".extxyz", ".xyz")  # suffixes of OUT
 STDOUT = ("-", "/dev/stdout")
+EDGE = 1.0  # grade at the edge of the training data
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -58,13 +65,16 @@ def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
 
     from ase.io import read
 
+    from potentials.occupancy import shared
+
     if chosen.threads < 1:
         raise Misused(f"--threads must be at least 1, got {chosen.threads}")
-    if chosen.output.suffix.lower() not in FORMATS and not chosen.output.exists():
+    if chosen.output.suffix.lower() not in FORMATS and not (chosen.output.exists() and not chosen.output.is_file()):
         raise Misused(
             f"-o {chosen.output}: what is written is extxyz, which keeps energies, spreads and grades of atoms; "
             f"name it {chosen.output.stem}.extxyz (`ase convert` makes other formats of it)"
         )
+    _check_output(chosen.output)
     path = chosen.file
     try:
         with warnings.catch_warnings():
@@ -81,7 +91,47 @@ def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
             raise Unusable(
                 f"{path}: crystal {n + 1} is periodic along an axis that has no length; set `pbc` or the cell"
             )
+        if found := shared(atoms):
+            raise Unusable(f"{path}: crystal {n + 1} has sites that are shared ({found}); give an ordered model of it")
     return list(crystals)
+
+
+def _check_output(path: Path) -> None:
+    """Before anything is worked out: OSError where OUT cannot be written."""
+    if str(path) in STDOUT or (path.exists() and not path.is_file() and not path.is_dir()):
+        return
+    if path.is_dir():
+        raise OSError(f"-o {path} is a directory; name a file in it, such as {path / 'out.extxyz'}")
+    if not path.parent.is_dir():
+        raise OSError(f"-o {path}: there is no directory {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise OSError(f"-o {path} cannot be written; choose another place")
+
+
+def warn(library: Library, crystals: list[Atoms], grades: Floats) -> None:
+    """On stderr: sets of elements that the library was never trained on, and how many crystals lie beyond its data.
+
+    grades: (n,) of the worst atom of each crystal; 1 is the edge, infinite where nothing is known of it.
+    """
+    import sys
+    from collections import Counter
+
+    import numpy as np
+
+    from potentials.stratum import Stratum
+
+    there, lacking = library.versions(), []
+    for atoms in crystals:  # of four and more elements the triples are what is trained
+        own = [s.name for s in Stratum.of(atoms.numbers.tolist()).subsets() if 1 < s.order <= 3]
+        lacking.append(tuple(name for name in own if name not in there))
+    for names, n in sorted(Counter(names for names in lacking if names).items()):
+        of = f"of {n} of {len(crystals)} crystals"
+        text = f"{library.path} was never trained on {', '.join(names)}: do not believe what it says {of}"
+        print(text, file=sys.stderr)
+    beyond = np.array([not names for names in lacking], dtype=bool) & np.isfinite(grades) & (grades > EDGE)
+    if beyond.any():
+        text = f"{int(beyond.sum())} of {len(crystals)} crystals beyond the training data"
+        print(f"{text} (largest grade {grades[beyond].max():.1f}, the edge is {EDGE:.0f})", file=sys.stderr)
 
 
 def by_stratum(library: Library, path: Path, crystals: list[Atoms]) -> Iterator[tuple[Potential, list[int]]]:
@@ -103,13 +153,20 @@ def by_stratum(library: Library, path: Path, crystals: list[Atoms]) -> Iterator[
 
 
 def predicted(
-    structures: Structures, prediction: Prediction, potential: Potential, infos: list[dict[str, Any]], threads: int
-) -> list[str]:
-    """extxyz for every crystal: energy, forces, stress, energies of atoms as ASE's own results; method, spreads, grades.
+    structures: Structures,
+    prediction: Prediction,
+    potential: Potential,
+    infos: list[dict[str, Any]],
+    threads: int,
+    own: list[dict[str, Any]] | None = None,
+) -> tuple[list[str], Floats]:
+    """extxyz for every crystal, and the grade of its worst atom.
+
+    Energy, forces, stress, energies of atoms are ASE's own results; besides there are method, spreads, grades.
 
     `spread` is in eV per cell, `spreads` in eV per atom; `grade` is that of the worst atom. `band`, eV per atom, holds the
-    reference's energy nine times in ten, for crystals like those held out. What else `infos` say of a
-    crystal stays with it.
+    reference's energy nine times in ten, for crystals like those held out. What else `infos`, of the input, say of a
+    crystal stays with it where it is a text or a number; `own` is said of it besides.
     """
     import numpy as np
 
@@ -132,6 +189,7 @@ def predicted(
         if np.isfinite(bands[c]):
             entries["band"] = float(bands[c])
         kept = {k: v for k, v in info.items() if k not in OWN and re.fullmatch(r"[A-Za-z]\w*", str(k))}
+        kept |= own[c] if own is not None else {}
         for name, value in kept.items():
             if isinstance(value, str | bool | int | float | np.integer | np.floating | np.bool_):
                 entries[name] = value if isinstance(value, str | bool) else str(value)
@@ -143,7 +201,7 @@ def predicted(
         }
         parts = (structures.numbers[atoms], structures.positions[atoms], structures.cells[c], structures.periodic[c])
         lines.append(frame(*parts, columns, entries))
-    return lines
+    return lines, worst
 
 
 def write(path: Path, lines: list[str]) -> None:

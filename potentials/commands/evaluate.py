@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from potentials.commands.command import Commands, add_command
-from potentials.commands.crystals import add_files, by_stratum, predicted, read_crystals, write
+from potentials.commands.crystals import add_files, by_stratum, predicted, read_crystals, warn, write
 
 
 def register(commands: Commands) -> None:
@@ -20,15 +20,17 @@ def run(chosen: argparse.Namespace) -> None:
     from potentials.structures import Structures
 
     library, crystals = Library.open(chosen.library), read_crystals(chosen)
-    lines, failed = [""] * len(crystals), []
+    lines, grades, failed = [""] * len(crystals), np.zeros(len(crystals)), []
     for potential, indices in by_stratum(library, chosen.file, crystals):
         structures = Structures.from_ase([crystals[n] for n in indices])
         prediction = potential.evaluate(structures, n_threads=chosen.threads)
         infos = [crystals[n].info for n in indices]
-        for n, text in zip(indices, predicted(structures, prediction, potential, infos, chosen.threads), strict=True):
-            lines[n] = text
+        texts, worst = predicted(structures, prediction, potential, infos, chosen.threads)
+        for n, text, grade in zip(indices, texts, worst.tolist(), strict=True):
+            lines[n], grades[n] = text, grade
         failed += [indices[c] + 1 for c in np.flatnonzero(~np.isfinite(prediction.energies))]
     write(chosen.output, lines)
+    warn(library, crystals, grades)
     if failed:
         which = ", ".join(map(str, sorted(failed)[:10]))
         print(f"{len(failed)} crystals have no finite energy, atoms may lie on each other: {which}", file=sys.stderr)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from potentials.commands.command import Commands, Misused, Unusable, add_command, finite
-from potentials.commands.crystals import STDOUT, add_files, by_stratum, predicted, read_crystals, write
+from potentials.commands.crystals import STDOUT, add_files, by_stratum, predicted, read_crystals, warn, write
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -27,6 +27,8 @@ def register(commands: Commands) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
+    import numpy as np
+
     from potentials.library import Library
     from potentials.units import EV_PER_A3_PER_GPA
 
@@ -39,23 +41,26 @@ def run(chosen: argparse.Namespace) -> None:
                 raise Unusable(
                     f"{chosen.file}: crystal {n + 1} is not periodic along three axes; relax it without --pressure"
                 )
+    _check_size(chosen, crystals)
     crystals = _symmetrised(chosen, crystals)
-    lines, outcomes = [""] * len(crystals), []
+    lines, grades, outcomes = [""] * len(crystals), np.zeros(len(crystals)), []
     for potential, indices in by_stratum(library, chosen.file, crystals):
         own = [crystals[n] for n in indices]
         for group, relaxed in _relaxed(chosen, potential, own):
-            infos = [{**own[k].info, "outcome": relaxed.outcomes[c]} for c, k in enumerate(group)]
+            said: list[dict[str, Any]] = [{"outcome": outcome} for outcome in relaxed.outcomes]
             if chosen.pressure:
                 enthalpies = (
                     relaxed.prediction.energies + chosen.pressure * EV_PER_A3_PER_GPA * relaxed.structures.volumes
                 )
-                for info, enthalpy in zip(infos, enthalpies, strict=True):
+                for info, enthalpy in zip(said, enthalpies, strict=True):
                     info |= {"enthalpy": float(enthalpy), "pressure_GPa": chosen.pressure}
-            texts = predicted(relaxed.structures, relaxed.prediction, potential, infos, chosen.threads)
-            for k, text in zip(group, texts, strict=True):
-                lines[indices[k]] = text
+            infos = [own[k].info for k in group]
+            texts, worst = predicted(relaxed.structures, relaxed.prediction, potential, infos, chosen.threads, said)
+            for k, text, grade in zip(group, texts, worst.tolist(), strict=True):
+                lines[indices[k]], grades[indices[k]] = text, grade
             outcomes += relaxed.outcomes
     write(chosen.output, lines)
+    warn(library, crystals, grades)
     for outcome in sorted(set(outcomes)):
         print(f"{outcomes.count(outcome)} {outcome}", file=sys.stderr if str(chosen.output) in STDOUT else sys.stdout)
 
@@ -67,6 +72,20 @@ def _check(chosen: argparse.Namespace) -> None:
         raise Misused(f"--max-calls must be at least 1, got {chosen.max_calls}")
     if chosen.pressure and chosen.fixed_cell:
         raise Misused("--pressure acts on the cell; leave out --fixed-cell")
+
+
+def _check_size(chosen: argparse.Namespace, crystals: list[Atoms]) -> None:
+    """Unusable where one is too large: dense inverse Hessians take 360 N² bytes."""
+    from potentials.batch import footprint
+    from potentials.memory import free_bytes
+
+    free = free_bytes()
+    for n, atoms in enumerate(crystals):
+        if (needed := footprint(len(atoms))) > free:
+            raise Unusable(
+                f"{chosen.file}: crystal {n + 1} has {len(atoms)} atoms, for which this relaxation needs "
+                f"{needed / 2**30:.1f} GiB ({free / 2**30:.1f} are free); relax it with ASE's LBFGS and potentials.calculator"
+            )
 
 
 def _check_free(chosen: argparse.Namespace, crystals: list[Atoms]) -> None:

@@ -35,6 +35,8 @@ def fault(atoms: Atoms) -> str:
         return "has no atoms"
     if "energy" not in found:
         return "has no finite energy"
+    if found.get("forces") is None and "force" in atoms.arrays:
+        return "has no column `forces`; what is there is `force`, which ASE does not know: rename it"
     for name in ("energy", "forces"):
         if found.get(name) is None or not np.isfinite(found[name]).all():
             return f"has no finite {name}"

@@ -3,12 +3,17 @@
 import json
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from potentials.__main__ import main
-from potentials.assess import PROPERTIES
+from potentials.assess import PROPERTIES, foreign, held_out
 from potentials.commands.assess import NAMES
-from potentials.dataset import write_dataset
+from potentials.dataset import read_dataset, write_dataset
+from potentials.library import Library
+from potentials.recipe import RECIPES
 from tests.crystals import AG, CU, PD
 from tests.labelled import dataset, trained
 
@@ -79,6 +84,38 @@ def test_the_librarys_own_held_out_crystals(files, capsys):
     assert row[:4] == ["Cu", "energy", "meV/atom", str(len(data.held_out()))]
 
 
+def test_the_file_that_was_trained_on_is_split_as_the_library_is(files, capsys):
+    """Its crystals name no family and no method, which `data add --method` gave them; energies of a method with a shift too."""
+    data = dataset((CU,), 40, 0)
+    images = data.structures.to_ase()
+    for atoms, energy, part in zip(
+        images, data.labels.energies, np.split(data.labels.forces, data.structures.offsets[1:-1]), strict=True
+    ):
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=part)
+    write(files / "bare.xyz", images, format="extxyz")
+    library = Library.create(files / "bare", RECIPES["quick"])
+    assert main(["data", "add", str(files / "bare"), str(files / "bare.xyz"), "--method", "dft"]) == 0
+    for atoms in images:
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=atoms.get_potential_energy() - 0.3 * len(atoms), forces=atoms.get_forces()
+        )
+        atoms.info["method"] = "other"
+        atoms.positions += 0.01
+    write(files / "other.xyz", images, format="extxyz")
+    given = read_dataset(files / "other.xyz")
+    library = Library.open(files / "bare")
+    assert foreign(library, given) == ["other"]
+    assert main(["data", "add", str(files / "bare"), str(files / "other.xyz"), "--shift", "Cu=0.3"]) == 0
+    assert main(["train", str(files / "bare"), "Cu", "--iterations", "2"]) == 0
+    library = Library.open(files / "bare")
+    own, found = library.data(), held_out(library, read_dataset(files / "bare.xyz"))
+    wanted = {e for e, out in zip(own.labels.energies[:40], own.is_held_out()[:40], strict=True) if out}
+    assert wanted and set(found.labels.energies) == wanted
+    assert foreign(library, given) == []
+    moved = held_out(library, given, whole=True)
+    assert moved.labels.energies == pytest.approx(given.labels.energies + 0.3 * given.structures.sizes)
+
+
 @pytest.mark.skipif(not find_spec("matplotlib"), reason="needs matplotlib")
 def test_figures_of_phases(files):
     options = ["--against", EMT, "--properties", "formation", "-o", str(files / "phases")]
@@ -108,6 +145,8 @@ def test_bad_input_is_one_line_and_a_code(files, capsys):
         (64, ["--against", EMT, "--set", "strains=1"], "--set knows no `strains`"),
         (64, ["--against", EMT, "--set", "strain=much"], "must be a number"),
         (64, ["--against", EMT, "--set", "strain=-1"], "`strain` must be positive"),
+        (64, ["--against", EMT, "--set", "strain=3e-5"], "`strain` must be at least 0.0001"),
+        (64, ["--against", EMT, "--set", "seed=-1"], "`seed` must not be negative"),
     ]
     for code, options, text in wrong:
         assert assess(files, *options) == code, options

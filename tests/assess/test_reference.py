@@ -1,5 +1,6 @@
 """The reference is asked once about each crystal, whatever interrupts it; what cannot be a reference is refused."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -123,6 +124,21 @@ def test_arguments_count_with_the_content_of_their_files(tmp_path):
     file.write_text("two")
     assert first != Identity("a:B", {"file": str(file)}).key
     assert Identity("a:B", {}).key != Identity("a:C", {}).key
+
+
+def test_the_users_own_module_counts_with_its_content(tmp_path, monkeypatch):
+    """And is found in the directory where the command runs."""
+    monkeypatch.chdir(tmp_path)
+    module = tmp_path / "my_own_dft.py"
+    program = "from ase.calculators.emt import EMT\ndef calculator():\n    return EMT({})\n"
+    for text, calls in (("", 6), ("", 0), ("asap_cutoff=True", 6)):
+        module.write_text(program.format(text))
+        sys.modules.pop("my_own_dft", None)
+        importlib.invalidate_caches()
+        reference = Reference.load("my_own_dft:calculator", {}, tmp_path / "answers.jsonl")
+        reference.evaluate(CELLS)
+        assert reference.calls == calls
+    sys.path.remove(str(tmp_path))
 
 
 def test_a_file_that_is_written_does_not_count(tmp_path):

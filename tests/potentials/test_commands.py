@@ -281,6 +281,60 @@ def test_a_crystal_without_space_group_spares_the_others(files, capsys, tmp_path
     assert outcomes[0] == outcomes[2] == "converged" != outcomes[1]
 
 
+SHARED = """data_alloy
+_cell_length_a 3.7
+_cell_length_b 3.7
+_cell_length_c 3.7
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F m -3 m'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Pd1 Pd 0 0 0 0.5
+Cu1 Cu 0 0 0 0.5
+"""
+
+
+def test_what_was_said_of_another_relaxation_is_not_kept(files, capsys, tmp_path):
+    library, first, second = files / "lib", tmp_path / "one.xyz", tmp_path / "two.xyz"
+    said(capsys, "relax", library, files / "cells.xyz", "-o", first, "--pressure", "10", "--max-calls", "3")
+    assert {"enthalpy", "pressure_GPa", "outcome"} <= set(read(first).info)
+    said(capsys, "relax", library, first, "-o", second, "--max-calls", "3")
+    assert "outcome" in read(second).info and not {"enthalpy", "pressure_GPa"} & set(read(second).info)
+    said(capsys, "evaluate", library, first, "-o", second)
+    assert not {"enthalpy", "pressure_GPa", "outcome"} & set(read(second).info)
+
+
+def test_what_was_never_trained_on_is_said(files, capsys, tmp_path):
+    data, out = files / "data.xyz", tmp_path / "out.xyz"
+    for element in ("Cu", "Pd"):
+        said(capsys, "train", tmp_path / "lib", element, "--data", data, "--iterations", "2")
+    for command in ("evaluate", "relax"):
+        more = ["--max-calls", "2"] if command == "relax" else []
+        error = said(capsys, command, tmp_path / "lib", files / "cells.xyz", "-o", out, *more).err
+        assert "was never trained on CuPd: do not believe what it says of 3 of 3 crystals" in error
+    write(tmp_path / "far.xyz", bulk("Cu", a=2.4), format="extxyz")
+    error = said(capsys, "evaluate", tmp_path / "lib", tmp_path / "far.xyz", "-o", out).err
+    assert "1 of 1 crystals beyond the training data (largest grade" in error
+    known = dataset((CU,), 24, 0).structures
+    nearest = int(Library.open(tmp_path / "lib").assemble(Stratum.parse("Cu")).grades(known).argmin())
+    write(tmp_path / "near.xyz", known.to_ase()[nearest], format="extxyz")
+    assert said(capsys, "evaluate", tmp_path / "lib", tmp_path / "near.xyz", "-o", out).err == ""
+
+
+def test_a_crystal_too_large_for_memory_is_said_before_anything_is_done(files, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("potentials.memory.free_bytes", lambda device="cpu": 2**24)
+    write(tmp_path / "large.xyz", [bulk("Cu"), bulk("Cu").repeat(8)], format="extxyz")
+    error = said(capsys, "relax", files / "lib", tmp_path / "large.xyz", "-o", tmp_path / "out.xyz", code=65).err
+    assert "crystal 2 has 512 atoms, for which" in error and error.count("\n") == 1
+
+
 def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
     library, out = str(files / "lib"), str(tmp_path / "x.xyz")
     data, cells = str(files / "data.xyz"), str(files / "cells.xyz")
@@ -297,6 +351,8 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
     write(tmp_path / "fixed.traj", [bulk("Cu"), fixed])
     flat = Atoms("Cu", pbc=True)
     write(tmp_path / "flat.traj", flat)
+    (tmp_path / "shared.cif").write_text(SHARED)
+    write(tmp_path / "there.cif", bulk("Cu"))
     wrong = [
         (65, ["describe", tmp_path / "nothing"], "holds no library; give the directory of one"),
         (65, ["describe", cells], "is no directory and holds no library"),
@@ -310,7 +366,11 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (65, ["evaluate", library, tmp_path / "gold.xyz", "-o", out], "has no stratum Au"),
         (65, ["evaluate", library, tmp_path / "flat.traj", "-o", out], "periodic along an axis that has no length"),
         (64, ["evaluate", library, cells, "-o", out, "--threads", "0"], "--threads must be at least 1, got 0"),
-        (74, ["evaluate", library, cells, "-o", tmp_path / "no" / "x.xyz"], "No such file or directory"),
+        (74, ["evaluate", library, cells, "-o", tmp_path / "no" / "x.xyz"], "there is no directory"),
+        (74, ["relax", library, cells, "-o", tmp_path], "is a directory; name a file in it"),
+        (65, ["relax", library, tmp_path / "shared.cif", "-o", out], "sites that are shared (Pd 0.5, Cu 0.5)"),
+        (65, ["evaluate", library, tmp_path / "shared.cif", "-o", out], "give an ordered model"),
+        (64, ["evaluate", library, tmp_path / "there.cif", "-o", tmp_path / "there.cif"], "name it there.extxyz"),
         (64, ["evaluate", library, cells, "-o", tmp_path / "x.cif"], "name it x.extxyz"),
         (64, ["relax", library, cells, "-o", out, "--fmax", "0"], "--fmax must be positive"),
         (64, ["relax", library, cells, "-o", out, "--pressure", "1", "--fixed-cell"], "leave out --fixed-cell"),

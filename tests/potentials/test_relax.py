@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from ase.calculators.lj import LennardJones
 
 from potentials import kernels
 from potentials.calculator import from_calculator
+from potentials.library import Library
 from potentials.network import Shape
 from potentials.relax import Evaluate, relax
+from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
 from potentials.units import EV_PER_A3_PER_GPA
 from tests.crystals import AG, CU, PD, crystal, library
@@ -152,6 +155,21 @@ def test_layer_strains_in_its_plane_and_cluster_not_at_all() -> None:
     assert result.outcomes == ["converged"] and not result.structures.cells.any()
     apart = result.structures.atoms(0).get_all_distances()[np.triu_indices(4, 1)]
     np.testing.assert_allclose(apart, apart.mean(), atol=0.05)  # a tetrahedron
+
+
+@pytest.mark.parametrize("periodic", [(True, True, False), (True, False, False)])
+def test_a_layer_or_wire_without_other_vectors_is_strained_too(periodic: tuple[bool, bool, bool]) -> None:
+    model = Library.open(Path("cu-pd-ag-pbe")).assemble(Stratum.parse("Cu"))
+    atoms = fcc111("Cu", (1, 1, 4), a=3.75, vacuum=6.0)
+    if not periodic[1]:
+        atoms = Atoms("Cu4", positions=[[0, 0, 0], [2.6, 0, 0], [1.3, 2.2, 0], [3.9, 2.2, 0]], cell=[5.2, 9, 9])
+    atoms.pbc = periodic
+    flat = atoms.copy()
+    flat.cell[~flat.pbc] = 0.0
+    wide, thin = (relax(model.evaluate, Structures.from_ase([a]), max_calls=60) for a in (atoms, flat))
+    assert np.abs(thin.structures.cells[0][~flat.pbc]).max() == 0.0
+    assert np.abs(wide.structures.cells[0][flat.pbc] - atoms.cell[:][flat.pbc]).max() > 0.01
+    assert thin.structures.cells[0][flat.pbc] == pytest.approx(wide.structures.cells[0][flat.pbc], abs=1e-2)
 
 
 def test_not_finite_ends_in_that_step_and_spares_the_others() -> None:
