@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from evo import gate
@@ -83,19 +83,24 @@ class Archive:
         """The member or failed candidate with this id."""
         return self.members[candidate_id] if candidate_id in self.members else self.failed[candidate_id]
 
-    def hull(self) -> Hull | None:
-        """The hull of all members that the reference does not contradict, by the current method."""
+    def hull(self, without: Collection[str] = ()) -> Hull | None:
+        """The hull of all members that the reference does not contradict, by the current method; without some of them."""
+        if without:
+            return self._hull_without({*self.refuted, *without})
         if self._hull is None:
-            # of one composition only the lowest can be a corner
-            lowest: dict[str, tuple[float, str]] = {}
-            for c in self.members.values():
-                if c.id not in self.refuted:
-                    here = (c.per_atom(self.method), c.id)
-                    if c.formula not in lowest or here < lowest[c.formula]:
-                        lowest[c.formula] = here
-            points = [Point(self.members[i].reduced_counts, e, self.method, i) for e, i in lowest.values()]
-            self._hull = Hull.of(points) if points else None
+            self._hull = self._hull_without(self.refuted)
         return self._hull
+
+    def _hull_without(self, left_out: set[str]) -> Hull | None:
+        # of one composition only the lowest can be a corner
+        lowest: dict[str, tuple[float, str]] = {}
+        for c in self.members.values():
+            if c.id not in left_out:
+                here = (c.per_atom(self.method), c.id)
+                if c.formula not in lowest or here < lowest[c.formula]:
+                    lowest[c.formula] = here
+        points = [Point(self.members[i].reduced_counts, e, self.method, i) for e, i in lowest.values()]
+        return Hull.of(points) if points else None
 
     def above_hull(self, candidates: list[Candidate]) -> list[float]:
         """eV/atom of each above the hull by the current method."""
@@ -143,24 +148,50 @@ class Archive:
         self.n_answers += 1
         self._hull = None
 
-    def change_method(self, method: str, energies: dict[str, Energy]) -> None:
-        """Bring every member to a new library version (law 4): one single point each, given here by id."""
+    def change_method(self, method: str, members: Iterable[Candidate]) -> None:
+        """Bring every member to a new library version (law 4): all of them are given here, with an energy by it and its grade."""
         self.method = method
         self._hull = None
-        for i, energy in energies.items():
-            self.members[i] = self.members[i].with_energy(energy)
+        self.members |= {c.id: c for c in members}
         self.refuted = {
             c.id
             for c in self.members.values()
             if self._reference in c.energies and c.per_atom(self._reference) - c.per_atom(method) > REFUTED
         }
 
+    def kept_out(self) -> list[Candidate]:
+        """What lay too far off the data of the library, and nobody has asked the reference about."""
+        gated = [c for c in self.failed.values() if c.failure is not None and c.failure.reason == "extrapolation"]
+        return [c for c in gated if self._reference not in c.energies and c.id not in self._pinned]
+
+    def admit(self, candidates: Iterable[Candidate], known: Hull | None) -> list[Candidate]:
+        """These of `kept_out`, with energies and grades of the present library: what it has learned may enter. Those that did."""
+        entered = []
+        candidates = list(candidates)
+        for candidate, above in zip(candidates, self._heights(candidates, known), strict=True):
+            self.failed[candidate.id] = candidate
+            if candidate.grade > self._settings.max_grade:
+                continue
+            sound = replace(candidate, failure=None)
+            if gate.energy(sound.per_atom(self.method), above, self._settings) is None:
+                self.reasons["extrapolation"] -= 1
+                del self.failed[candidate.id]
+                if (twin := self.twin(sound)) is not None:
+                    self.n_duplicates += 1
+                    self._merge(twin, sound)
+                else:
+                    self._enter(sound)
+                    entered.append(sound)
+        return entered
+
     def _heights(self, candidates: list[Candidate], known: Hull | None) -> list[float]:
         """eV/atom of each above the known hull; 0 where there is nothing to compare."""
         heights = [0.0] * len(candidates)
         if known is not None:
             sound = [
-                n for n, c in enumerate(candidates) if c.failure is None and math.isfinite(c.per_atom(self.method))
+                n
+                for n, c in enumerate(candidates)
+                if self.method in c.energies and math.isfinite(c.per_atom(self.method))
             ]
             energies = [candidates[n].per_atom(self.method) for n in sound]
             above = known.above_many([candidates[n].reduced_counts for n in sound], energies)

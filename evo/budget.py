@@ -47,16 +47,19 @@ class Budget:
         """Predicted CPU s of one call."""
         return predicted_seconds(self.section, atoms)
 
-    def pays_for(self, crystals: Sequence[Atoms], kept: float, calls: int = 1) -> int:
-        """How many of these, in this order and with so many calls each, when the part `kept` of the hours is kept back."""
+    def paid(self, crystals: Sequence[Atoms], kept: float, calls: int = 1) -> list[int]:
+        """Indices of those that can be paid for, first come, first served, with so many calls each.
+
+        The part `kept` of the hours is kept back. What is too dear is passed over: it must not hold up the others.
+        """
         if not self.section.max_hours:
-            return len(crystals)
-        left = 3600 * self.section.max_hours * (1 - kept) - self.spent
+            return list(range(len(crystals)))
+        left, found = 3600 * self.section.max_hours * (1 - kept) - self.spent, []
         for n, atoms in enumerate(crystals):
-            left -= calls * self.seconds(atoms)
-            if left < 0:
-                return n
-        return len(crystals)
+            if (price := calls * self.seconds(atoms)) <= left:
+                left -= price
+                found.append(n)
+        return found
 
     def spend(self, crystals: Sequence[Atoms]) -> None:
         """One call for each of these."""

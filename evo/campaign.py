@@ -27,6 +27,7 @@ from evo.ideal import Exact
 from evo.known import Known
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
+from evo.reference.unavailable import EngineBroken
 from evo.relaxers import NetworkRelaxer, Relaxer, curvature, load_potential
 from evo.settings import Settings
 from potentials.calibration import Calibration
@@ -36,6 +37,7 @@ from potentials.units import EV_PER_A3_PER_GPA
 SINGLE_POINT_BATCH = 64  # crystals per task when the archive is brought to a new library
 RELAX_AGAIN = 32  # the best of the archive are relaxed again with a new library
 KEPT_BACK = 1 / 3  # of the budget of the reference, for the end of the campaign
+MOST_CRASHES = 5  # of the reference in a row, before the campaign stops and says so
 KEPT_FOR_RELAXING = 1 / 6  # of it, for the phases of its hull
 FINAL_ROUNDS = 8  # rounds of re-checks after the last chunk, at most
 LEARNING_ROUNDS = 2  # of these, the first ones, after which strata are retrained
@@ -87,6 +89,7 @@ class Campaign:
         self._calibration: Calibration | None = None
         self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
         self._taken: set[str] = set()
+        self._crashed: list[str] = []  # keys of the last calls of the reference, as far as they crashed
         self._planned = settings.search.chunks  # when the campaign began: a longer one begins like the shorter one
 
     def run(self) -> Iterator[Progress]:
@@ -115,7 +118,10 @@ class Campaign:
         self.relaxer = self.ground.relaxer
         self.known = Known(self.ground.reference_method, self.ground.space, self.ground.breeding.pressure)
         self.known.add(self.ground.labels)
-        self._exact = Exact(self.ground.breeding.pressure, self.settings.reference.options.get("moments", {}))
+        moments = self.settings.reference.options.get("moments", {})
+        # one moment for all atoms of an element fits any cell, a list of them needs the crystal's own
+        ordered = {symbol for symbol, moment in moments.items() if not isinstance(moment, int | float)}
+        self._exact = Exact(self.ground.breeding.pressure, ordered)
         self.archive = Archive(
             self.relaxer.method,
             self.ground.reference_method,
@@ -154,8 +160,8 @@ class Campaign:
             self.desk.ask(f"{key}/{b}", chunks.single_points, self.ground.breeding, self.relaxer, crystals)
         renewed = {}
         for b, batch in enumerate(batches):
-            for c, (value, sigma, _) in zip(batch, self.desk.result(f"{key}/{b}"), strict=True):
-                renewed[c.id] = c.with_energy(Energy(self.relaxer.method, value, sigma))
+            for c, (value, sigma, grade) in zip(batch, self.desk.result(f"{key}/{b}"), strict=True):
+                renewed[c.id] = replace(c.with_energy(Energy(self.relaxer.method, value, sigma)), grade=grade)
         return [renewed.get(c.id, c) for c in candidates]
 
     # ---- the reference
@@ -180,9 +186,10 @@ class Campaign:
         method, taken = self.ground.reference_method, self._taken
         if corners:
             ends = {formula_of(counts) for counts in self.ground.space.corners()}
-            chosen = learn.on_network_hull(self.archive, method, taken, n)
+            silent = learn.failed(self.archive, method, taken)
+            chosen = learn.on_network_hull(self.archive, method, taken, n, silent)
             doubted = taken | {c.id for c in chosen}
-            chosen += learn.lowest_compounds(self.archive, method, doubted, ends)[: n - len(chosen)]
+            chosen += learn.lowest_compounds(self.archive, method, doubted, ends, silent)[: n - len(chosen)]
         else:
             window = self.settings.reference.window
             chosen = learn.choose(self.archive, method, taken, n, window, self.reference_hull(), self._judge())
@@ -191,7 +198,7 @@ class Campaign:
         chosen = (probes + [c for c in chosen if c.id not in known])[:n]
         asked = taken | {c.id for c in chosen}
         chosen += learn.unlearned(self.archive, method, asked, min(n, spare) - len(chosen))
-        chosen = chosen[: self.budget.pays_for(self.exact(chosen), kept)]
+        chosen = [chosen[i] for i in self.budget.paid(self.exact(chosen), kept)]
         crystals = self.exact(chosen)
         self.budget.spend(crystals)
         # the longest first: what ends last is short then, and no rank waits for it long
@@ -233,6 +240,7 @@ class Campaign:
 
     def _absorb_labels(self, keys: dict[str, str]) -> list[dict[str, Any]]:
         new = [self.desk.result(key) for key in keys.values()]
+        self._notice_crashes(list(keys.values()), new)
         for i, label in zip(keys, new, strict=True):
             if label["failure"] is None:
                 # the crystal that was asked about may be the primitive cell of the candidate
@@ -240,6 +248,19 @@ class Campaign:
                 self.archive.add_energy(i, Energy(self.ground.reference_method, cells * self.known.enthalpy(label)))
         self.known.add(new)
         return new
+
+    def _notice_crashes(self, keys: list[str], new: list[dict[str, Any]]) -> None:
+        """EngineBroken after MOST_CRASHES in a row, which are forgotten: the next run asks again."""
+        for key, label in zip(keys, new, strict=True):
+            crashed = label["failure"] is not None and label["failure"][0] == "crashed"
+            self._crashed = [*self._crashed, key] if crashed else []
+        if len(self._crashed) >= MOST_CRASHES and self.desk.works:
+            for key in self._crashed:
+                self.desk.forget(key)
+            raise EngineBroken(
+                f"the reference crashed {len(self._crashed)} times in a row, the last time: {new[-1]['failure'][1]}; "
+                "mend it, and the same command asks again"
+            )
 
     # ---- learning
 
@@ -298,8 +319,9 @@ class Campaign:
         self.ground.library.use(versions)
         self.relaxer = new
         members = self._single_points(self._key(f"points/{self.round}/archive"), list(self.archive.members.values()))
-        energies = {c.id: c.energies[new.method] for c in members}
-        self.archive.change_method(new.method, energies)
+        kept_out = self._single_points(self._key(f"points/{self.round}/kept out"), self.archive.kept_out())
+        self.archive.change_method(new.method, members)
+        self.archive.admit(kept_out, self.known.hull())
         above = self.archive.above_hull(members)
         best = [c for _, _, c in sorted((a, c.id, c) for a, c in zip(above, members, strict=True))[:RELAX_AGAIN]]
         key = self._key(f"again/{self.round}")
@@ -328,6 +350,7 @@ class Campaign:
             while self._checks or self._learning is not None:
                 self._take_effect(never)
             yield self._progress("confirm", n + 1, FINAL_ROUNDS)
+        self._learns = False  # what is asked from here on changes no library: nobody would relax with it
         relaxed = self._relax_phases(set())
         # what single points are left go to phases on the network's hull that nobody has checked, and where it has no compound to
         # the one that comes nearest
@@ -355,7 +378,7 @@ class Campaign:
             return known
         n = self.budget.steps(self.calls, self.final_calls) // steps
         phases = [c for c in self.reference_phases() if c.id not in known][:n]
-        phases = phases[: self.budget.pays_for(self.exact(phases), 0.0, steps)]
+        phases = [phases[i] for i in self.budget.paid(self.exact(phases), 0.0, steps)]
         known_labels = []
         for c, atoms in zip(phases, self.exact(phases), strict=True):
             crystal = atoms_to_json(atoms)

@@ -40,6 +40,9 @@ class Failure:
     detail: str = ""
 
 
+ENDED = "ended"  # reason of a calculation that was asked to end before it had
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A crystal on its way through the campaign. Immutable: every step gives a new one."""

@@ -6,11 +6,15 @@ what is known: that is how `evo status` and `evo results` read a campaign, runni
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from evo.parallel import Pool
 from evo.store import Store
+
+TRIES = 3  # with a task whose program somebody else ends every time
+Asked = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Drained(Exception):
@@ -24,18 +28,34 @@ class Unknown(Exception):
 class Desk:
     """Results by key, computed at most once."""
 
-    def __init__(self, store: Store, pool: Pool | None, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        pool: Pool | None,
+        stop: Callable[[], bool] = lambda: False,
+        unfinished: Callable[[Any], bool] = lambda value: False,
+    ) -> None:
+        """unfinished: whether a value is no result, because what works it out was asked to end. It is not stored, but asked for
+        again, by the next run after a stop, TRIES times in all otherwise."""
         self._store = store
+        self._unfinished = unfinished
         self._pool = pool
         self._stop = stop
         if pool is not None:
             pool.attach(stop, self._keep)
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, Asked] = {}
+        self._tries: Counter[str] = Counter()
+        self._again: list[tuple[str, Asked]] = []
+
+    @property
+    def works(self) -> bool:
+        """Whether new results can come; else what is known is replayed."""
+        return self._pool is not None
 
     def ask(self, key: str, function: Callable[..., Any], *arguments: Any) -> None:
         """See to it that this result will come. `function` must be pure and its result a JSON value."""
         if self._pool is not None and key not in self._under_way and not self._store.has(key):
-            self._under_way.add(key)
+            self._under_way[key] = function, arguments
             self._pool.submit(key, function, *arguments)
 
     def ready(self, key: str) -> bool:
@@ -72,11 +92,19 @@ class Desk:
     def _collect(self) -> None:
         assert self._pool is not None
         self._keep(self._pool.collect())
+        while self._again and not self._stop():
+            key, (function, arguments) = self._again.pop()
+            self._under_way[key] = function, arguments
+            self._pool.submit(key, function, *arguments)
         if self._stop():
             self.drain()
             raise Drained
 
     def _keep(self, arrived: list[tuple[str, Any]]) -> None:
         for key, value in arrived:
-            self._store.put(key, value)
-            self._under_way.discard(key)
+            asked = self._under_way.pop(key, None)
+            self._tries[key] += 1
+            if not self._unfinished(value) or (self._tries[key] >= TRIES and not self._stop()):
+                self._store.put(key, value)
+            elif asked is not None:
+                self._again.append((key, asked))

@@ -27,7 +27,7 @@ class Exact:
     """The crystals to ask about, each worked out once."""
 
     def __init__(self, pressure: float, moments: Iterable[str]) -> None:
-        """pressure: eV/Å³. moments: symbols of the elements to which the reference gives moments."""
+        """pressure: eV/Å³. moments: symbols of the elements whose atoms the reference gives different moments."""
         self._pressure = pressure
         self._magnetic = [atomic_numbers[symbol] for symbol in moments]
         self._known: dict[str, tuple[Atoms, Atoms]] = {}  # by id: the candidate's crystal, the one to ask about
@@ -57,8 +57,8 @@ def idealised(
     """The crystal to ask about for each: its most symmetric neighbour of the same enthalpy, else the crystal as it is.
 
     pressure: eV/Å³. A distortion that lowers the enthalpy by more than SAME stays, whatever the tolerance. magnetic: atomic
-    numbers of elements to which the reference gives moments; what holds them stays as it is, because the order of moments may
-    need a cell that the atoms alone do not (antiferromagnetic NiO).
+    numbers of elements whose atoms the reference gives different moments; what holds them stays as it is, because the order of
+    moments may need a cell that the atoms alone do not (antiferromagnetic NiO).
     """
     options = [[c.atoms] if set(c.reduced_counts) & set(magnetic) else _neighbours(c.atoms) for c in candidates]
     crystals = [atoms for own in options for atoms in own]
@@ -75,13 +75,15 @@ def idealised(
 
 
 def _neighbours(atoms: Atoms) -> list[Atoms]:
-    """Symmetric crystals near this one, the farthest first, each of another space group; the crystal itself last."""
+    """Symmetric crystals near this one, the farthest first, each of another space group or cell; the crystal itself last."""
     found: list[Atoms] = []
     groups = set()
     for symprec in TOLERANCES:
-        if (group := space_group(atoms, symprec)) not in groups:
-            groups.add(group)
-            found.append(primitive(atoms, symprec))
+        cell = primitive(atoms, symprec)
+        # a pair of layers that moved together has the group of one of them, in twice the cell
+        if (kind := (space_group(atoms, symprec), len(cell))) not in groups:
+            groups.add(kind)
+            found.append(cell)
     return [*found, atoms]
 
 

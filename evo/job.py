@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evo import orders
+from evo import labels, orders
 from evo.campaign import Campaign
 from evo.desk import Desk, Drained
 from evo.parallel import Pool
@@ -51,7 +51,9 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         _compare(store, settings)
         _write_resolved(directory / "out" / "resolved.json", store)
         everybody = _with_queue(pool, settings, directory)
-        campaign = Campaign(settings, directory, Desk(store, everybody, stop), accept_library=accept_library)
+        campaign = Campaign(
+            settings, directory, Desk(store, everybody, stop, labels.unfinished), accept_library=accept_library
+        )
         show = _Display(quiet, settings.relax.device if settings.relax.engine == "network" else None)
         notes = _Notes(store, campaign)
         try:

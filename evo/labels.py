@@ -12,7 +12,7 @@ import numpy as np
 
 from evo import bootstrap
 from evo.bootstrap.ledger import prediction
-from evo.candidate import Failure, atoms_from_json, atoms_to_json
+from evo.candidate import ENDED, Failure, atoms_from_json, atoms_to_json
 from evo.reference import Label, Reference, open_reference
 from evo.settings import ReferenceSection
 from potentials.dataset import Dataset
@@ -105,6 +105,19 @@ def relaxed(
         inverses=None if inverse is None else [np.array(inverse)],
     )
     return steps
+
+
+def unfinished(value: Any) -> bool:
+    """Whether this result of a task comes from a program that was asked to end: then it says nothing of its crystal.
+
+    What a bootstrap has labelled before is kept: its task is many calls.
+    """
+    if isinstance(value, list):
+        return any(unfinished(part) for part in value)
+    if not isinstance(value, dict):
+        return False
+    failures = [value.get("failure"), *([] if value.get("labels") else value.get("failures") or [])]
+    return any(failure[0] == ENDED for failure in failures if failure)
 
 
 def run_bootstrap(spec: ReferenceSpec, task: bootstrap.BootstrapTask) -> dict[str, Any]:

@@ -113,22 +113,31 @@ def _looks(crystals: list[Atoms]) -> Floats:
     return np.asarray(table / length) if length > 0 else np.zeros((len(crystals), 0))
 
 
-def on_network_hull(archive: Archive, reference: str, taken: Collection[str], n: int) -> list[Candidate]:
-    """The corners of the network's hull that nobody has checked, at most n."""
-    hull = archive.hull()
+def failed(archive: Archive, reference: str, taken: Collection[str]) -> set[str]:
+    """Of the members that were asked about (and answered) those of which the reference could say nothing."""
+    return {i for i in taken if i in archive.members and reference not in archive.members[i].energies}
+
+
+def on_network_hull(
+    archive: Archive, reference: str, taken: Collection[str], n: int, without: Collection[str] = ()
+) -> list[Candidate]:
+    """The corners of the network's hull that nobody has checked, at most n; of the hull without some members."""
+    hull = archive.hull(without)
     corners = [] if hull is None else [archive.members[i] for i in hull.vertices]
     return [c for c in corners if reference not in c.energies and c.id not in taken][: max(n, 0)]
 
 
 def lowest_compounds(
-    archive: Archive, reference: str, taken: Collection[str], corners: Collection[str]
+    archive: Archive, reference: str, taken: Collection[str], corners: Collection[str], without: Collection[str] = ()
 ) -> list[Candidate]:
     """What would refute that a set of elements has no stable compound: the lowest of each set, unless it has been checked.
 
-    corners: reduced formulas that are no compounds. What lies more than LOW_LYING above the network's hull refutes nothing.
+    corners: reduced formulas that are no compounds. without: members of which the reference could say nothing.
+    What lies more than LOW_LYING above the network's hull refutes nothing.
     """
     hull = archive.hull()
-    compounds = [c for c in archive.members.values() if c.formula not in corners and c.id not in archive.refuted]
+    useless = archive.refuted | set(without)
+    compounds = [c for c in archive.members.values() if c.formula not in corners and c.id not in useless]
     if hull is None or not compounds:
         return []
     above = hull.above_many([c.reduced_counts for c in compounds], [c.per_atom(archive.method) for c in compounds])

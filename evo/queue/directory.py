@@ -71,8 +71,11 @@ class Queue:
     def result(self, name: str) -> Any:
         """The result of this task, None when there is none. A damaged one is thrown away."""
         file = self.path / DONE / f"{name}.json"
-        found = files.read(file)
-        if found is None and file.exists():
+        content = files.content_of(file)
+        if content is None:  # it may come while we look
+            return None
+        found = files.parsed(content)
+        if found is None:
             file.unlink(missing_ok=True)
         return None if found is None else found["value"]
 

@@ -34,9 +34,19 @@ def listed(folder: Path) -> list[Path]:
 
 def read(file: Path) -> dict[str, Any] | None:
     """What the file says; None when it is gone or damaged."""
-    content = b""
+    content = content_of(file)
+    return None if content is None else parsed(content)
+
+
+def content_of(file: Path) -> bytes | None:
+    """What is in the file, None when it is gone."""
     with unless_gone():
-        content = file.read_bytes()
+        return file.read_bytes()
+    return None
+
+
+def parsed(content: bytes) -> dict[str, Any] | None:
+    """What a file of this content says; None when it is damaged."""
     checksum, _, text = content.rstrip(b"\n").partition(b" ")
     if not text or checksum != b"%08x" % zlib.crc32(text):
         return None

@@ -137,7 +137,12 @@ def key(atoms: Atoms) -> str:
 
 
 def _remarks(atoms: Atoms) -> dict[str, Any]:
-    return {name: atoms.info[name] for name in PASSED_ON if name in atoms.info}
+    """JSON values: ASE's readers make numbers of numpy out of what looks like one."""
+    found = {name: atoms.info[name] for name in PASSED_ON if name in atoms.info}
+    plain = {
+        name: value.tolist() if isinstance(value, np.generic | np.ndarray) else value for name, value in found.items()
+    }
+    return plain | {name: str(plain[name]) for name in ("family",) if name in plain}
 
 
 def _record(k: str, atoms: Atoms, found: Label | Failure, reference: Reference) -> Record:

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evo.candidate import Failure
+from evo.candidate import ENDED, Failure
 from evo.reference.job_cell import least_work, reduced, repeated
 from evo.reference.label import Label, absurd
 from evo.reference.mesh import Mesh, mesh
@@ -180,6 +180,8 @@ def ended_badly(finished: Finished, seconds: float) -> Failure:
     """The failure of a program that left no result."""
     if finished.time_over:
         return Failure("timeout", f"no result after {seconds:.0f} s")
+    if finished.asked_to_end:
+        return Failure(ENDED, f"status {finished.status}: it was asked to end")
     return Failure("crashed", f"status {finished.status}: {finished.words}"[:TELL])
 
 

@@ -47,6 +47,11 @@ class Finished:
     def time_over(self) -> bool:
         return self.status == guard.TIME_OVER
 
+    @property
+    def asked_to_end(self) -> bool:
+        """By SIGTERM, as a batch system sends it to all processes of a job: that says nothing of the calculation."""
+        return self.status in (guard.ENDED, 128 + signal.SIGTERM)
+
 
 def run(
     command: Sequence[str],

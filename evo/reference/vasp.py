@@ -243,7 +243,8 @@ def _read(
         found = read(file, format="vasp-xml")
         results = found.calc.results
         energy, zero = float(results["free_energy"]), float(results["energy"])
-        forces, stress = np.array(results["forces"]), np.array(found.get_stress(voigt=False))
+        forces = np.array(results["forces"])
+        stress = np.full((3, 3), np.nan) if "stress" not in results else np.array(found.get_stress(voigt=False))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, ElementTree.ParseError) as error:
         return Failure("garbage", f"vasprun.xml: {type(error).__name__}: {error}"[:200])
     if sorted(found.numbers) != sorted(atoms.numbers) or found.numbers[resort].tolist() != atoms.numbers.tolist():

@@ -1,5 +1,7 @@
 """The archive: duplicates, niches, gate, refutation, and a change of method."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import bulk, make_supercell
@@ -86,9 +88,40 @@ def test_use_makes_a_parent_less_fit(archive):
     assert after["pd"] == before["pd"]
 
 
+def retold(c, more, grade=0.5):
+    """With an energy by a new library."""
+    return replace(c.with_energy(Energy("nn:2", c.energies[NN].value + more * c.n_atoms, 0.01)), grade=grade)
+
+
+def test_what_a_new_library_has_learned_may_enter(archive):
+    far = Failure("extrapolation", "grade 3")
+    crystals = {
+        "learned": candidate("learned", alloy(), -3.6, far),
+        "not yet": candidate("not yet", alloy(3.9), -3.5, far),
+        "absurd": candidate("absurd", alloy(3.5), -3.55, far),
+        "twin": candidate("twin", bulk("Cu", "fcc", a=3.6), -3.5, far),
+        "asked": candidate("asked", alloy(4.0), -3.5, far),
+        "told": candidate("told", alloy(4.1), -3.5, far).with_energy(Energy(REF, -14.0)),
+        "broken": candidate("broken", alloy(4.2), -3.5, Failure("collapsed")),
+    }
+    archive.absorb(crystals.values(), None)
+    archive.pin(["asked"])
+    assert [c.id for c in archive.kept_out()] == ["learned", "not yet", "absurd", "twin"]
+    renewed = {c.id: retold(c, 0.0) for c in archive.kept_out()}
+    renewed["not yet"] = replace(renewed["not yet"], grade=2.5)
+    renewed["absurd"] = retold(crystals["absurd"], -9.0)
+    archive.change_method("nn:2", [retold(c, 0.0, 0.7) for c in archive.members.values()])
+    known = Hull.of([({29: 1}, -3.5, REF, "a"), ({46: 1}, -3.7, REF, "b")])
+    assert [c.id for c in archive.admit(renewed.values(), known)] == ["learned"]
+    assert archive.members["learned"].failure is None and "learned" in [p.id for p in archive.parents()]
+    assert archive.members["cu"].grade == 0.7
+    assert set(archive.failed) == {"not yet", "absurd", "asked", "told", "broken"} and archive.n_duplicates == 1
+    assert archive.failed["not yet"].grade == 2.5 and "nn:2" in archive.failed["absurd"].energies
+    assert archive.reasons["extrapolation"] == 4
+
+
 def test_change_of_method_never_mixes(archive):
-    new = {c.id: Energy("nn:2", c.energies[NN].value + 0.1 * c.n_atoms) for c in archive.members.values()}
-    archive.change_method("nn:2", new)
+    archive.change_method("nn:2", [retold(c, 0.1) for c in archive.members.values()])
     assert archive.hull().method == "nn:2"
     assert set(archive.members["cu"].energies) == {NN, "nn:2"}
     with pytest.raises(ValueError, match="never mixes"):

@@ -72,3 +72,29 @@ def test_what_is_remembered_stays(store):
     desk = Desk(store, SerialPool())
     assert desk.remember("library", "a") == "a"
     assert desk.remember("library", "b") == "a"
+
+
+def test_what_was_asked_to_end_is_no_result(store):
+    """A batch system sends SIGTERM to the programs too; what they did not finish is asked for again."""
+    tries, stop = [], []
+
+    def ended(value):
+        return value == "ended"
+
+    def task(end):
+        tries.append(end)
+        stop.extend([True] * (len(tries) == end))
+        return "ended"
+
+    desk = Desk(store, SerialPool(), lambda: bool(stop), ended)
+    desk.ask("s/1", task, 1)
+    with pytest.raises(Drained):
+        desk.result("s/1")
+    assert store.get("s/1") is None and tries == [1]
+    stop.clear()
+    desk = Desk(store, SerialPool(), lambda: False, ended)
+    desk.ask("s/1", square, 3)
+    assert desk.result("s/1") == 9
+    tries.clear()
+    desk.ask("s/2", task, 0)  # nobody asked us to stop, but somebody ends it every time
+    assert desk.result("s/2") == "ended" and tries == [0, 0, 0]

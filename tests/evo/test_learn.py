@@ -161,16 +161,30 @@ def test_a_crystal_that_was_kept_out_twice_is_learned_once():
     assert [c.id for c in learn.unlearned(archive(*ENDS, *twice), REF, (), 5)] == ["one"]
 
 
+def test_where_the_reference_could_say_nothing_the_next_one_is_asked():
+    ends = [candidate(x, x, 0.0, reference=0.0) for x in ("Cu", "Ag")]
+    made = archive(*ends, candidate("best", "CuAg", 0.02), candidate("next", "CuAg3", 0.03))
+    taken = {"best", "Cu"}
+    silent = learn.failed(made, REF, taken)
+    assert silent == {"best"}
+    assert [c.id for c in learn.lowest_compounds(made, REF, taken, {"Cu", "Ag"}, silent)] == ["next"]
+    made = archive(*ends, candidate("best", "CuAg", -0.05), candidate("next", "CuAg3", -0.01))
+    assert learn.on_network_hull(made, REF, taken, 5) == []
+    assert [c.id for c in learn.on_network_hull(made, REF, taken, 5, {"best"})] == ["next"]
+
+
 def test_hours_pay_for_so_many_calls():
     crystals = [bulk("Cu")] * 10
     budget = Budget(ReferenceSection(max_hours=0.01, atom_seconds=6.0))  # 36 s
-    assert budget.pays_for(crystals, 0.0) == 6
-    assert budget.pays_for(crystals, 0.5) == 3
-    assert budget.pays_for(crystals, 0.0, calls=3) == 2
+    assert budget.paid(crystals, 0.0) == [0, 1, 2, 3, 4, 5]
+    assert budget.paid(crystals, 0.5) == [0, 1, 2]
+    assert budget.paid(crystals, 0.0, calls=3) == [0, 1]
     budget.spend(crystals[:4])
-    assert budget.pays_for(crystals, 0.0) == 2
-    assert budget.pays_for(crystals, 1 / 3) == 0
-    assert Budget(ReferenceSection()).pays_for(crystals, 0.5) == 10
+    assert budget.paid(crystals, 0.0) == [0, 1]
+    assert budget.paid(crystals, 1 / 3) == []
+    assert Budget(ReferenceSection()).paid(crystals, 0.5) == list(range(10))
+    dear = bulk("Cu").repeat(2)
+    assert Budget(ReferenceSection(max_hours=0.01, atom_seconds=6.0)).paid([dear, bulk("Cu"), dear], 0.0) == [1]
 
 
 def test_a_calibration_needs_held_out_crystals():

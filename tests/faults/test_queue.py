@@ -16,6 +16,7 @@ from ase.build import bulk
 from evo import labels, orders
 from evo.candidate import atoms_to_json
 from evo.notes import read_notes
+from evo.queue import files
 from evo.queue.directory import Queue
 from evo.settings import ReferenceSection
 from tests.faults.campaigns import evo, write
@@ -299,3 +300,21 @@ def test_a_program_of_another_version_ends_a_campaign_that_goes_on(tmp_path):
     done = evo("run", directory, "--quiet")
     assert done.returncode == 65
     assert "this campaign began with ref:" in done.stderr
+
+
+def test_a_result_that_comes_while_we_look_is_kept(tmp_path, monkeypatch):
+    """A file that was not there when it was read may be there a moment later: it is not a damaged one."""
+    queue, file = Queue(tmp_path, "campaign"), tmp_path / "done" / "a.json"
+    looked = files.content_of
+
+    def late(asked):
+        found = looked(asked)
+        files.write(file, {"value": 7, "worker": "w"}, "w")
+        return found
+
+    monkeypatch.setattr(files, "content_of", late)
+    assert queue.result("a") is None
+    monkeypatch.undo()
+    assert queue.result("a") == 7
+    file.write_text("damaged")
+    assert queue.result("a") is None and not file.exists()

@@ -261,3 +261,13 @@ def test_settings_of_a_campaign_or_the_reference_alone(tmp_path, structures, cap
     assert "did you mean `engine`?" in capsys.readouterr().err
     campaign.write_text('[reference]\nengine = "none"\n')
     assert label(tmp_path, "--settings", str(campaign)) == 64
+
+
+def test_what_reads_as_a_number_is_passed_on(tmp_path, structures, capsys):
+    """ASE makes numpy's integers and arrays of it, which JSON does not take."""
+    odd = bulk("Cu")
+    odd.info |= {"weight": np.int64(2), "family": np.array([1, 2])}
+    write(tmp_path / "in.extxyz", [odd, bulk("Pd")], format="extxyz")
+    assert label(tmp_path, "--settings", str(settings(tmp_path))) == 0
+    assert len(read_dataset(tmp_path / "out.extxyz.xz")) == 2
+    assert read(tmp_path / "out.extxyz.xz", index=0).info["weight"] == 2
