@@ -75,13 +75,13 @@ def run(chosen: argparse.Namespace) -> None:
         n_threads=chosen.threads,
         report=lambda text: print(text, file=sys.stderr),
     )
-    print("\n".join(lines(found)))
     written = [write_assessment(chosen.output, found)]
     if not chosen.no_figures:
         if available():
             written += draw(chosen.output, found)
         else:
             print("no figures: they need matplotlib; pip install 'outcrop[assess]'", file=sys.stderr)
+    print("\n".join(lines(found)))  # last: who reads it may leave (`| head`)
     print("\n" + "\n".join(str(p) for p in written))
 
 
