@@ -15,9 +15,8 @@ PBE_RECIPE ?= embedded
 SHIPPED := potentials/shipped/cu-pd-ag-pbe
 ASSESSED ?= cu-pd-ag-pbe
 ASSESSMENT ?= $(PBE)/assessment
-ASSESS = nice -n 19 $(BIN)/potentials assess $(ASSESSED) --against evo.reference:calculator \
-  --arguments '{"settings": "$(PBE)/reference.toml"}' --set fmax=0.01 --set smax=6e-4 --set max_calls=30 --set noise=0.001 --no-figures \
-  --answers $(PBE)/assessment/answers.jsonl
+ASSESS = nice -n 19 $(BIN)/potentials assess $(ASSESSED) --against evo.reference:calculator --set fmax=0.01 --set smax=6e-4 --set max_calls=30 --set noise=0.001 --no-figures \
+  --answers $(PBE)/assessment/answers.jsonl --arguments
 
 .PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library pbe-gold pbe-assess
 
@@ -56,9 +55,10 @@ pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; 
 	nice -n 19 $(BIN)/evo reference label $(PBE)/gold.extxyz -o $(PBE)/gold-labels.extxyz.xz --settings $(PBE)/reference-gold.toml
 
 pbe-assess: .venv/developed  ## the library against DFT of its own method (hours; resumable)
-	$(ASSESS) -o $(ASSESSMENT)/phases --properties lattice,formation,vacancy --prototypes B2,L1_0,L1_1,L1_2,D0_23
-	$(ASSESS) -o $(ASSESSMENT)/moduli --properties elastic,phonons --prototypes B2 \
-	  --set strain=0.01 --set supercell=5 --set displacement=0.03
+	$(ASSESS) '{"settings": "$(PBE)/reference.toml"}' -o $(ASSESSMENT)/phases --properties lattice,formation,vacancy --prototypes B2,L1_0,L1_1,L1_2,D0_23
+	$(ASSESS) '{"settings": "$(PBE)/reference.toml"}' -o $(ASSESSMENT)/phonons --properties phonons --prototypes B2 \
+	  --set supercell=5 --set displacement=0.03
+	$(ASSESS) '{"settings": "$(PBE)/reference-dense.toml"}' -o $(ASSESSMENT)/moduli --properties elastic --prototypes B2 --set strain=0.01
 
 wheels: .venv/installed  ## wheels of all supported Pythons into dist/; on Linux with docker or podman
 	$(PIP) "cibuildwheel>=3"

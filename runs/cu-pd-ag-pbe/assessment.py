@@ -15,7 +15,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-PARTS = ("phases", "moduli")
+PARTS = ("phases", "phonons", "moduli")
 GOALS: dict[str, tuple[float, bool]] = {  # by quantity: largest difference, of the reference (True) or absolute
     "a0": (0.003, True),
     "relaxed": (0.1, False),
