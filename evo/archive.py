@@ -60,11 +60,7 @@ class Archive:
             if failure is not None:
                 self.reasons[failure.reason] += 1
                 self.failed[candidate.id] = replace(candidate, failure=failure)
-            elif (twin := self.twin(candidate)) is not None:
-                self.n_duplicates += 1
-                self._merge(twin, candidate)
-            else:
-                self._enter(candidate)
+            elif self._enter(candidate):
                 entered.append(candidate)
         return entered
 
@@ -176,11 +172,7 @@ class Archive:
             if gate.energy(sound.per_atom(self.method), above, self._settings) is None:
                 self.reasons["extrapolation"] -= 1
                 del self.failed[candidate.id]
-                if (twin := self.twin(sound)) is not None:
-                    self.n_duplicates += 1
-                    self._merge(twin, sound)
-                else:
-                    self._enter(sound)
+                if self._enter(sound):
                     entered.append(sound)
         return entered
 
@@ -212,7 +204,13 @@ class Archive:
             )
             self._hull = None
 
-    def _enter(self, candidate: Candidate) -> None:
+    def _enter(self, candidate: Candidate) -> bool:
+        """Whether it is a member now; else it is a copy of one."""
+        if (twin := self.twin(candidate)) is not None:
+            self.n_duplicates += 1
+            self._merge(twin, candidate)
+            return False
         self.members[candidate.id] = candidate
         self._niches.setdefault(candidate.formula, []).append(candidate.id)
         self._hull = None
+        return True
