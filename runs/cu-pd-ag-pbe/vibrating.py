@@ -1,0 +1,126 @@
+"""Crystals that move a little about low phases, and long-period relatives of L1_2: appended to structures.extxyz.
+
+    python runs/cu-pd-ag-pbe/vibrating.py LIB --round 8 [--strata Pd=14 Ag=6 ...] [--long Cu3Pd]
+
+What phonons and moduli are made of is differences of a few meV between crystals that are nearly the same, which rounds by the
+committee's spread do not choose. The parents are phases as the library relaxes them (PARENTS), in random supercells of at most
+LARGEST atoms, strained by about one per cent, their atoms moved by 0.02 to 0.06 Å at random: no mode of a phonon that an
+assessment looks at is among them but by chance. --long adds L1_2 with an antiphase boundary after every third cube, and after
+one and two in turn (12 atoms, ideal sites, relaxed by the library).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read, write
+from ase.symbols import symbols2numbers
+from choose import CALLS, seconds
+from structures import ELEMENTS, LARGEST, LATTICE, SEED, VOLUMES
+
+from evo.bootstrap.distort import log_uniform, scaled, shaken
+from evo.cell import reduce_cell
+from evo.create.prototype import PROTOTYPES, crystal
+from evo.supercell import random_supercell
+from potentials.library import Library
+from potentials.potential import Potential
+from potentials.relax import relax
+from potentials.stratum import Stratum
+from potentials.structures import Structures
+
+PARENTS = {1: ("fcc", "fcc", "fcc", "hcp"), 2: ("B2", "L1_2", "L1_1")}
+STRATA = ("Pd=14", "Ag=6", "Cu=4", "CuPd=8", "CuAg=2", "PdAg=4")
+STRAIN = 0.008  # deviation of each component
+DISPLACEMENTS = (0.02, 0.06)  # Å
+BOUNDARIES = ((3,), (1, 2))  # cubes of L1_2 between antiphase boundaries
+
+
+def relaxed(crystals: list[Atoms], potential: Potential) -> list[Atoms]:
+    """As the networks have them."""
+    done = relax(potential.evaluate, Structures.from_ase(crystals), fmax=0.005, smax=0.0006, max_calls=CALLS)
+    return done.structures.to_ase()
+
+
+def phases(stratum: Stratum) -> list[tuple[str, Atoms]]:
+    """The parents, with their names, at the volume of the elements."""
+    made = []
+    for name in PARENTS[stratum.order]:
+        (kind,) = (p for p in PROTOTYPES if p.name == name)
+        for order in [(0,)] if stratum.order == 1 else kind.orders or [(0, 1), (1, 0)]:
+            atoms = crystal(kind, tuple(stratum.numbers[i] for i in order))
+            volume = sum(VOLUMES[z] for z in atoms.numbers.tolist())
+            made.append((f"{name} {atoms.get_chemical_formula()}", scaled(atoms, volume / atoms.cell.volume)))
+    return made
+
+
+def vibrating(stratum: Stratum, quota: int, turn: int, potential: Potential) -> list[Atoms]:
+    """So many crystals about the phases of a stratum, in turn."""
+    rng = np.random.default_rng([SEED, turn, *stratum.numbers])
+    names, starts = zip(*phases(stratum), strict=True)
+    parents = relaxed(list(starts), potential)
+    made: list[Atoms] = []
+    for n in range(quota):
+        name, parent = names[n % len(parents)], parents[n % len(parents)]
+        factors = [f for f in range(1, LARGEST + 1) if 1 < f * len(parent) <= LARGEST]
+        cell = random_supercell(rng, parent, int(rng.choice(factors)))
+        atoms = reduce_cell(shaken(rng, cell, STRAIN, log_uniform(rng, *DISPLACEMENTS)))
+        atoms.info = {"family": f"vibrating {name} {turn}-{n}", "kind": "vibrating"}
+        made.append(atoms)
+    return made
+
+
+def long_period(minority: int, majority: int, potential: Potential) -> list[Atoms]:
+    """L1_2 with antiphase boundaries normal to c, shifted by half the diagonal of a face; the primitive cell."""
+    made, names = [], []
+    a = (LATTICE[minority] + 3 * LATTICE[majority]) / 4
+    for cubes in BOUNDARIES:
+        numbers, places, shift = [], [], 0
+        for layer in range(sum(cubes)):
+            if layer in np.cumsum(cubes):
+                shift = 1 - shift
+            sites = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+            places += (sites + np.array([0.5 * shift, 0.5 * shift, layer])).tolist()
+            numbers += [minority, majority, majority, majority]
+        turned = 0.5 * (len(cubes) % 2)  # an odd number of boundaries: the next period is shifted
+        cell = a * np.array([[1, 0, 0], [0, 1, 0], [turned, turned, sum(cubes)]])
+        made.append(Atoms(numbers, positions=a * np.array(places), cell=cell, pbc=True))
+        names.append(f"long period {made[-1].get_chemical_formula()} {'-'.join(map(str, cubes))}")
+    done = relaxed(made, potential)
+    for name, atoms in zip(names, done, strict=True):
+        atoms.info = {"family": name, "kind": "long period"}
+    return done
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", metavar="LIB", type=Path)
+    parser.add_argument("--round", type=int, required=True)
+    parser.add_argument("--strata", metavar="STRATUM=N", nargs="+", default=STRATA, help="how many of each")
+    parser.add_argument(
+        "--long", metavar="COMPOUND", nargs="*", default=["Cu3Pd"], help="of three atoms of one, one of the other"
+    )
+    parser.add_argument("--structures", type=Path, default=Path(__file__).with_name("structures.extxyz"))
+    asked = parser.parse_args()
+    taken: list[Atoms] = list(read(asked.structures, ":"))
+    if any(a.info.get("round", 0) >= asked.round for a in taken):
+        sys.exit(f"{asked.structures} holds round {asked.round} already; the next is --round {asked.round + 1}")
+    potential = Library.open(asked.library).assemble(Stratum.of(ELEMENTS))
+    quotas = {Stratum.parse(name): int(n) for name, n in (text.split("=") for text in asked.strata)}
+    new = [a for s, n in quotas.items() for a in vibrating(s, n, asked.round, potential)]
+    new = [new[n] for n in np.random.default_rng([SEED, asked.round]).permutation(len(new))]
+    for formula in asked.long:
+        majority, minority = sorted(symbols2numbers(formula), key=symbols2numbers(formula).count, reverse=True)[::3]
+        new += long_period(minority, majority, potential)
+    for atoms in new:
+        atoms.info["round"] = int(asked.round)
+    write(asked.structures, [*taken, *new], format="extxyz")
+    hours = seconds(new).sum() / 3600
+    print(f"{len(new)} structures of round {asked.round} appended to {asked.structures}, some {hours:.1f} CPU h of DFT")
+
+
+if __name__ == "__main__":
+    main()
