@@ -10,7 +10,7 @@ far), and strata that erred are retrained as in a campaign (evo/learn.py), until
 5 meV/atom below the hull of what is labelled. Counted are the calls after the common beginning; the last batch only as far as it
 was needed.
 
-- ours: evo.learn.choose, what campaigns do;
+- ours: evo.which.choose, what campaigns do;
 - lowest: the lowest formation energy by the network first; spread: the largest spread of the committee first; random;
 - above: the lowest above the hull of the labels so far first, by the network: greedier than what the comparison asks for.
 
@@ -35,11 +35,13 @@ from choice_pool import CACHE, SIZE, SYSTEMS, pool, stratum_of, truth
 from numpy.typing import NDArray
 from strata import machine, save
 
+from evo import choice as which
 from evo import learn
 from evo.archive import Archive
 from evo.candidate import Candidate, Energy, Origin
 from evo.cell import counts_of
 from evo.hull import Hull
+from evo.prospects import LOW_LYING
 from evo.reference.cost import predicted_seconds
 from evo.settings import GateSection, ReferenceSection, SearchSection
 from potentials.calibration import Calibration
@@ -132,8 +134,8 @@ def ours(state: State, n: int) -> list[int]:
             energies[REFERENCE] = Energy(REFERENCE, float(state.pool.energies[i]) * size)
         name = f"{i:05d}"
         archive.members[name] = Candidate(name, atoms, Origin("pool"), energies, grade=float(state.grades[i]))
-    judge = learn.Judge(state.calibration, lambda atoms: predicted_seconds(SECTION, atoms))
-    return [int(c.id) for c in learn.choose(archive, REFERENCE, (), n, WINDOW, hull, judge)]
+    judge = which.Judge(state.calibration, lambda atoms: predicted_seconds(SECTION, atoms))
+    return [int(c.id) for c in which.choose(archive, REFERENCE, (), n, WINDOW, hull, judge)]
 
 
 def lowest(state: State, n: int) -> list[int]:
@@ -191,7 +193,16 @@ def _predict(state: State, data: Dataset) -> None:
     predicted = potential.evaluate(structures)
     state.energies, state.spreads = predicted.energies / structures.sizes, predicted.spreads / structures.sizes
     state.grades = potential.grades(structures)
-    state.calibration = learn.calibrated(potential, data.held_out(), state.pool.hull(state.labelled))
+    state.calibration = which.calibrated(potential, _low_lying(data.held_out(), state.pool.hull(state.labelled)))
+
+
+def _low_lying(data: Dataset, hull: Hull) -> Dataset:
+    """As evo.known.Known.low_lying has it."""
+    if not len(data):
+        return data
+    crystals = [counts_of(atoms.numbers) for atoms in data.structures.to_ase()]
+    above = hull.above_many(crystals, data.labels.energies / data.structures.sizes)
+    return data.select(np.flatnonzero(above <= LOW_LYING))
 
 
 def _learn(state: State, new: list[int]) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from evo import choice, labels, learn
 from evo import chunk as chunks
-from evo import labels, learn
 from evo.archive import Archive
 from evo.budget import Budget
 from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, formula_of, from_json, to_json
@@ -186,18 +186,18 @@ class Campaign:
         method, taken = self.ground.reference_method, self._taken
         if corners:
             ends = {formula_of(counts) for counts in self.ground.space.corners()}
-            silent = learn.failed(self.archive, method, taken)
-            chosen = learn.on_network_hull(self.archive, method, taken, n, silent)
+            silent = choice.failed(self.archive, method, taken)
+            chosen = choice.on_network_hull(self.archive, method, taken, n, silent)
             doubted = taken | {c.id for c in chosen}
-            chosen += learn.lowest_compounds(self.archive, method, doubted, ends, silent)[: n - len(chosen)]
+            chosen += choice.lowest_compounds(self.archive, method, doubted, ends, silent)[: n - len(chosen)]
         else:
             window = self.settings.reference.window
-            chosen = learn.choose(self.archive, method, taken, n, window, self.reference_hull(), self._judge())
-        probes = learn.probes(self.archive, method, taken)
+            chosen = choice.choose(self.archive, method, taken, n, window, self.reference_hull(), self._judge())
+        probes = choice.probes(self.archive, method, taken)
         known = {c.id for c in probes}
         chosen = (probes + [c for c in chosen if c.id not in known])[:n]
         asked = taken | {c.id for c in chosen}
-        chosen += learn.unlearned(self.archive, method, asked, min(n, spare) - len(chosen))
+        chosen += choice.unlearned(self.archive, method, asked, min(n, spare) - len(chosen))
         chosen = [chosen[i] for i in self.budget.paid(self.exact(chosen), kept)]
         crystals = self.exact(chosen)
         self.budget.spend(crystals)
@@ -213,12 +213,12 @@ class Campaign:
             self._checks.append(Round(due, {c.id: self._key(f"reference/{c.id}") for c in chosen}))
         return bool(chosen)
 
-    def _judge(self) -> learn.Judge:
+    def _judge(self) -> choice.Judge:
         """How far the current library is believed, and what a call costs; made anew when one of them changes."""
         if isinstance(self.relaxer, NetworkRelaxer) and self._judged != (self.relaxer.method, len(self.known.labels)):
-            self._calibration = learn.calibrated(self._potential(), self.known.low_lying())
+            self._calibration = choice.calibrated(self._potential(), self.known.low_lying())
             self._judged = (self.relaxer.method, len(self.known.labels))
-        return learn.Judge(
+        return choice.Judge(
             self._calibration, lambda candidates: np.array([self.budget.seconds(a) for a in self.exact(candidates)])
         )
 

@@ -20,6 +20,7 @@ from potentials.features import Descriptor
 from potentials.stratum import Stratum
 from potentials.structures import Floats
 
+EDGE_GRADE = 1.0  # at the edge of the training data
 EDGE = 99.0  # percent of the training centres whose leverage, their family left out, lies below the edge
 RIDGE = 0.02  # of the length of a typical feature vector: differences of that size mean nothing
 LEAST = 1e-7  # of the largest eigenvalue of X^T X: smaller ones are not kept

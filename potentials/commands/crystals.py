@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potentials.commands.command import Misused, Unusable
+from potentials.environments import EDGE_GRADE
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -47,7 +48,6 @@ OWN = (
 )
 FORMATS = ("", ".extxyz", ".xyz")  # suffixes of OUT
 STDOUT = ("-", "/dev/stdout")
-EDGE = 1.0  # grade at the edge of the training data
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -128,10 +128,10 @@ def warn(library: Library, crystals: list[Atoms], grades: Floats) -> None:
         of = f"of {n} of {len(crystals)} crystals"
         text = f"{library.path} was never trained on {', '.join(names)}: do not believe what it says {of}"
         print(text, file=sys.stderr)
-    beyond = np.array([not names for names in lacking], dtype=bool) & np.isfinite(grades) & (grades > EDGE)
+    beyond = np.array([not names for names in lacking], dtype=bool) & np.isfinite(grades) & (grades > EDGE_GRADE)
     if beyond.any():
         text = f"{int(beyond.sum())} of {len(crystals)} crystals beyond the training data"
-        print(f"{text} (largest grade {grades[beyond].max():.1f}, the edge is {EDGE:.0f})", file=sys.stderr)
+        print(f"{text} (largest grade {grades[beyond].max():.1f}, the edge is {EDGE_GRADE:.0f})", file=sys.stderr)
 
 
 def by_stratum(library: Library, path: Path, crystals: list[Atoms]) -> Iterator[tuple[Potential, list[int]]]:

@@ -9,14 +9,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from evo import learn
+from evo import choice
 from evo.archive import Archive
-from evo.budget import Budget
 from evo.candidate import Candidate, Energy, Failure, Origin
 from evo.hull import Hull
 from evo.likeness import fingerprint
-from evo.settings import GateSection, ReferenceSection
+from evo.settings import GateSection
 from potentials.calibration import Calibration
+from potentials.dataset import Dataset
 
 NN, REF = "nn", "ref"
 
@@ -54,8 +54,8 @@ def same_cost(candidates):
 
 
 def chosen(made, n, judge=None, window=0.03):
-    judge = judge or learn.Judge(None, same_cost)
-    return [c.id for c in learn.choose(made, REF, (), n, window, confirmed(made), judge)]
+    judge = judge or choice.Judge(None, same_cost)
+    return [c.id for c in choice.choose(made, REF, (), n, window, confirmed(made), judge)]
 
 
 ENDS = (candidate("cu", "Cu", 0.0, reference=0.0), candidate("pd", "Pd", 0.0, reference=0.0))
@@ -83,7 +83,7 @@ def test_another_composition_before_the_second_of_one():
 
 def test_a_cheap_call_before_a_dear_one():
     made = archive(*ENDS, candidate("large", "Cu3Pd3", -0.05), candidate("small", "CuPd2", -0.05))
-    by_atoms = learn.Judge(None, lambda cs: np.array([float(c.n_atoms**3) for c in cs]))
+    by_atoms = choice.Judge(None, lambda cs: np.array([float(c.n_atoms**3) for c in cs]))
     assert chosen(made, 1, by_atoms) == ["small"]
 
 
@@ -91,16 +91,16 @@ def test_what_is_refuted_taken_or_known_is_not_asked_again():
     made = archive(*ENDS, candidate("a", "CuPd", -0.1), candidate("b", "CuPd2", -0.1))
     made.refuted.add("a")
     assert chosen(made, 5) == ["b"]
-    judge = learn.Judge(None, same_cost)
-    assert learn.choose(made, REF, {"b"}, 5, 0.03, confirmed(made), judge) == []
+    judge = choice.Judge(None, same_cost)
+    assert choice.choose(made, REF, {"b"}, 5, 0.03, confirmed(made), judge) == []
 
 
 def test_deviations_are_those_of_the_calibrated_band():
     found = [candidate("a", "Cu", 0.0, sigma=0.01, grade=0.0), candidate("b", "Cu", 0.0, sigma=1.0)]
     calibration = Calibration(factor=3.29, per_grade=0.0, number=20)
-    judge = learn.Judge(calibration, same_cost)
-    assert judge.deviations(found, NN) == pytest.approx([0.02, learn.MOST_DOUBT])
-    assert learn.Judge(None, same_cost).deviations(found, NN)[0] == pytest.approx(0.02)
+    judge = choice.Judge(calibration, same_cost)
+    assert judge.deviations(found, NN) == pytest.approx([0.02, choice.MOST_DOUBT])
+    assert choice.Judge(None, same_cost).deviations(found, NN)[0] == pytest.approx(0.02)
 
 
 def test_extrapolating_candidates_on_the_hull_are_probed_once():
@@ -109,10 +109,10 @@ def test_extrapolating_candidates_on_the_hull_are_probed_once():
     known = candidate("known", "CuPd2", -0.1, grade=0.5)
     harmless = candidate("harmless", "Cu3Pd", 0.5, grade=1.9)
     made = archive(*ENDS, gated, beyond, known, harmless)
-    assert [c.id for c in learn.probes(made, REF, ())] == ["gated", "beyond"]
-    assert [c.id for c in learn.probes(made, REF, {"gated"})] == ["beyond"]
+    assert [c.id for c in choice.probes(made, REF, ())] == ["gated", "beyond"]
+    assert [c.id for c in choice.probes(made, REF, {"gated"})] == ["beyond"]
     made.refuted.add("beyond")
-    assert [c.id for c in learn.probes(made, REF, {"gated"})] == []
+    assert [c.id for c in choice.probes(made, REF, {"gated"})] == []
 
 
 def test_what_was_not_learned_is_low_beyond_the_edge_unlike_each_other_and_asked_once():
@@ -127,10 +127,10 @@ def test_what_was_not_learned_is_low_beyond_the_edge_unlike_each_other_and_asked
         candidate("checked", "Cu3Pd", 0.0, reference=0.0, grade=1.5),
         candidate("collapsed", "Cu3Pd", 0.0, grade=1.5, failure=Failure("collapsed")),
     )
-    assert {c.id for c in learn.unlearned(made, REF, (), 9)} == {"edge", "kept out", "wide"}
-    assert {c.id for c in learn.unlearned(made, REF, {"edge"}, 9)} == {"kept out", "wide"}
-    assert [c.id for c in learn.unlearned(made, REF, {"edge", "wide"}, 1)] == ["kept out"]
-    assert learn.unlearned(made, REF, (), 0) == [] and learn.unlearned(made, REF, (), -3) == []
+    assert {c.id for c in choice.unlearned(made, REF, (), 9)} == {"edge", "kept out", "wide"}
+    assert {c.id for c in choice.unlearned(made, REF, {"edge"}, 9)} == {"kept out", "wide"}
+    assert [c.id for c in choice.unlearned(made, REF, {"edge", "wide"}, 1)] == ["kept out"]
+    assert choice.unlearned(made, REF, (), 0) == [] and choice.unlearned(made, REF, (), -3) == []
 
 
 def test_the_lowest_compound_of_each_set_of_elements_is_doubted():
@@ -146,50 +146,34 @@ def test_the_lowest_compound_of_each_set_of_elements_is_doubted():
     ends = [candidate(x, x, 0.0, reference=0.0) for x in ("Cu", "Pd", "Ag")]
     made = archive(*ends, *compounds)
     corners = {"Cu", "Pd", "Ag"}
-    assert [c.id for c in learn.lowest_compounds(made, REF, (), corners)] == ["low", "lower", "three"]
-    assert [c.id for c in learn.lowest_compounds(made, REF, {"low", "lower"}, corners)] == ["three"]
+    assert [c.id for c in choice.lowest_compounds(made, REF, (), corners)] == ["low", "lower", "three"]
+    assert [c.id for c in choice.lowest_compounds(made, REF, {"low", "lower"}, corners)] == ["three"]
     made.add_energy("three", Energy(REF, 3 * 0.11))
-    assert [c.id for c in learn.lowest_compounds(made, REF, (), corners)] == ["low", "lower"]
+    assert [c.id for c in choice.lowest_compounds(made, REF, (), corners)] == ["low", "lower"]
     made.add_energy("low", Energy(REF, 4 * 0.05))  # refuted: then the next one is in doubt
-    assert [c.id for c in learn.lowest_compounds(made, REF, (), corners)] == ["high", "lower"]
+    assert [c.id for c in choice.lowest_compounds(made, REF, (), corners)] == ["high", "lower"]
 
 
 def test_a_crystal_that_was_kept_out_twice_is_learned_once():
     far = Failure("extrapolation", "grade 3.00, 2.00 allowed")
     twice = [candidate(name, "CuPd", 0.02, grade=3.0, failure=far) for name in ("one", "two")]
     twice = [replace(c, fingerprint=fingerprint(c.atoms)) for c in twice]
-    assert [c.id for c in learn.unlearned(archive(*ENDS, *twice), REF, (), 5)] == ["one"]
+    assert [c.id for c in choice.unlearned(archive(*ENDS, *twice), REF, (), 5)] == ["one"]
 
 
 def test_where_the_reference_could_say_nothing_the_next_one_is_asked():
     ends = [candidate(x, x, 0.0, reference=0.0) for x in ("Cu", "Ag")]
     made = archive(*ends, candidate("best", "CuAg", 0.02), candidate("next", "CuAg3", 0.03))
     taken = {"best", "Cu"}
-    silent = learn.failed(made, REF, taken)
+    silent = choice.failed(made, REF, taken)
     assert silent == {"best"}
-    assert [c.id for c in learn.lowest_compounds(made, REF, taken, {"Cu", "Ag"}, silent)] == ["next"]
+    assert [c.id for c in choice.lowest_compounds(made, REF, taken, {"Cu", "Ag"}, silent)] == ["next"]
     made = archive(*ends, candidate("best", "CuAg", -0.05), candidate("next", "CuAg3", -0.01))
-    assert learn.on_network_hull(made, REF, taken, 5) == []
-    assert [c.id for c in learn.on_network_hull(made, REF, taken, 5, {"best"})] == ["next"]
-
-
-def test_hours_pay_for_so_many_calls():
-    crystals = [bulk("Cu")] * 10
-    budget = Budget(ReferenceSection(max_hours=0.01, atom_seconds=6.0))  # 36 s
-    assert budget.paid(crystals, 0.0) == [0, 1, 2, 3, 4, 5]
-    assert budget.paid(crystals, 0.5) == [0, 1, 2]
-    assert budget.paid(crystals, 0.0, calls=3) == [0, 1]
-    budget.spend(crystals[:4])
-    assert budget.paid(crystals, 0.0) == [0, 1]
-    assert budget.paid(crystals, 1 / 3) == []
-    assert Budget(ReferenceSection()).paid(crystals, 0.5) == list(range(10))
-    dear = bulk("Cu").repeat(2)
-    assert Budget(ReferenceSection(max_hours=0.01, atom_seconds=6.0)).paid([dear, bulk("Cu"), dear], 0.0) == [1]
+    assert choice.on_network_hull(made, REF, taken, 5) == []
+    assert [c.id for c in choice.on_network_hull(made, REF, taken, 5, {"best"})] == ["next"]
 
 
 def test_a_calibration_needs_held_out_crystals():
-    from potentials.dataset import Dataset
-
     empty = Dataset.of([], energies=[], forces=[], stresses=[], method=REF)
-    assert learn.calibrated(None, empty) is None
-    assert np.isfinite(learn.Judge(None, same_cost).deviations([candidate("a", "Cu", 0.0)], NN)).all()
+    assert choice.calibrated(None, empty) is None
+    assert np.isfinite(choice.Judge(None, same_cost).deviations([candidate("a", "Cu", 0.0)], NN)).all()
