@@ -3,6 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 RANKS ?= 2
 RUN ?= runs/cu-pd-ag-emt
+WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
@@ -23,8 +24,8 @@ ASSESS = nice -n 19 $(BIN)/potentials assess $(ASSESSED) --against evo.reference
 campaign: .venv/installed  ## the main job: find the Cu-Pd-Ag hull on two ranks
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/evo run $(RUN)
 
-test: .venv/developed lint types floors  ## tests, style, types, floors
-	$(BIN)/python -m pytest
+test: .venv/developed lint types floors  ## tests, style, types, floors; a file of tests stays on one of WORKERS processes
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: .venv/developed
 	$(BIN)/ruff check .
