@@ -64,6 +64,14 @@ class Archive:
                 entered.append(candidate)
         return entered
 
+    def know(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Take in what the reference had labelled before the search, with energies by both; those that became members."""
+        entered = [c for c in candidates if self._enter(c)]
+        for c in entered:
+            self.pin([c.id])
+            self.add_energy(c.id, c.energies[self._reference])
+        return entered
+
     def twin(self, candidate: Candidate) -> str | None:
         """The id of the member that is the same crystal, or None."""
         energy = candidate.per_atom(self.method)

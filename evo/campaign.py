@@ -20,11 +20,13 @@ from evo import choice, labels, learn
 from evo import chunk as chunks
 from evo.archive import Archive
 from evo.budget import Budget
-from evo.candidate import Candidate, Energy, atoms_from_json, atoms_to_json, formula_of, from_json, to_json
+from evo.candidate import Candidate, Energy, Origin, atoms_from_json, atoms_to_json, formula_of, from_json, to_json
+from evo.cell import reduce_cell
 from evo.desk import Desk
 from evo.hull import Hull, Point
 from evo.ideal import Exact
 from evo.known import Known
+from evo.likeness import fingerprint
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
 from evo.reference.unavailable import EngineBroken
@@ -129,7 +131,28 @@ class Campaign:
             search.niche_size,
             search.duplicate_distance,
         )
+        self._enter_known()
         self.started = True
+
+    def _enter_known(self) -> None:
+        """The lowest of what was labelled before the search takes part in it: no phase is stable that a label refutes."""
+        if not isinstance(self.relaxer, NetworkRelaxer) or self.ground.reference is None:
+            return
+        found = []
+        for n, label in self.known.lowest():
+            atoms = atoms_from_json(label["crystal"])
+            energy = Energy(self.ground.reference_method, self.known.enthalpy(label))
+            origin = Origin(choice.LABELLED)
+            found.append(
+                Candidate(
+                    f"l{n:05d}", atoms, origin, {energy.method: energy}, fingerprint=fingerprint(reduce_cell(atoms))
+                )
+            )
+        entered = self.archive.know(self._single_points("points/labelled", found))
+        # they are where the bootstrap left them; their minima are bred from, and asked about like everything else
+        crystals = [to_json(c) for c in entered]
+        self.desk.ask("again/labelled", chunks.again, self.ground.breeding, self.relaxer, 0, crystals)
+        self.archive.absorb([from_json(c) for c in self.desk.result("again/labelled")], self.known.hull())
 
     # ---- breeding and relaxing
 
@@ -382,7 +405,7 @@ class Campaign:
         known_labels = []
         for c, atoms in zip(phases, self.exact(phases), strict=True):
             crystal = atoms_to_json(atoms)
-            known_labels.append(self.known.told(crystal, c.id))
+            known_labels.append(self.known.told(crystal))
             self.desk.ask(
                 self._key(f"final/{c.id}"),
                 labels.relaxed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -65,9 +66,7 @@ class Candidate:
     def reduced_counts(self) -> dict[int, int]:
         """Atomic number -> count in the reduced formula, ascending atomic numbers."""
         numbers = self.atoms.numbers.tolist()
-        counts = {z: numbers.count(z) for z in sorted(set(numbers))}
-        divisor = math.gcd(*counts.values())
-        return {z: n // divisor for z, n in counts.items()}
+        return reduced({z: numbers.count(z) for z in sorted(set(numbers))})
 
     @cached_property
     def n_atoms(self) -> int:
@@ -85,6 +84,12 @@ def formula_counts(text: str) -> dict[int, int]:
     """Atomic number -> count of a formula such as Cu4Pd4, ascending atomic numbers."""
     counts = {int(atomic_numbers[s]): int(n) for s, n in Formula(text).count().items()}
     return dict(sorted(counts.items()))
+
+
+def reduced(counts: Mapping[int, int]) -> dict[int, int]:
+    """The counts of the reduced formula."""
+    divisor = math.gcd(*counts.values())
+    return {z: n // divisor for z, n in counts.items()}
 
 
 def formula_of(counts: dict[int, int]) -> str:

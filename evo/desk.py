@@ -43,6 +43,7 @@ class Desk:
         self._stop = stop
         if pool is not None:
             pool.attach(stop, self._keep)
+        self.n_new = 0  # results that this run has computed; until there is one it only replays
         self._under_way: dict[str, Asked] = {}
         self._tries: Counter[str] = Counter()
         self._again: list[tuple[str, Asked]] = []
@@ -106,5 +107,6 @@ class Desk:
             self._tries[key] += 1
             if not self._unfinished(value) or (self._tries[key] >= TRIES and not self._stop()):
                 self._store.put(key, value)
+                self.n_new += 1
             elif asked is not None:
                 self._again.append((key, asked))

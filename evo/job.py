@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -31,7 +32,7 @@ EXIT_FINISHED, EXIT_DRAINED = 0, 75
 # may change between two runs: a longer campaign begins like the shorter one, and who asks the reference changes nothing
 EXTENSIBLE = {"search.chunks", "reference.queue", "reference.lease"}
 # grows when the same settings lead to other choices: a campaign cannot be replayed by a program that chooses otherwise
-ALGORITHM = 5
+ALGORITHM = 6
 LISTING_SHARE = 50  # seconds of campaign for each that goes into the list of what is near the hull
 
 
@@ -71,6 +72,8 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         notes.list_near()
         show.end()
         _finish(directory / "out", campaign)
+        if isinstance(everybody, QueuePool):
+            everybody.finish()
         return EXIT_FINISHED
     finally:
         if isinstance(everybody, QueuePool):
@@ -134,7 +137,10 @@ def _with_queue(pool: Pool, settings: Settings, directory: Path) -> Pool:
     if not section.queue:
         return pool
     place = (directory / section.queue).absolute()
-    return QueuePool(pool, Queue(place, "campaign"), partial(orders.describe, place), orders.give_up, section.lease)
+    name = hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:12]
+    return QueuePool(
+        pool, Queue(place, "campaign"), partial(orders.describe, place), orders.give_up, section.lease, name
+    )
 
 
 class _Notes:
@@ -146,6 +152,8 @@ class _Notes:
         self._next = 0.0  # monotonic time of the next list of what is near
 
     def write(self, step: Progress) -> None:
+        if not self._campaign.desk.n_new and self._store.note("state") is not None:
+            return  # a replay of what is known; who looks at the campaign has seen more already
         rows = phases.to_json(phases.phases(self._campaign)) if self._campaign.started else []
         self._store.set_note("state", json.dumps({"progress": asdict(step), "line": step.line(), "phases": rows}))
         if time.monotonic() >= self._next:
@@ -162,7 +170,10 @@ class _Notes:
 
 def _finish(out: Path, campaign: Campaign) -> None:
     rows = phases.phases(campaign)
-    export.write(rows, out / "hull" / "hull.cif")
+    written = export.write(rows, out / "hull" / "hull.cif")
+    for file in (out / "hull").glob("hull-*.cif"):  # phases of a shorter campaign
+        if file not in written:
+            file.unlink()
     export.write(rows, out / "hull.db", campaign.ground.breeding.pressure)
     print(phases.table(rows))
     print(
@@ -176,7 +187,9 @@ def _finish(out: Path, campaign: Campaign) -> None:
     if failures := campaign.failures():
         often = ", ".join(f"{n} {reason}" for reason, n in Counter(reason for reason, _ in failures).most_common())
         print(f"evo: {len(failures)} reference calls failed: {often}; the last: {failures[-1][1]}", file=sys.stderr)
-    if not campaign.archive.members:
+    for line in phases.doubts(campaign, rows):
+        print(f"evo: {line}", file=sys.stderr)
+    if not rows:
         print("evo: nothing was found that could be kept; the reasons are in the line above", file=sys.stderr)
 
 

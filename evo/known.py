@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from evo import labels
+from evo.candidate import formula_of, reduced
 from evo.cell import Space, counts_of
 from evo.hull import Hull, Point
 from evo.prospects import LOW_LYING
@@ -39,9 +40,24 @@ class Known:
                     self._points.append(Point(counts, self.enthalpy(label) / len(numbers), self._method, str(n)))
         self._hull = None
 
-    def told(self, crystal: dict[str, Any], family: str) -> dict[str, Any] | None:
-        """The label of this very crystal of this family, where there is one that is no failure."""
-        own = (x for x in self.labels if x["family"] == family and x["failure"] is None and x["crystal"] == crystal)
+    def lowest(self) -> list[tuple[int, dict[str, Any]]]:
+        """Of each composition of the search the lowest label and its place, where it lies at most LOW_LYING above the hull."""
+        hull, formula = self.hull(), self._space.formula
+        wanted = None if formula is None else formula_of(reduced(formula))
+        best: dict[str, Point] = {}
+        for point in self._points:
+            name = formula_of(reduced({z: int(n) for z, n in point.counts.items()}))
+            if wanted in (None, name) and (name not in best or point.energy < best[name].energy):
+                best[name] = point
+        if hull is None or not best:
+            return []
+        above = hull.above_many([p.counts for p in best.values()], [p.energy for p in best.values()])
+        places = [int(p.id) for p, height in zip(best.values(), above.tolist(), strict=True) if height <= LOW_LYING]
+        return [(n, self.labels[n]) for n in sorted(places)]
+
+    def told(self, crystal: dict[str, Any]) -> dict[str, Any] | None:
+        """The label of this very crystal, where there is one that is no failure."""
+        own = (x for x in self.labels if x["failure"] is None and x["crystal"] == crystal)
         return next(own, None)
 
     def enthalpy(self, label: dict[str, Any]) -> float:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evo import bootstrap
+from evo import answers, bootstrap
 from evo.bootstrap.ledger import prediction
 from evo.candidate import ENDED, Failure, atoms_from_json, atoms_to_json
 from evo.reference import Label, Reference, open_reference
@@ -121,8 +122,14 @@ def unfinished(value: Any) -> bool:
 
 
 def run_bootstrap(spec: ReferenceSpec, task: bootstrap.BootstrapTask) -> dict[str, Any]:
-    """The labels of one bootstrap task, the calls it took, and [reason, detail] of those that failed."""
-    made = bootstrap.run_task(task, opened(spec))
+    """The labels of one bootstrap task, the calls it took, and [reason, detail] of those that failed.
+
+    What a slow reference has answered when a process is killed is not asked again (evo/answers.py).
+    """
+    reference = opened(spec)
+    name = f"{task.stratum.name}-{task.index}-{task.calls}-{task.seed}-{reference.method.replace(':', '-')}"
+    with answers.kept(reference, Path(spec.directory), name) as asked:
+        made = bootstrap.run_task(task, asked)
     return {
         "calls": int(made.calls),
         "labels": [labelled(atoms_to_json(m.atoms), m.label, m.family) for m in made.labelled],

@@ -22,6 +22,12 @@ from potentials.stratum import Stratum
 Record = dict[str, Any]
 
 
+class UnknownOrder(ValueError):
+    """A task of a campaign that another version of the program began."""
+
+    exit_code = 65
+
+
 class ReferenceBroken(RuntimeError):
     """No worker survives the reference."""
 
@@ -56,6 +62,10 @@ def describe(place: Path, function: Callable[..., Any], *arguments: Any) -> Reco
 
 def perform(record: Record, place: Path, adapt: Callable[[ReferenceSpec], ReferenceSpec]) -> Any:
     """The result of the task, a JSON value. `adapt` puts in what differs on this machine."""
+    if record["kind"] not in KINDS:
+        raise UnknownOrder(
+            f"a task of kind {record['kind']!r} is not known here: the campaign has another version of this program; use the same"
+        )
     directory = os.path.normpath(place / record["directory"])
     spec = adapt(ReferenceSpec(record["reference"], directory, record["method"]))
     arguments = record["arguments"]

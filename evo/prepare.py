@@ -12,7 +12,7 @@ from typing import Any
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from evo import bootstrap, first_set, labels, learn
+from evo import answers, bootstrap, first_set, labels, learn
 from evo.candidate import atoms_to_json, formula_counts
 from evo.cell import Space
 from evo.chunk import Breeding
@@ -227,7 +227,7 @@ def _library(
     if network.library and ground.reference is not None:
         ground.labels += given_labels(library, ground.reference_method, ground.space.elements)
     if missing and ground.reference is not None:
-        yield from _bootstrap(settings, desk, ground, missing)
+        yield from _bootstrap(settings, directory, desk, ground, missing)
         training = learn.Training(
             desk=desk,
             library=library,
@@ -287,11 +287,23 @@ def _open_library(settings: Settings, directory: Path) -> Library:
     return Library.create(own, recipe)
 
 
-def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any]) -> Iterator[Progress]:
+def enough_calls(calls: int, space: Space) -> None:
+    """SettingsError where so many calls do not make a first set of these elements."""
+    if calls < (needed := bootstrap.fewest(space.elements)):
+        names = "-".join(chemical_symbols[z] for z in space.elements)
+        raise SettingsError(
+            f"bootstrap.max_calls (or max_hours) must allow at least {needed} calls for {names}, got {calls}"
+        )
+
+
+def _bootstrap(
+    settings: Settings, directory: Path, desk: Desk, ground: Ground, missing: list[Any]
+) -> Iterator[Progress]:
     assert ground.reference is not None
     section, seed, calls = settings.bootstrap, settings.campaign.seed, settings.bootstrap.max_calls
     if section.max_hours:
         calls = min(calls, first_set.calls_within(section.max_hours, settings.reference, ground.space, seed))
+    enough_calls(calls, ground.space)
     tasks = bootstrap.plan(ground.space.elements, calls, seed, ground.space)
     names = {s.name for s in missing}
     tasks = [t for t in tasks if t.stratum.name in names]
@@ -311,3 +323,5 @@ def _bootstrap(settings: Settings, desk: Desk, ground: Ground, missing: list[Any
         ground.labels += made["labels"]
         ground.calls += made["calls"]
         yield Progress("bootstrap", n + 1, len(tasks), reference_calls=ground.calls)
+    if desk.works:
+        answers.forget(directory)

@@ -17,6 +17,7 @@ from ase.data import atomic_numbers
 from ase.formula import Formula
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+SYMBOLS = [symbol for symbol in atomic_numbers if symbol != "X"]  # ASE's name for no element at all
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -67,9 +68,8 @@ class SystemSection(Section):
         if not value:
             raise ValueError('name at least one element, for instance elements = ["Cu", "Pd"]')
         for symbol in value:
-            if symbol not in atomic_numbers or symbol == "X":
-                near = difflib.get_close_matches(symbol, list(atomic_numbers), n=1, cutoff=0.3)
-                raise ValueError(f"`{symbol}` is not an element" + (f"; did you mean {near[0]}?" if near else ""))
+            if symbol not in SYMBOLS:
+                raise ValueError(f"`{symbol}` is not an element{instead_of(symbol)}")
         return sorted(set(value), key=lambda s: atomic_numbers[s])
 
     @field_validator("atoms")
@@ -301,6 +301,19 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def instead_of(symbol: str) -> str:
+    """What to write in place of something that is no element."""
+    parts = re.findall(r"[A-Z][a-z]?", symbol)
+    if len(parts) > 1 and "".join(parts) == symbol and all(p in SYMBOLS for p in parts):
+        return f"; write {'-'.join(parts)} for its elements, {'1'.join(parts)}1 for this composition"
+    near = (
+        [symbol.capitalize()]
+        if symbol.capitalize() in SYMBOLS
+        else difflib.get_close_matches(symbol, SYMBOLS, n=1, cutoff=0.3)
+    )
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def parse(data: dict[str, Any], source: str = "settings") -> Settings:

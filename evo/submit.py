@@ -1,7 +1,8 @@
 """Submit: the Slurm scripts of a campaign, one for the ranks that search and one for the workers that ask the reference.
 
 Slurm tells the script with USR1 some minutes before its time is over, it tells the program, and a program that was stopped (exit
-code 75) is put back into the queue of jobs: it goes on where it was.
+code 75) is put back into the queue of jobs: it goes on where it was. So is one that is still in a calculation when time is nearly
+over; a worker that had nothing to do while its campaign waits for ranks; and none whose campaign has finished.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 from evo.settings import SettingsError, duration, load
 
 NOTICE = 600  # s before the end of a job at which it is told
-LAUNCHERS = {"mpirun": "mpirun -n {n} ", "srun": "srun -n {n} "}
+PATIENCE = 480  # s of these, after which a job that has not ended is put back as it is
+LAUNCHERS = {"mpirun": "{program} -n {n} ", "srun": "{program} -n {n} "}
 
 
 class SlurmAbsent(RuntimeError):
@@ -47,15 +49,19 @@ def scripts(directory: Path, job: Job) -> dict[str, str]:
     for option in (*job.ranks_options, *job.workers_options):
         if not re.fullmatch(r"--[a-z][\w-]*(=[^\n]*)?", option):
             raise SettingsError(f"an option of sbatch is one word such as --gres=gpu:1, got {option!r}")
-    duration(job.time, "--time")
+    if duration(job.time, "--time") < 2 * NOTICE:
+        raise SettingsError(
+            f"--time must be at least {2 * NOTICE // 60} minutes, got {job.time}; jobs are told {NOTICE // 60} minutes before"
+        )
     if job.launcher not in LAUNCHERS:
         raise SettingsError(f"--launcher must be {' or '.join(LAUNCHERS)}, got {job.launcher!r}")
     home = directory.absolute()
     evo = f"{shlex.quote(sys.executable)} -m evo"
-    launch = LAUNCHERS[job.launcher].format(n=job.ranks) if job.ranks > 1 else ""
+    launch = _launcher(job.launcher, job.ranks) if job.ranks > 1 else ""
+    name = "evo-" + re.sub(r"[^\w.-]", "-", home.name)  # sbatch cuts its lines at blanks
     made = {
         "ranks": _script(
-            [f"--job-name=evo-{home.name}", f"--ntasks={job.ranks}", f"--time={job.time}", *job.ranks_options],
+            [f"--job-name={name}", f"--ntasks={job.ranks}", f"--time={job.time}", *job.ranks_options],
             [*job.setup],
             f"{launch}{evo} run {shlex.quote(str(home))} --quiet",
         )
@@ -64,7 +70,7 @@ def scripts(directory: Path, job: Job) -> dict[str, str]:
         queue = (home / settings.reference.queue).absolute()
         array = [f"--array=1-{job.workers}", f"--ntasks={job.cores}", f"--time={job.time}"]
         made["workers"] = _script(
-            [f"--job-name=evo-{home.name}-work", *array, *job.workers_options],
+            [f"--job-name={name}-work", *array, *job.workers_options],
             # programs are started with an environment of their own, where this is their LD_LIBRARY_PATH
             [*job.setup, 'export EVO_LD_LIBRARY_PATH="${LD_LIBRARY_PATH-}"'],
             f"{evo} reference work {shlex.quote(str(queue))} --idle 01:00:00",
@@ -94,17 +100,26 @@ def submit(directory: Path, job: Job) -> list[str]:
     return said
 
 
+def _launcher(launcher: str, ranks: int) -> str:
+    """How ranks are started; mpirun is the one beside this Python where there is one, for which mpi4py was built."""
+    own = Path(sys.executable).with_name(launcher)
+    return LAUNCHERS[launcher].format(program=shlex.quote(str(own)) if own.exists() else launcher, n=ranks)
+
+
 def _script(options: Sequence[str], setup: Sequence[str], command: str) -> str:
     lines = ["#!/bin/bash", *(f"#SBATCH {o}" for o in options)]
     lines += [f"#SBATCH --signal=B:USR1@{NOTICE}", "#SBATCH --requeue", "#SBATCH --open-mode=append", *setup]
     return (
         "\n".join(lines)
         + f"""
+late() {{ sleep {PATIENCE}; scontrol requeue "$SLURM_JOB_ID"; }}
+trap '' USR1 # until the program has a handler of its own
 {command} & pid=$!
-trap 'kill -USR1 $pid' USR1
+trap 'kill -USR1 $pid; [ -n "$later" ] || {{ late & later=$!; }}' USR1
 trap 'kill -TERM $pid' TERM
 wait $pid; code=$?
 while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
+[ -n "$later" ] && pkill -P $later; [ -n "$later" ] && kill $later 2>/dev/null
 [ $code -eq 75 ] && scontrol requeue "$SLURM_JOB_ID"
 exit $code
 """

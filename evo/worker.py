@@ -37,7 +37,7 @@ def work(
     idle: float | None,
     say: Callable[[str], None],
 ) -> bool:
-    """Work until nothing has been to do for `idle` seconds (True), or until asked to stop (False).
+    """Work until nothing has been to do for `idle` seconds, or until asked to stop; whether the queue's campaigns have finished.
 
     SIGTERM, SIGINT and the end of `walltime` (s) give the task under way back; SIGUSR1 lets it end first. The options in
     `section` take the place of those of the tasks, for a program that is elsewhere here or is started in another way; a
@@ -55,7 +55,7 @@ def work(
                     _do(queue, task, section, stop, say)
                     last = time.monotonic()
                 elif idle is not None and time.monotonic() - last > idle:
-                    return True
+                    return queue.finished()
                 else:
                     queue.touch()
                     with stop.interruptible():

@@ -2,6 +2,6 @@
 
 from potentials.labelled.duplicates import first_in_each_place
 from potentials.labelled.files import read_dataset, write_dataset
-from potentials.labelled.record import HELD_OUT, DataError, Dataset
+from potentials.labelled.record import HELD_OUT, DataError, Dataset, is_held_out
 
-__all__ = ["HELD_OUT", "DataError", "Dataset", "first_in_each_place", "read_dataset", "write_dataset"]
+__all__ = ["HELD_OUT", "DataError", "Dataset", "first_in_each_place", "is_held_out", "read_dataset", "write_dataset"]

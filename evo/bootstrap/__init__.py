@@ -11,6 +11,8 @@ follows random crystals, and children of the lowest ones so far, through their f
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,10 +30,11 @@ from evo.operators.heredity import heredity
 from evo.operators.permutation import permutation
 from evo.operators.rattle import rattle
 from evo.operators.strain import strain
+from potentials.dataset import is_held_out
 from potentials.stratum import Stratum
 from potentials.units import EV_PER_A3_PER_GPA
 
-__all__ = ["BootstrapTask", "Labelled", "Made", "plan", "run_task"]
+__all__ = ["BootstrapTask", "Labelled", "Made", "fewest", "plan", "run_task"]
 
 TASK_CALLS = 18  # about; a task must be worth the calls that find its volume
 STEPS = 4  # calls of each relaxation: later steps are too much alike
@@ -87,6 +90,11 @@ def plan(elements: Sequence[int], budget: int, seed: int, space: Space) -> list[
     return tasks
 
 
+def fewest(elements: Sequence[int]) -> int:
+    """Calls below which a stratum would not have enough for its first lattice."""
+    return math.ceil(STEPS / min(shares([s for s in Stratum.of(elements).subsets() if s.order in WEIGHTS]).values()))
+
+
 def shares(strata: Sequence[Stratum]) -> dict[Stratum, float]:
     """Of all calls, the part of each of these strata."""
     weights = {s: WEIGHTS[s.order] for s in strata}
@@ -106,7 +114,9 @@ def run_task(task: BootstrapTask, reference: Asked) -> Made:
     # the steps of a relaxation are alike, so data are held out by whole relaxations
     name = f"bootstrap {task.stratum.name} {task.index}"
     start = crystals.decorated(rng, task.space)
-    found = ledger.relax(start, STEPS, f"{name} lattice", "lattice")
+    # what else is held out, something of every task is trained on
+    lattice = next(f for f in (f"{name} lattice{' again' * n}" for n in itertools.count()) if not is_held_out(f))
+    found = ledger.relax(start, STEPS, lattice, "lattice")
     measured = _resized(task.space, found.cell.volume / start.cell.volume)
     n_searches = round(SEARCHED * task.calls / STEPS + rng.uniform(-0.5, 0.5))
     for kind, atoms in _points(rng, ledger.left - STEPS * n_searches, task, measured):

@@ -4,6 +4,7 @@
     taken/NAME~K@WORKER.json    the same file while WORKER works on it and touches it
     done/NAME.json              its result
     present/WORKER              touched by everybody who takes part
+    open/CAMPAIGN               from the first run of a campaign to its end, running or not
 
 A task moves by a rename, which one process alone can win. Whoever touches its file no more for the task's *lease* (network file
 systems show a touch up to a minute late) is taken for lost, and anybody moves the file back. So a task may be done twice, when a
@@ -25,7 +26,7 @@ from typing import Any
 from evo.queue import files
 
 MOST_LOST = 3  # workers; then it is the task
-WAITING, TAKEN, DONE, PRESENT = "waiting", "taken", "done", "present"
+WAITING, TAKEN, DONE, PRESENT, OPEN = "waiting", "taken", "done", "present", "open"
 NAME = re.compile(r"(?P<name>[A-Za-z0-9.-]+)~(?P<lost>\d+)(?:@(?P<worker>[A-Za-z0-9.-]+))?\.json")
 FORGOTTEN = 86400.0  # s after which somebody who has said nothing is no more mentioned
 BLINK = 5.0  # s: a task on its way from one directory to the next is in neither listing
@@ -104,7 +105,20 @@ class Queue:
                     file.unlink(missing_ok=True)
         (self.path / DONE / f"{name}.json").unlink(missing_ok=True)
 
+    def begin(self, campaign: str) -> None:
+        """This campaign has tasks, now or later, until it says `finish`."""
+        (self.path / OPEN).mkdir(exist_ok=True)
+        (self.path / OPEN / campaign).touch()
+
+    def finish(self, campaign: str) -> None:
+        """This campaign will have no more tasks."""
+        (self.path / OPEN / campaign).unlink(missing_ok=True)
+
     # ---- for workers
+
+    def finished(self) -> bool:
+        """Whether campaigns have been here, and all have come to their end."""
+        return (self.path / OPEN).is_dir() and not any((self.path / OPEN).iterdir())
 
     def take(self) -> Task | None:
         """The task that has waited longest, from now on ours."""

@@ -23,7 +23,8 @@ class QueuePool:
     """Tasks that `describe` has a record of go to the queue, all others to the pool of ranks.
 
     `give_up(record)` is the result of a task with which too many workers were lost. A task is known by what its record says, so
-    one that was posted before a stop is found again, and its result with it. `lease`: seconds, see directory.py.
+    one that was posted before a stop is found again, and its result with it. `lease`: seconds, see directory.py. `campaign`: its
+    name in the directory until it has finished.
     """
 
     def __init__(
@@ -33,8 +34,11 @@ class QueuePool:
         describe: Callable[..., Record | None],
         give_up: Callable[[Record], Any],
         lease: float,
+        campaign: str = "campaign",
     ) -> None:
         self.size = ranks.size
+        self._campaign = campaign
+        queue.begin(campaign)
         self._lease = lease
         self._ranks, self._queue = ranks, queue
         self._describe, self._give_up = describe, give_up
@@ -78,6 +82,10 @@ class QueuePool:
     def close(self) -> None:
         self.leave()
         self._ranks.close()
+
+    def finish(self) -> None:
+        """There will be no more tasks: workers that wait for some may go."""
+        self._queue.finish(self._campaign)
 
     def leave(self) -> None:
         """Take no part in the queue any more; the ranks stay."""

@@ -12,14 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from evo.candidate import ENDED, Failure
 from evo.reference.job_cell import least_work, reduced, repeated
 from evo.reference.label import Label, absurd
 from evo.reference.mesh import Mesh, mesh
 from evo.reference.runner import Finished
-from evo.settings import SettingsError
+from evo.settings import SYMBOLS, SettingsError, instead_of
 from potentials.structures import Floats
 
 STRONGEST = 60.0  # eV/Å: a force beyond is a broken calculation, or a crystal that teaches nothing
@@ -58,6 +58,14 @@ class JobOptions(BaseModel):
     hubbard: dict[str, dict[Literal["s", "p", "d", "f"], float]] = Field(
         {}, description="Hubbard U in eV by symbol and orbital: { Ni = { d = 6.0 } }"
     )
+
+    @field_validator("pulay", "moments", "hubbard", "setups", "pseudopotentials", check_fields=False)
+    @classmethod
+    def _by_element(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for symbol in value:
+            if symbol not in SYMBOLS:  # it would be left out without a word
+                raise ValueError(f"`{symbol}` is not an element{instead_of(symbol)}")
+        return value
 
     grids: ClassVar[bool] = False  # whether the program raises its grid until symmetry carries it onto itself
 
@@ -136,8 +144,9 @@ def checked_options(model: type[Options], options: Mapping[str, Any]) -> Options
             raise SettingsError(f"reference.options: unknown key `{key}`; {hint}") from None
         if not key:  # of several options together
             raise SettingsError(f"reference.options: {first['msg'].removeprefix('Value error, ')}") from None
-        message = f"{first['msg']}, got {first['input']!r}"
-        raise SettingsError(f"reference.options: `{key}`: {message}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+        raise SettingsError(f"reference.options: `{key}`: {message}{got}") from None
 
 
 def no_crystal(atoms: Atoms, program: str) -> Failure | None:

@@ -15,7 +15,7 @@ from evo.candidate import Failure, formula_of
 from evo.cell import Space, counts_of, shortest_ratio
 from evo.create.seed_file import read_seeds
 from evo.learn import strata_to_train
-from evo.prepare import calculator_relaxer, checked_method, lacking, reference_spec, space_of
+from evo.prepare import calculator_relaxer, checked_method, enough_calls, lacking, reference_spec, space_of
 from evo.queue.directory import Queue
 from evo.reference import check_options
 from evo.reference.cost import PER_POINT, predicted_seconds
@@ -36,12 +36,15 @@ def check(directory: Path) -> Iterator[str]:
     yield f"settings   {directory / 'campaign.toml'} is fine ({settings.digest()})"
     if settings.relax.engine == "network":
         yield f"kernel     {kernel_note(settings.relax.device)}"
+        missing = strata_to_train(space.elements)
         if settings.network.library:
             yield f"library    {settings.network.library}: {library_note(settings.network.library, directory)}"
             there = Library.open(settings.network.library, directory).strata()
-            missing = [s for s in strata_to_train(space.elements) if s not in there]
+            missing = [s for s in missing if s not in there]
             if missing and settings.reference.engine == "none":
                 raise lacking(settings.network.library, missing)
+        if missing:
+            enough_calls(settings.bootstrap.max_calls, space)
     else:
         yield f"relaxes    {settings.relax.calculator} ({calculator_relaxer(settings, directory).method})"
     target = directory / "out"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,13 +15,15 @@ import numpy as np
 from ase import Atoms
 
 from evo.campaign import Campaign
-from evo.candidate import Candidate, atoms_from_json, atoms_to_json
+from evo.candidate import Candidate, atoms_from_json, atoms_to_json, formula_of
 from evo.hull import Hull, Point
 from evo.symmetry import space_group, symbol
+from potentials.units import EV_PER_A3_PER_GPA
 
 STABLE = "stable"  # on the reference's hull: the reference has confirmed it
 UNCONFIRMED = "unconfirmed"  # the reference has not been asked
 METASTABLE = "metastable"  # above the reference's hull
+NOT_RELAXED = 3.0  # times the limits of relaxations: what is within is a matter of meshes
 NEAR = 0.2  # eV/atom above the hull, as far as `near` goes
 
 
@@ -173,6 +176,37 @@ def _symmetry(row: Mapping[str, Any]) -> dict[str, Any]:
     if atoms.pbc.all():
         number = _group(tuple(atoms.numbers.tolist()), atoms.positions.tobytes(), atoms.cell.array.tobytes())
     return {"space_group": symbol(number), "space_group_number": number}
+
+
+def doubts(campaign: Campaign, rows: Sequence[Phase]) -> list[str]:
+    """What to know before the table is believed: stable phases that are not relaxed, end members that are not there."""
+    stable = [p for p in rows if p.status == STABLE]
+    if not stable:
+        return []
+    said = []
+    section, ends = campaign.settings.relax, [formula_of(c) for c in campaign.ground.space.corners()]
+    absent = [e for e in ends if e not in {p.formula for p in stable}] if campaign.ground.space.formula is None else []
+    if absent:
+        said.append(
+            f"no {', '.join(absent)} was found by the reference: what is stable beside it, and by how much, is not known"
+        )
+    labels = {json.dumps(x["crystal"]): x for x in campaign.known.labels if x["failure"] is None}
+    moving = []
+    for p in stable:
+        label = labels.get(json.dumps(p.crystal))
+        if label is None:
+            continue
+        force = float(np.abs(np.array(label["forces"])).max())
+        strain = np.array(label["stress"], dtype=float) + campaign.ground.breeding.pressure * np.eye(3)
+        stress = float(np.nan_to_num(np.abs(strain)).max()) / EV_PER_A3_PER_GPA
+        if force > NOT_RELAXED * section.fmax or stress > NOT_RELAXED * section.smax_GPa:
+            moving.append(f"{p.formula} {p.id} ({force:.2f} eV/Å, {stress:.1f} GPa)")
+    if moving:
+        said.append(
+            f"stable, but not relaxed by the reference to the end: {', '.join(moving)}; "
+            "more reference.final_calls and reference.final_steps let it, or another search with these as seeds"
+        )
+    return said
 
 
 COLUMNS = (

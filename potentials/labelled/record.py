@@ -24,6 +24,15 @@ class DataError(ValueError):
     exit_code = 65
 
 
+def is_held_out(family: str) -> bool:
+    """Whether a family of this name is held out."""
+    return _out(hashlib.sha256(family.encode()).digest())
+
+
+def _out(draw: bytes) -> bool:
+    return draw[0] % HELD_OUT == 0
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Labelled crystals. A family is whatever must stay on one side of a split: a relaxation, strains of one crystal."""
@@ -159,7 +168,7 @@ class Dataset:
 
         So whole families are on one side, and the side of a crystal never changes when data are added.
         """
-        return np.array([d[0] % HELD_OUT == 0 for d in self._draws()], dtype=bool)
+        return np.array([_out(d) for d in self._draws()], dtype=bool)
 
     def folds(self, number: int) -> NDArray[np.int64]:
         """(n,) 0 to number - 1, decided in the same way but independent of what is held out."""

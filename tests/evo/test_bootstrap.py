@@ -1,19 +1,23 @@
 """The bootstrap: within its calls, the same on any rank, and covering what a potential has to know."""
 
+import json
 import pickle
 
 import numpy as np
 import pytest
 from ase.data import covalent_radii
 
-from evo.bootstrap import SHARES, crystals, plan, run_task, shares
+from evo import answers, labels
+from evo.bootstrap import SHARES, crystals, fewest, plan, run_task, shares
 from evo.bootstrap.distort import log_uniform, scaled, shaken
 from evo.bootstrap.ledger import HIGHEST, STRONGEST, Labelled, Ledger, distinct
 from evo.candidate import Failure
 from evo.cell import Space, shortest_ratio
 from evo.reference import Label, open_reference
 from evo.settings import ReferenceSection
+from potentials.dataset import is_held_out
 from potentials.stratum import Stratum
+from tests.faults.campaigns import without_seconds
 
 CU, PD, AG, PT = 29, 46, 47, 78
 TERNARY = Space(elements=(CU, PD, AG), n_atoms=(1, 8))
@@ -210,3 +214,70 @@ def test_an_element_takes_no_more_than_its_part_where_there_are_compounds():
         assert sum(found.values()) == pytest.approx(1.0)
     assert all(v <= 0.15 for s, v in parts["CuPdAg"].items() if s.order == 1)
     assert parts["CuPdAg"][Stratum.parse("CuPdAg")] > parts["CuPdAg"][Stratum.parse("CuPd")]
+
+
+class Cut(BaseException):
+    """The process is killed."""
+
+
+class Slow:
+    """EMT that is killed after so many calls; what it has answered is on the disk by then."""
+
+    method, engine = "ref:slow", "slow"
+
+    def __init__(self, calls):
+        self.left, self.asked, self.emt = calls, 0, emt()
+
+    def evaluate(self, atoms):
+        if self.left == 0:
+            raise Cut
+        self.left -= 1
+        self.asked += 1
+        return self.emt.evaluate(atoms)
+
+
+def test_a_task_that_was_cut_asks_for_the_rest_alone(tmp_path, monkeypatch):
+    (task, *_) = plan((CU, PD), 60, 0, TERNARY)
+    spec = labels.ReferenceSpec("{}", str(tmp_path))
+    monkeypatch.setattr(answers, "SLOW", 0.0)
+
+    def run(reference):
+        monkeypatch.setattr(labels, "opened", lambda _: reference)
+        made = labels.run_bootstrap(spec, task)
+        return json.dumps([without_seconds(made["labels"]), made["calls"]])  # to the last bit; NaN is NaN
+
+    whole = Slow(-1)
+    expected = run(whole)
+    answers.forget(tmp_path)
+    assert not (tmp_path / answers.FOLDER).exists()
+    first, second = Slow(5), Slow(-1)
+    with pytest.raises(Cut):
+        run(first)
+    assert run(second) == expected
+    assert first.asked + second.asked == whole.asked
+    third = Slow(0)  # and when the result did not reach the campaign, nothing is asked again
+    assert run(third) == expected
+    # a quick reference leaves nothing, and neither does a directory that is not ours
+    answers.forget(tmp_path)
+    monkeypatch.setattr(answers, "SLOW", 1e9)
+    assert run(Slow(-1)) == expected and not (tmp_path / answers.FOLDER).exists()
+    monkeypatch.setattr(answers, "SLOW", 0.0)
+    (tmp_path / answers.FOLDER).write_text("in the way")
+    assert run(Slow(-1)) == expected
+
+
+def test_something_of_every_task_is_trained_on():
+    """Else a stratum of one task may be held out altogether, and the calls are lost."""
+    for task in plan((CU, PD, AG), 400, 0, TERNARY):
+        made = run_task(task, emt())
+        assert any(x.family and not is_held_out(x.family) for x in made.labelled)
+
+
+def test_too_few_calls_are_refused():
+    assert fewest((CU,)) == 4
+    for elements in ((CU, PD), (CU, PD, AG), (CU, PD, AG, PT)):
+        space = Space(elements=elements, n_atoms=(1, 8))
+        calls = fewest(elements)
+        tasks = plan(elements, calls, 0, space)
+        assert {t.stratum for t in tasks} == {s for s in Stratum(elements).subsets() if s.order <= 3}
+        assert min(t.calls for t in tasks) >= 3

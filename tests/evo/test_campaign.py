@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -27,6 +28,8 @@ from potentials.library import Library
 from potentials.stratum import Stratum
 from tests.faults.campaigns import BY_EMT, SMALL, evo, without_seconds, write
 from tests.labelled import train
+
+ASKED = re.compile("reference/[cv][0-9]")  # keys of single points
 
 TWO = """
 [search]
@@ -118,9 +121,49 @@ def test_a_campaign_refines_where_it_is_told_to(tmp_path):
     assert Library.open(directory / "out" / "library").version() == version
 
 
-def test_bootstrap_crystals_do_not_enter_the_hull(trained):
-    rows = json.loads(evo("results", trained, "--json").stdout)
-    assert all(r["id"][0] in "cv" for r in rows)  # made by a chunk or relaxed again, never a training crystal
+def test_no_phase_is_stable_that_a_label_refutes(tmp_path):
+    """Crystals of the bootstrap take part in the search: a small one finds less than they have told already."""
+    directory = write(tmp_path / "c", SMALL, chunks=1)
+    rows = run(directory)
+    made = tmp_path / "labels.extxyz"
+    assert evo("export", directory, "-o", made, "--labels").returncode == 0
+    lowest: dict[str, float] = {}
+    for atoms in read(made, ":"):
+        name = atoms.symbols.formula.reduce()[0].format("metal")
+        lowest[name] = min(lowest.get(name, 9.9), atoms.get_potential_energy() / len(atoms))
+    stable = [r for r in rows if r["status"] == "stable"]
+    assert {"Cu", "Pd"} <= {r["formula"] for r in stable}
+    for row in stable:
+        assert row["energy_reference"] <= lowest[row["formula"]] + 1e-9
+    assert "labelled" in {r["operator"] for r in rows} | {
+        c["operator"] for c in json.loads(evo("results", directory, "--within", "200", "--json").stdout)
+    }
+
+
+def test_a_longer_campaign_leaves_no_phases_of_the_shorter_one(tmp_path):
+    directory = write(tmp_path / "c", SMALL, chunks=1)
+    run(directory)
+    (directory / "out" / "hull" / "hull-Cu-old.cif").write_text("# Cu, stable\n")
+    write(directory, SMALL, chunks=4)
+    rows = run(directory)
+    names = {f"hull-{r['formula']}-{r['id']}.cif" for r in rows}
+    assert {f.name for f in (directory / "out" / "hull").iterdir()} == names
+
+
+def test_status_does_not_go_back_when_a_finished_campaign_runs_again(trained, tmp_path):
+    """What is replayed was there already; one that is cut in it leaves the state as it was."""
+    shutil.copytree(trained, tmp_path / "c")
+    before = evo("status", tmp_path / "c", "--json").stdout
+    done = evo("run", tmp_path / "c", "--quiet", "--walltime", "00:00")
+    assert done.returncode in (0, 75)
+    assert evo("status", tmp_path / "c", "--json").stdout == before
+
+
+def test_what_is_not_relaxed_to_the_end_is_said(tmp_path):
+    directory = write(tmp_path / "c", SMALL.replace("final_steps = 2", "final_steps = 0"), chunks=1)
+    done = evo("run", directory, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "stable, but not relaxed by the reference to the end: " in done.stderr
 
 
 def test_every_result_carries_its_method(trained):
@@ -130,10 +173,16 @@ def test_every_result_carries_its_method(trained):
                 assert method.startswith("nn:")
 
 
-def test_the_reference_is_asked_about_exact_crystals(trained):
+def test_the_reference_is_asked_about_exact_crystals(tmp_path):
     """What a relaxation leaves a thousandth off, or in a supercell, DFT would pay for with every k-point; energies still fit."""
-    candidates = {c["id"]: c for chunk in results(trained, "relax/").values() for c in chunk}
-    asked = {k.rpartition("/")[2]: r for k, r in results(trained, "").items() if "reference/c" in k}
+    directory = write(
+        tmp_path / "c", SMALL.replace("atoms = [1, 3]", "atoms = [2, 4]"), chunks=3
+    )  # elements in supercells
+    run(directory)
+    found = results(directory, "")
+    made = [chunk for k, chunk in found.items() if re.search("(relax|again)/", k)]
+    candidates = {c["id"]: c for chunk in made for c in chunk}
+    asked = {k.rpartition("/")[2]: r for k, r in found.items() if ASKED.search(k)}
     exact = smaller = 0
     for name, label in asked.items():
         crystal = atoms_from_json(label["crystal"])
@@ -180,10 +229,11 @@ def test_where_nothing_is_stable_the_lowest_compound_is_checked(tmp_path):
 def test_final_relaxations_begin_where_single_points_were(trained):
     """With the label that is there and the curvature of the networks they need few steps, and none of them twice."""
     found = results(trained, "")
-    asked = {k.rpartition("/")[2]: r for k, r in found.items() if "reference/c" in k}
-    paths = {k.rpartition("/")[2]: r for k, r in found.items() if "final/c" in k}
-    assert paths
-    for name, path in paths.items():
+    asked = {k.rpartition("/")[2]: r for k, r in found.items() if ASKED.search(k)}
+    paths = {k.rpartition("/")[2]: r for k, r in found.items() if "/final/" in k}
+    assert asked.keys() & paths.keys()
+    for name in asked.keys() & paths.keys():
+        path = paths[name]
         assert len(path) <= 2
         assert asked[name]["crystal"] not in [step["crystal"] for step in path]
         assert min(step["energy"] for step in [asked[name], *path]) <= asked[name]["energy"]

@@ -34,6 +34,11 @@ def test_elements_follow_from_the_formula():
         ({"system": {"elements": ["Cu"], "atoms": [3, 2]}}, "1 <= fewest <= most"),
         ({"system": {"elements": ["Cu"], "atoms": [1, "x"]}}, "got 'x'"),
         ({"system": {"elements": ["Uu"]}}, "`Uu` is not an element"),
+        (
+            {"system": {"elements": ["NiO"]}},
+            "`NiO` is not an element; write Ni-O for its elements, Ni1O1 for this composition",
+        ),
+        ({"system": {"elements": ["cu"]}}, "`cu` is not an element; did you mean Cu?"),
         ({"system": {"elements": []}}, "name at least one element"),
         ({"system": {"formula": "Cu4(("}}, "cannot be read"),
         ({"system": {"formula": "Cu4", "elements": ["Pd"]}}, "differ"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from evo.settings import SettingsError
-from evo.submit import Job, SlurmAbsent, scripts, submit
+from evo.submit import PATIENCE, Job, SlurmAbsent, scripts, submit
 from tests.faults.campaigns import BY_EMT, evo, processes, write
 
 QUEUE = '\n[reference]\nengine = "emt"\nqueue = "out/queue"\n'
@@ -33,6 +36,9 @@ def test_both_scripts(with_queue):
     for line in ("#SBATCH --array=1-8", "#SBATCH --ntasks=32", "#SBATCH --signal=B:USR1@600", "#SBATCH --requeue"):
         assert f"\n{line}\n" in made["workers"]
     assert f"-m evo reference work '{with_queue}/out/queue' --idle" in made["workers"]
+    assert "\n#SBATCH --job-name=evo-a-b\n" in made["ranks"]  # sbatch cuts its lines at blanks
+    mpirun = Path(sys.executable).with_name("mpirun")
+    assert f"\n{mpirun if mpirun.exists() else 'mpirun'} -n 4 " in made["ranks"]  # whatever PATH a job has
     assert "gpu" not in made["workers"]
     assert "srun -n 4 " in scripts(with_queue, Job(ranks=4, launcher="srun"))["ranks"]
     for text in made.values():
@@ -53,6 +59,10 @@ def test_what_is_wrong_is_told(with_queue):
         scripts(with_queue, Job(launcher="aprun"))
     with pytest.raises(SettingsError, match="--time must be HH:MM:SS or MM:SS, got '1 day'"):
         scripts(with_queue, Job(time="1 day"))
+    with pytest.raises(
+        SettingsError, match="--time must be at least 20 minutes, got 00:15:00; jobs are told 10 minutes"
+    ):
+        scripts(with_queue, Job(time="00:15:00"))
 
 
 def stand_in(folder, name, body):
@@ -97,3 +107,23 @@ def test_a_job_that_is_told_to_end_is_put_back(tmp_path):
             os.kill(process, signal.SIGKILL)
     assert job.returncode == 75, words
     assert (tmp_path / "told").read_text() == "requeue 42\n"
+
+
+def test_a_job_that_does_not_end_in_time_is_put_back_all_the_same(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    stand_in(tmp_path / "bin", "scontrol", f'echo "$@" > "{tmp_path}/told"')
+    text = scripts(directory, Job())["ranks"]
+    deaf = f"{sys.executable} -c 'import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); time.sleep(4)'"
+    text = re.sub(r"(?m)^.* & pid=\$!$", f"{deaf} & pid=$!", text).replace(f"sleep {PATIENCE}", "sleep 0.2")
+    script = tmp_path / "ranks.sh"
+    script.write_text(text)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "43"}
+    job = subprocess.Popen(["bash", str(script)], env=environment)
+    try:
+        end = time.monotonic() + 30
+        while not (tmp_path / "told").exists() and time.monotonic() < end and job.poll() is None:
+            job.send_signal(signal.SIGUSR1)
+            time.sleep(0.5)
+        assert (tmp_path / "told").read_text() == "requeue 43\n"
+    finally:
+        job.kill()

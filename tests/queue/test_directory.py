@@ -138,3 +138,16 @@ def test_what_was_removed_is_noticed_but_not_at_once(place, monkeypatch):
     assert boss.vanished({"a-1"}) == {"a-1"}
     boss.post("a-1", RECORD)
     assert boss.vanished({"a-1"}) == set()
+
+
+def test_a_queue_has_finished_when_all_its_campaigns_have(place):
+    """A worker that ends earlier is wanted again."""
+    boss, other = Queue(place, "campaign"), Queue(place, "campaign")
+    assert not boss.finished()  # none has begun
+    boss.begin("one")
+    other.begin("two")
+    boss.begin("one")  # again, after a stop
+    boss.finish("one")
+    assert not boss.finished()
+    other.finish("two")
+    assert boss.finished() and Queue(place, "worker").finished()
