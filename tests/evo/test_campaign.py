@@ -175,9 +175,8 @@ def test_every_result_carries_its_method(trained):
 
 def test_the_reference_is_asked_about_exact_crystals(tmp_path):
     """What a relaxation leaves a thousandth off, or in a supercell, DFT would pay for with every k-point; energies still fit."""
-    directory = write(
-        tmp_path / "c", SMALL.replace("atoms = [1, 3]", "atoms = [2, 4]"), chunks=3
-    )  # elements in supercells
+    # elements in supercells
+    directory = write(tmp_path / "c", SMALL.replace("atoms = [1, 3]", "atoms = [2, 4]"), chunks=3)
     run(directory)
     found = results(directory, "")
     made = [chunk for k, chunk in found.items() if re.search("(relax|again)/", k)]
@@ -190,8 +189,8 @@ def test_the_reference_is_asked_about_exact_crystals(tmp_path):
         smaller += len(crystal) < len(candidates[name]["atoms"]["numbers"])
     assert exact >= 0.8 * len(asked) > 0
     assert smaller
-    moved = {k.rpartition("/")[2] for k in results(trained, "") if "final/" in k}
-    rows = [r for r in json.loads(evo("results", trained, "--json").stdout) if r["id"] in set(asked) - moved]
+    moved = {k.rpartition("/")[2] for k in results(directory, "") if "final/" in k}
+    rows = [r for r in json.loads(evo("results", directory, "--json").stdout) if r["id"] in set(asked) - moved]
     assert rows
     for row in rows:
         label = asked[row["id"]]
@@ -202,7 +201,7 @@ def test_what_the_reference_relaxed_is_shown_as_it_is(tmp_path):
     """Not as the symmetric crystal near it, of which nobody has worked out the energy."""
     directory = write(tmp_path / "c", SMALL + "\n[relax]\nfmax = 0.001\nsmax_GPa = 0.005\n", chunks=2)
     rows = run(directory)
-    paths = {k.rpartition("/")[2]: path for k, path in results(directory, "").items() if "final/c" in k}
+    paths = {k.rpartition("/")[2]: path for k, path in results(directory, "").items() if "/final/" in k}
     crystals = [label["crystal"] for path in paths.values() for label in path]
     relaxed = [r for r in rows if r["crystal"] in crystals]
     assert relaxed
