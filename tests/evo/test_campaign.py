@@ -30,6 +30,7 @@ from tests.faults.campaigns import BY_EMT, SMALL, evo, without_seconds, write
 from tests.labelled import train
 
 ASKED = re.compile("reference/[cv][0-9]")  # keys of single points
+RELAXED = re.compile(r"end\d+/final/[^/]+")  # and of relaxations by the reference
 
 TWO = """
 [search]
@@ -201,7 +202,7 @@ def test_what_the_reference_relaxed_is_shown_as_it_is(tmp_path):
     """Not as the symmetric crystal near it, of which nobody has worked out the energy."""
     directory = write(tmp_path / "c", SMALL + "\n[relax]\nfmax = 0.001\nsmax_GPa = 0.005\n", chunks=2)
     rows = run(directory)
-    paths = {k.rpartition("/")[2]: path for k, path in results(directory, "").items() if "/final/" in k}
+    paths = {k.rpartition("/")[2]: path for k, path in results(directory, "").items() if RELAXED.fullmatch(k)}
     crystals = [label["crystal"] for path in paths.values() for label in path]
     relaxed = [r for r in rows if r["crystal"] in crystals]
     assert relaxed
@@ -229,7 +230,7 @@ def test_final_relaxations_begin_where_single_points_were(trained):
     """With the label that is there and the curvature of the networks they need few steps, and none of them twice."""
     found = results(trained, "")
     asked = {k.rpartition("/")[2]: r for k, r in found.items() if ASKED.search(k)}
-    paths = {k.rpartition("/")[2]: r for k, r in found.items() if "/final/" in k}
+    paths = {k.rpartition("/")[2]: r for k, r in found.items() if RELAXED.fullmatch(k)}
     assert asked.keys() & paths.keys()
     for name in asked.keys() & paths.keys():
         path = paths[name]

@@ -119,6 +119,14 @@ def test_what_is_given_up(tmp_path, tasks):
     assert orders.give_up(records[3]) == {"calls": tasks[3][1].calls, "labels": []}
 
 
+def test_a_task_of_another_version_is_refused(tmp_path, tasks):
+    function, *arguments = tasks[1]
+    record = orders.describe(tmp_path, function, spec(tmp_path), *arguments) | {"kind": "phonons"}
+    with pytest.raises(orders.UnknownOrder, match="a task of kind 'phonons' is not known here") as caught:
+        orders.perform(record, tmp_path, lambda s: s)
+    assert caught.value.exit_code == 65  # so it does not count against the task
+
+
 def test_options_of_a_machine_lie_on_top(tmp_path):
     asked = spec(tmp_path, "gpaw", cutoff=300.0, command=["python"])
     here = ReferenceSection(options={"command": ["/opt/python"], "threads": 4})
