@@ -167,7 +167,7 @@ def test_a_crystal_that_kills_is_given_up_after_three_workers(tmp_path):
         while run.poll() is None:
             one = worker(directory, "--idle", "00:01")
             code, words = ended(one)
-            assert code in (0, -signal.SIGABRT), words
+            assert code in (0, 75, -signal.SIGABRT), words  # 75: nothing to do, and the campaign has not finished
             deaths += code == -signal.SIGABRT
         assert ended(run)[0] == 0
     finally:
@@ -220,7 +220,7 @@ def test_what_an_engine_does_to_a_worker(posted, tmp_path):
     for mode in MODES:
         queue = posted(mode, seconds=3.0 if mode == "hangs" else 60.0)
     code, words = ended(worker(tmp_path, "--idle", "00:01", MARK=str(tmp_path / "mark")))
-    assert code == 0, words
+    assert code == 75, words  # whoever posted these has not said that there will be no more
     for mode, reason in MODES.items():
         failure = queue.result(slug(mode))["failure"]
         assert failure == reason if reason is None else failure[0] == reason
@@ -244,6 +244,8 @@ def test_a_worker_ends_with_its_engine_and_another_does_the_task(posted, tmp_pat
         first.communicate()
     assert gone(processes, 15.0)
     second = worker(tmp_path, "--settings", tmp_path / "good.toml", "--idle", "00:04")
+    queue.begin("one")
+    queue.finish("one")
     code, words = ended(second)
     assert code == 0, words
     assert ("its worker is lost" in words) == (number == signal.SIGKILL)
