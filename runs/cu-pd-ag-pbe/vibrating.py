@@ -1,6 +1,7 @@
 """Crystals that move a little about low phases, and long-period relatives of L1_2: appended to structures.extxyz.
 
     python runs/cu-pd-ag-pbe/vibrating.py LIB --round 8 [--strata Pd=14 Ag=6 ...] [--long Cu3Pd]
+    python runs/cu-pd-ag-pbe/vibrating.py LIB --judge     # what LIB says of those that are labelled
 
 What phonons and moduli are made of is differences of a few meV between crystals that are nearly the same, which rounds by the
 committee's spread do not choose. The parents are phases as the library relaxes them (PARENTS), in random supercells of at most
@@ -26,6 +27,7 @@ from evo.bootstrap.distort import log_uniform, scaled, shaken
 from evo.cell import reduce_cell
 from evo.create.prototype import PROTOTYPES, crystal
 from evo.supercell import random_supercell
+from potentials.dataset import read_dataset
 from potentials.library import Library
 from potentials.potential import Potential
 from potentials.relax import relax
@@ -95,20 +97,41 @@ def long_period(minority: int, majority: int, potential: Potential) -> list[Atom
     return done
 
 
+def judge(potential: Potential, labels: Path) -> None:
+    """Print errors on the labelled ones, by stratum: those of a library that had not seen them, if LIB is from before."""
+    kinds = np.array([a.info.get("kind") for a in read(labels, ":")])
+    data = read_dataset(labels).select(np.flatnonzero(kinds == "vibrating"))
+    predicted, structures = potential.evaluate(data.structures), data.structures
+    energies = 1e3 * (predicted.energies - data.labels.energies) / structures.sizes
+    forces = 1e3 * (predicted.forces - data.labels.forces)
+    names = np.array([s.name for s in data.strata()])
+    owners = np.repeat(names, structures.sizes)
+    print(f"{'':8}crystals  RMSE  mean  meV/atom; forces meV/Å")
+    for name in [*dict.fromkeys(names.tolist()), "all"]:
+        mine, atoms = (np.full(len(x), True) if name == "all" else x == name for x in (names, owners))
+        rmse, force = (np.sqrt(np.mean(x**2)) for x in (energies[mine], forces[atoms]))
+        print(f"{name:8}{mine.sum():8}{rmse:6.1f}{energies[mine].mean():6.1f}{force:10.0f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library", metavar="LIB", type=Path)
-    parser.add_argument("--round", type=int, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--round", type=int)
+    what.add_argument("--judge", action="store_true")
     parser.add_argument("--strata", metavar="STRATUM=N", nargs="+", default=STRATA, help="how many of each")
     parser.add_argument(
         "--long", metavar="COMPOUND", nargs="*", default=["Cu3Pd"], help="of three atoms of one, one of the other"
     )
     parser.add_argument("--structures", type=Path, default=Path(__file__).with_name("structures.extxyz"))
     asked = parser.parse_args()
+    potential = Library.open(asked.library).assemble(Stratum.of(ELEMENTS))
+    if asked.judge:
+        judge(potential, Path(__file__).with_name("labels.extxyz.xz"))
+        return
     taken: list[Atoms] = list(read(asked.structures, ":"))
     if any(a.info.get("round", 0) >= asked.round for a in taken):
         sys.exit(f"{asked.structures} holds round {asked.round} already; the next is --round {asked.round + 1}")
-    potential = Library.open(asked.library).assemble(Stratum.of(ELEMENTS))
     quotas = {Stratum.parse(name): int(n) for name, n in (text.split("=") for text in asked.strata)}
     new = [a for s, n in quotas.items() for a in vibrating(s, n, asked.round, potential)]
     new = [new[n] for n in np.random.default_rng([SEED, asked.round]).permutation(len(new))]
