@@ -45,6 +45,7 @@ truth: .venv/developed  ## the benchmark behind README's figures (hours; resumab
 
 pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/structures.extxyz -o $(PBE)/labels.extxyz.xz --settings $(PBE)/reference.toml
+	nice -n 19 $(BIN)/evo reference label $(PBE)/vibrating.extxyz -o $(PBE)/vibrating-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
 
 pbe-library: .venv/installed  ## the library that comes with the package, from the labels there are (a quarter of an hour)
 	rm -rf $(PBE)/out/library

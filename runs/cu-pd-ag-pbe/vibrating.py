@@ -1,7 +1,7 @@
-"""Crystals that move a little about low phases, and long-period relatives of L1_2: appended to structures.extxyz.
+"""Crystals that move a little about low phases, and long-period relatives of L1_2: vibrating.extxyz.
 
     python runs/cu-pd-ag-pbe/vibrating.py LIB --round 8 [--strata Pd=14 Ag=6 ...] [--long Cu3Pd]
-    python runs/cu-pd-ag-pbe/vibrating.py LIB --judge     # what LIB says of those that are labelled
+    python runs/cu-pd-ag-pbe/vibrating.py LIB --judge FILE    # what LIB says of labelled ones
 
 What phonons and moduli are made of is differences of a few meV between crystals that are nearly the same, which rounds by the
 committee's spread do not choose. The parents are phases as the library relaxes them (PARENTS), in random supercells of at most
@@ -118,18 +118,18 @@ def main() -> None:
     parser.add_argument("library", metavar="LIB", type=Path)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--round", type=int)
-    what.add_argument("--judge", action="store_true")
+    what.add_argument("--judge", metavar="FILE", type=Path, help="labels of what this program makes")
     parser.add_argument("--strata", metavar="STRATUM=N", nargs="+", default=STRATA, help="how many of each")
     parser.add_argument(
         "--long", metavar="COMPOUND", nargs="*", default=["Cu3Pd"], help="of three atoms of one, one of the other"
     )
-    parser.add_argument("--structures", type=Path, default=Path(__file__).with_name("structures.extxyz"))
+    parser.add_argument("--structures", type=Path, default=Path(__file__).with_name("vibrating.extxyz"))
     asked = parser.parse_args()
     potential = Library.open(asked.library).assemble(Stratum.of(ELEMENTS))
     if asked.judge:
-        judge(potential, Path(__file__).with_name("labels.extxyz.xz"))
+        judge(potential, asked.judge)
         return
-    taken: list[Atoms] = list(read(asked.structures, ":"))
+    taken: list[Atoms] = list(read(asked.structures, ":")) if asked.structures.exists() else []
     if any(a.info.get("round", 0) >= asked.round for a in taken):
         sys.exit(f"{asked.structures} holds round {asked.round} already; the next is --round {asked.round + 1}")
     quotas = {Stratum.parse(name): int(n) for name, n in (text.split("=") for text in asked.strata)}
