@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potentials.commands.command import Misused, Unusable
-from potentials.environments import EDGE_GRADE
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -118,6 +117,7 @@ def warn(library: Library, crystals: list[Atoms], grades: Floats) -> None:
 
     import numpy as np
 
+    from potentials.environments import EDGE_GRADE
     from potentials.stratum import Stratum
 
     there, lacking = library.versions(), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -113,17 +114,26 @@ def test_a_job_that_does_not_end_in_time_is_put_back_all_the_same(tmp_path):
     directory = write(tmp_path / "c", BY_EMT, chunks=1)
     stand_in(tmp_path / "bin", "scontrol", f'echo "$@" > "{tmp_path}/told"')
     text = scripts(directory, Job())["ranks"]
-    deaf = f"{sys.executable} -c 'import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); time.sleep(4)'"
-    text = re.sub(r"(?m)^.* & pid=\$!$", f"{deaf} & pid=$!", text).replace(f"sleep {PATIENCE}", "sleep 0.2")
+    begun = tmp_path / "begun"
+    program = (
+        f"import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); open({str(begun)!r}, 'w'); time.sleep(20)"
+    )
+    deaf = f"{sys.executable} -c {shlex.quote(program)}"
+    text = re.sub(r"(?m)^.* & pid=\$!$", lambda _: f"{deaf} & pid=$!", text).replace(f"sleep {PATIENCE}", "sleep 0.2")
     script = tmp_path / "ranks.sh"
     script.write_text(text)
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "43"}
     job = subprocess.Popen(["bash", str(script)], env=environment)
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        job.send_signal(signal.SIGUSR1)
         while not (tmp_path / "told").exists() and time.monotonic() < end and job.poll() is None:
-            job.send_signal(signal.SIGUSR1)
-            time.sleep(0.5)
+            time.sleep(0.05)
+        assert job.poll() is None  # its program goes on until Slurm ends it
+        time.sleep(0.2)
         assert (tmp_path / "told").read_text() == "requeue 43\n"
     finally:
-        job.kill()
+        job.terminate()  # passed on to the program
+        job.communicate(timeout=30)

@@ -23,7 +23,11 @@ from evo.settings import SettingsError
             {"pseudopotentials": {"Cu": "Cu.upf"}, "pulay": {"X": 1.0}},
             "`pulay`: `X` is not an element",
         ),
-        (VaspOptions, {"setups": {"PD": "_pv"}}, "`setups`: `PD` is not an element; did you mean Pd"),
+        (
+            VaspOptions,
+            {"version": "6.4.2", "setups": {"PD": "_pv"}},
+            "`setups`: `PD` is not an element; did you mean Pd",
+        ),
         (GpawOptions, {"kspacing": -1.0}, "`kspacing`: Input should be greater than 0, got -1.0"),
     ],
 )
