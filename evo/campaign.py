@@ -149,6 +149,7 @@ class Campaign:
                 )
             )
         entered = self.archive.know(self._single_points("points/labelled", found))
+        self._exact.settle(entered)  # what was labelled is shown, and goes on from there, as it is
         # they are where the bootstrap left them; their minima are bred from, and asked about like everything else
         crystals = [to_json(c) for c in entered]
         self.desk.ask("again/labelled", chunks.again, self.ground.breeding, self.relaxer, 0, crystals)
