@@ -20,7 +20,7 @@ from evo.settings import SettingsError, duration, load
 
 NOTICE = 600  # s before the end of a job at which it is told
 PATIENCE = 480  # s of these, after which a job that has not ended is put back as it is
-LAUNCHERS = {"mpirun": "{program} -n {n} ", "srun": "{program} -n {n} "}
+LAUNCHERS = ("mpirun", "srun")
 
 
 class SlurmAbsent(RuntimeError):
@@ -103,7 +103,7 @@ def submit(directory: Path, job: Job) -> list[str]:
 def _launcher(launcher: str, ranks: int) -> str:
     """How ranks are started; mpirun is the one beside this Python where there is one, for which mpi4py was built."""
     own = Path(sys.executable).with_name(launcher)
-    return LAUNCHERS[launcher].format(program=shlex.quote(str(own)) if own.exists() else launcher, n=ranks)
+    return f"{shlex.quote(str(own)) if own.exists() else launcher} -n {ranks} "
 
 
 def _script(options: Sequence[str], setup: Sequence[str], command: str) -> str:
@@ -119,7 +119,7 @@ trap 'kill -USR1 $pid; [ -n "$later" ] || {{ late & later=$!; }}' USR1
 trap 'kill -TERM $pid' TERM
 wait $pid; code=$?
 while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done
-[ -n "$later" ] && pkill -P $later; [ -n "$later" ] && kill $later 2>/dev/null
+if [ -n "$later" ]; then pkill -P $later; kill $later 2>/dev/null; fi
 [ $code -eq 75 ] && scontrol requeue "$SLURM_JOB_ID"
 exit $code
 """
