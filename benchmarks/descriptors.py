@@ -1,16 +1,17 @@
 """Which descriptor: error against cost of densities of several sizes, symmetry functions and pypolymlp on the same crystals.
 
-    python benchmarks/descriptors.py unep [--train 500] [--systems CuPd CuPdAg] [--descriptors NAME ...]
+    python benchmarks/descriptors.py unep [--train 500] [--systems CuPd CuPdAg] [--descriptors NAME ...] [--seed 0]
     python benchmarks/descriptors.py vasp | cost
     python benchmarks/descriptors.py peers --python POLY/bin/python [--settings pair third third9]
     python benchmarks/descriptors.py table | plot
     python benchmarks/descriptors.py --quick
 
-All descriptors have one network (a hidden layer of 10 units, 6 for VASP; one member), one trainer, one weighting of the labels.
-Every command is resumable: what stands in benchmarks/descriptors/*.json is not computed again. Errors: labels of UNEP-v1, test
-crystals whose formation energy is up to 0.6 eV/atom above the lowest of their set; VASP Cu-Ag, folds 0 to 8 of `vasp_cu_ag.py`
-(the equation of state is the tenth), the lowest 90 % of energies. Costs are CPU time on one core, energies, forces and
-stresses with the neighbour search, medians; `cost` takes 32 cells of 4 to 32 atoms, the others the test crystals.
+All descriptors have one network (a hidden layer of 10 units, 6 for VASP; one member), one trainer, one weighting of the
+labels; of several seeds, which is where fits begin, tables have medians. Every command is resumable: what stands in
+benchmarks/descriptors/*.json is not computed again. Errors: labels of UNEP-v1, test crystals whose formation energy is up to
+0.6 eV/atom above the lowest of their set; VASP Cu-Ag, folds 0 to 8 of `vasp_cu_ag.py` (the equation of state is the tenth), the
+lowest 90 % of energies. Costs are CPU time on one core, energies, forces and stresses with the neighbour search, medians; `cost`
+takes 32 cells of 4 to 32 atoms, the others the test crystals.
 For POLY see `pypolymlp_peer.py`; it is trained on its own set and all sets of fewer of its elements.
 """
 
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -80,6 +82,7 @@ def main() -> int:
     parser.add_argument("--train", type=int, default=500, help="crystals of each set, at most 1500")
     parser.add_argument("--systems", nargs="+", default=["CuPd", "CuPdAg"], help="with all sets below")
     parser.add_argument("--descriptors", nargs="+", default=list(DESCRIPTORS), choices=list(DESCRIPTORS))
+    parser.add_argument("--seed", type=int, default=0, help="where the fits begin")
     parser.add_argument("--python", type=Path, help="of an environment with pypolymlp")
     parser.add_argument("--settings", nargs="+", default=["pair", "third", "third9"], help="of pypolymlp_peer.py")
     parser.add_argument("--quick", action="store_true", help="Cu, 150 crystals, two descriptors; keeps nothing")
@@ -96,10 +99,10 @@ def main() -> int:
     elif asked.what == "unep":
         for system in asked.systems:
             for name in asked.descriptors:
-                unep(name, Stratum.parse(system), asked.train)
+                unep(name, Stratum.parse(system), asked.train, asked.seed)
     elif asked.what == "vasp":
         for name in asked.descriptors:
-            vasp(name)
+            vasp(name, asked.seed)
     elif asked.what == "cost":
         cost(asked.descriptors)
     elif asked.what == "peers":
@@ -123,10 +126,11 @@ def crystals(name: str, train: int) -> tuple[Dataset, Dataset]:
     return few(known, train), test.select(np.flatnonzero(height <= height.min() + CEILING))
 
 
-def unep(name: str, system: Stratum, train: int) -> None:
+def unep(name: str, system: Stratum, train: int, seed: int) -> None:
     """Train all strata of the system, one after the other, and measure each on its test crystals."""
-    path = RESULTS / f"unep-{train}.json"
-    library = opened(CACHE / "descriptors" / str(train) / name.replace(" ", "-"), recipe(name))
+    path = _of_seed(f"unep-{train}", seed)
+    folder = CACHE / "descriptors" / (f"{train}-{seed}" if seed else str(train)) / name.replace(" ", "-")
+    library = opened(folder, recipe(name, Fitting(seed=seed)))
     for stratum in system.subsets():
         record = _record(path)
         mine = record["results"].setdefault(name, {})
@@ -152,9 +156,9 @@ def _fit(library: Library, stratum: Stratum, data: Dataset) -> float:
     return time.process_time() - started
 
 
-def vasp(name: str) -> None:
+def vasp(name: str, seed: int) -> None:
     """Cross-validation, both elements' blocks and the pair's fitted together to the binary crystals of the other folds."""
-    path, pair = RESULTS / "vasp.json", Stratum.parse("CuAg")
+    path, pair = _of_seed("vasp", seed), Stratum.parse("CuAg")
     dataset = load(DATA)
     fold = division(dataset, 0)
     record = _record(path)
@@ -165,7 +169,9 @@ def vasp(name: str) -> None:
         known, test = dataset.select(np.flatnonzero(fold != k)), dataset.select(np.flatnonzero(fold == k))
         started = time.process_time()
         with tempfile.TemporaryDirectory() as directory:
-            library = Library.create(Path(directory) / "library", recipe(name, VASP_FITTING, VASP_HIDDEN))
+            library = Library.create(
+                Path(directory) / "library", recipe(name, replace(VASP_FITTING, seed=seed), VASP_HIDDEN)
+            )
             tasks = plan_jointly(library.recipe, known, pair)
             for trained in finish_all(tasks, [fit_member(task) for task in tasks]):
                 library.add(trained)
@@ -283,14 +289,26 @@ def peer(python: Path, setting: str, system: str, train: int) -> None:
 
 
 def found(train: int) -> dict[str, dict[str, dict[str, Any]]]:
-    """All committed results: of each descriptor or setting, by set."""
-    result: dict[str, dict[str, dict[str, Any]]] = {}
-    for stem in (f"unep-{train}", f"pypolymlp-{train}"):
-        for name, sets in _record(RESULTS / f"{stem}.json")["results"].items():
-            result.setdefault(name, {}).update(sets)
-    for name, pooled in _record(RESULTS / "vasp.json")["results"].items():
-        if "energy_rmse" in pooled:
-            result.setdefault(name, {})["VASP CuAg"] = pooled
+    """All committed results: of each descriptor or setting, by set; medians where there are several seeds."""
+    of_seeds: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for path in _of_seeds(f"unep-{train}"):
+        for name, sets in _record(path)["results"].items():
+            for system, figures in sets.items():
+                of_seeds.setdefault(name, {}).setdefault(system, []).append(figures)
+    for path in _of_seeds("vasp"):
+        for name, pooled in _record(path)["results"].items():
+            if "energy_rmse" in pooled:
+                figures = {k: v for k, v in pooled.items() if k != "folds"}
+                of_seeds.setdefault(name, {}).setdefault("VASP CuAg", []).append(figures)
+    result: dict[str, dict[str, dict[str, Any]]] = {
+        name: {
+            system: {k: float(np.median([f[k] for f in several])) for k in several[0]}
+            for system, several in by_system.items()
+        }
+        for name, by_system in of_seeds.items()
+    }
+    for name, sets in _record(RESULTS / f"pypolymlp-{train}.json")["results"].items():
+        result.setdefault(name, {}).update(sets)
     for path in sorted((HERE / "pypolymlp_peer").glob("vasp_cu_ag.*.json")):
         pooled = json.loads(path.read_text())["results"]["pooled"]
         result.setdefault(f"pypolymlp {path.name.split('.')[1]}", {})["VASP CuAg"] = {
@@ -364,6 +382,15 @@ def quick() -> None:
             f"{name} {r['energy_rmse']:.1f} meV/atom {r['force_rmse']:.0f} meV/Å at {r['us_per_atom']:.1f} µs/atom"
         )
     print(f"Cu, {len(data)} crystals: " + ", ".join(lines))
+
+
+def _of_seed(stem: str, seed: int) -> Path:
+    return RESULTS / (f"{stem}-{seed}.json" if seed else f"{stem}.json")
+
+
+def _of_seeds(stem: str) -> list[Path]:
+    """Files of every seed that has one."""
+    return [RESULTS / f"{stem}.json", *sorted(RESULTS.glob(f"{stem}-*.json"))]
 
 
 def _record(path: Path) -> dict[str, Any]:
