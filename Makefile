@@ -49,7 +49,7 @@ pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resum
 
 pbe-library: .venv/installed  ## the library that comes with the package, from the labels there are (a quarter of an hour)
 	rm -rf $(PBE)/out/library
-	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/labels.extxyz.xz $(PBE)/searched.extxyz
+	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/labels.extxyz.xz $(PBE)/searched.extxyz $(PBE)/vibrating-taken.extxyz
 	$(BIN)/potentials refit $(PBE)/out/library --iterations 6
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
 

@@ -263,12 +263,16 @@ def _count(text: str) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from evo.notes import read_notes
+    from evo.queue.directory import census
+    from evo.settings import load
 
-    notes = read_notes(options.directory)
+    notes, section = read_notes(options.directory), load(options.directory / "campaign.toml").reference
     if options.json:
         print(json.dumps(notes["progress"]))
     else:
         print(notes["line"])
+        if section.queue and notes["progress"]["stage"] != "done":
+            print(f"queue {section.queue}: {census(options.directory / section.queue)}")
     return EXIT_OK
 
 

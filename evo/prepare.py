@@ -309,6 +309,7 @@ def _bootstrap(
     tasks = [t for t in tasks if t.stratum.name in names]
     for n, task in enumerate(tasks):
         desk.ask(f"bootstrap/{n}", labels.run_bootstrap, ground.reference, task)
+    yield Progress("bootstrap", 0, len(tasks), reference_calls=ground.calls)
     for n in range(len(tasks)):
         made = desk.result(f"bootstrap/{n}")
         failures = made.get("failures", [])

@@ -46,6 +46,14 @@ class Task:
         return float(self.record["lease"])
 
 
+def census(path: Path) -> str:
+    """Who is there and what there is to do, in words."""
+    queue = Queue(path, "census")
+    counts = queue.counts()
+    queue.leave()
+    return f"{counts['workers']} workers there, {counts['taken']} tasks with them, {counts['waiting']} waiting"
+
+
 class Queue:
     """One participant's view of the directory. `role` is the first word of its name, such as "worker"."""
 

@@ -16,7 +16,7 @@ from evo.cell import Space, counts_of, shortest_ratio
 from evo.create.seed_file import read_seeds
 from evo.learn import strata_to_train
 from evo.prepare import calculator_relaxer, checked_method, enough_calls, lacking, reference_spec, space_of
-from evo.queue.directory import Queue
+from evo.queue.directory import census
 from evo.reference import check_options
 from evo.reference.cost import PER_POINT, predicted_seconds
 from evo.relaxers import kernel_note, labelled_otherwise, library_note
@@ -85,11 +85,7 @@ def _reference(settings: Settings, directory: Path, space: Space, crystals: list
     section = settings.reference
     if section.queue:
         check_options(section)
-        queue = Queue(directory / section.queue, "check")
-        counts = queue.counts()
-        queue.leave()
-        there = f"{counts['workers']} workers there, {counts['waiting']} tasks waiting"
-        yield f"reference  {section.engine} through {section.queue}: {there}"
+        yield f"reference  {section.engine} through {section.queue}: {census(directory / section.queue)}"
         yield f"cost       at most {_calls(settings)} reference calls; {n_relaxed} relaxations"
         return
     method = checked_method(settings, labels.about(spec, space.elements))

@@ -139,7 +139,9 @@ def test_options_of_a_machine_lie_on_top(tmp_path):
 def test_check_needs_no_program_here(tmp_path):
     text = BY_EMT.replace('engine = "none"', 'engine = "gpaw"\nqueue = "out/queue"\noptions = {{ {options} }}')
     directory = write(tmp_path / "c", text.format(chunks=1, options='command = ["no-such-python"]'))
-    assert any("gpaw through out/queue: 0 workers there, 0 tasks waiting" in line for line in check(directory))
+    assert any(
+        "gpaw through out/queue: 0 workers there, 0 tasks with them, 0 waiting" in line for line in check(directory)
+    )
     write(tmp_path / "c", text.format(chunks=1, options="cutof = 1.0"))
     with pytest.raises(SettingsError, match="unknown key `cutof`; did you mean `cutoff`"):
         list(check(directory))

@@ -252,6 +252,31 @@ def test_a_worker_ends_with_its_engine_and_another_does_the_task(posted, tmp_pat
     assert queue.result("hangs-1")["energy"] == -3.5
 
 
+def test_status_says_how_far_the_bootstrap_is_and_who_works(tmp_path):
+    directory = campaign(tmp_path / "c", "seconds = 1.0")
+    file = directory / "campaign.toml"
+    networks = file.read_text().replace('[relax]\nengine = "ase"\ncalculator = "ase.calculators.emt:EMT"\n', "")
+    file.write_text(networks + "\n[bootstrap]\nmax_calls = 30\n")
+    run = started("run", directory, "--quiet")
+    one = worker(directory)
+    try:
+        said = told(directory)
+        assert said.splitlines()[0].startswith("bootstrap 0/")
+        assert said.splitlines()[1].startswith("queue out/queue: 1 workers there, 1 tasks with them, ")
+    finally:
+        for process in (run, one):
+            process.kill()
+            process.communicate()
+
+
+def told(directory):
+    """What `evo status` says once the bootstrap has begun."""
+    end = time.monotonic() + 120
+    while "1 tasks with them" not in (said := evo("status", directory).stdout) or "bootstrap" not in said:
+        assert time.monotonic() < end, said
+    return said
+
+
 def test_walltime_gives_the_task_back(posted, tmp_path):
     queue = posted("hangs")
     one = worker(tmp_path, "--walltime", "00:03", MARK=str(tmp_path / "mark"))
