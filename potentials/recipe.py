@@ -111,7 +111,7 @@ RECIPES = {
     "fine": Recipe(Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10, refined=True),
     # for few labels of metals: what networks learn is small, so they are drawn to nothing more strongly (docs/cu-pd-ag-pbe.md)
     "embedded": Recipe(
-        Shape(6.0, n_max=5, l_max=4, n_pair=8), hidden=10, embedded=True, fitting=Fitting(decay=5.0, pull=20.0, few=100)
+        Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10, embedded=True, fitting=Fitting(decay=5.0, pull=20.0, few=100)
     ),
     "vp2017": Recipe(VP2017, hidden=10, second=10, repulsion=False, scaling="range"),
 }

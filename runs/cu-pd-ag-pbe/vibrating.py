@@ -1,8 +1,9 @@
-"""Crystals that move a little about low phases, and long-period relatives of L1_2: vibrating.extxyz.
+"""Crystals that move a little about low phases, and long-period relatives of L1_2: vibrating.extxyz, long-period.extxyz.
 
     python runs/cu-pd-ag-pbe/vibrating.py LIB --round 8 [--strata Pd=14 Ag=6 ...] [--long Cu3Pd]
     python runs/cu-pd-ag-pbe/vibrating.py LIB --judge FILE    # what LIB says of labelled ones
     python runs/cu-pd-ag-pbe/vibrating.py --take FILE    # of these labels, those that are learned from: vibrating-taken.extxyz
+    python runs/cu-pd-ag-pbe/vibrating.py --meshes    # what labels by 0.04 1/Å have beside those by 0.026
 
 What phonons and moduli are made of is differences of a few meV between crystals that are nearly the same, which rounds by the
 committee's spread do not choose. The parents are phases as the library relaxes them (PARENTS), in random supercells of at most
@@ -35,6 +36,7 @@ from potentials.potential import Potential
 from potentials.relax import relax
 from potentials.stratum import Stratum
 from potentials.structures import Structures
+from potentials.units import EV_PER_A3_PER_GPA
 
 PARENTS = {1: ("fcc", "fcc", "fcc", "hcp"), 2: ("B2", "L1_2", "L1_1")}
 STRATA = ("Pd=14", "Ag=6", "Cu=4", "CuPd=8", "CuAg=2", "PdAg=4")
@@ -116,12 +118,27 @@ def judge(potential: Potential, labels: Path) -> None:
         print(f"{name:8}{mine.sum():8}{rmse:6.1f}{energies[mine].mean():6.1f}{force:10.0f}")
 
 
+def compare_meshes() -> None:
+    """Print labels by the coarser mesh less those by the denser one, as far as there are both."""
+    folder = Path(__file__).parent
+    dense, coarse = (read_dataset(folder / f"vibrating-{name}.extxyz.xz") for name in ("labels", "coarse"))
+    places = {family: place for place, family in enumerate(coarse.families)}
+    print(f"{'':24}meV/atom  meV/Å    GPa")
+    for n, family in enumerate(dense.families):
+        new, old = dense.select([n]).labels, coarse.select([places[family]]).labels
+        energy = 1e3 * (old.energies[0] - new.energies[0]) / dense.structures.sizes[n]
+        force = 1e3 * np.sqrt(np.mean((old.forces - new.forces) ** 2))
+        stress = np.abs(old.stresses - new.stresses).max() / EV_PER_A3_PER_GPA
+        print(f"{family:24}{energy:8.1f}{force:7.1f}{stress:7.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library", metavar="LIB", type=Path, nargs="?")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--round", type=int)
     what.add_argument("--judge", metavar="FILE", type=Path, help="labels of what this program makes")
+    what.add_argument("--meshes", action="store_true", help="labels by the coarser mesh less those by the denser one")
     what.add_argument("--take", metavar="FILE", type=Path, help="labels of what this program makes")
     parser.add_argument("--strata", metavar="STRATUM=N", nargs="+", default=STRATA, help="how many of each")
     parser.add_argument(
@@ -135,6 +152,9 @@ def main() -> None:
         write_dataset(TAKEN, kept)
         print(f"{len(kept)} of {len(found)} labels in {TAKEN}")
         return
+    if asked.meshes:
+        compare_meshes()
+        return
     if asked.library is None:
         parser.error("--round and --judge need LIB")
     potential = Library.open(asked.library).assemble(Stratum.of(ELEMENTS))
@@ -147,14 +167,18 @@ def main() -> None:
     quotas = {Stratum.parse(name): int(n) for name, n in (text.split("=") for text in asked.strata)}
     new = [a for s, n in quotas.items() for a in vibrating(s, n, asked.round, potential)]
     new = [new[n] for n in np.random.default_rng([SEED, asked.round]).permutation(len(new))]
+    long: list[Atoms] = []
     for formula in asked.long:
         majority, minority = sorted(symbols2numbers(formula), key=symbols2numbers(formula).count, reverse=True)[::3]
-        new += long_period(minority, majority, potential)
-    for atoms in new:
+        long += long_period(minority, majority, potential)
+    for atoms in (*new, *long):
         atoms.info["round"] = int(asked.round)
     write(asked.structures, [*taken, *new], format="extxyz")
-    hours = seconds(new).sum() / 3600
-    print(f"{len(new)} structures of round {asked.round} appended to {asked.structures}, some {hours:.1f} CPU h of DFT")
+    beside = asked.structures.with_name("long-period.extxyz")
+    write(beside, long, format="extxyz")
+    for path, made in ((asked.structures, new), (beside, long)):
+        hours = seconds(made).sum() / 3600
+        print(f"{len(made)} structures of round {asked.round} in {path}, some {hours:.1f} CPU h of DFT")
 
 
 if __name__ == "__main__":

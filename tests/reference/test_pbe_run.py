@@ -137,10 +137,11 @@ def test_the_table_of_an_assessment_marks_what_misses_its_goal(tmp_path):
 def test_the_library_that_ships_is_of_these_labels_and_settings():
     shipped = Library.open("cu-pd-ag-pbe")
     assert (shipped.path / "reference.toml").read_bytes() == (RUN / "reference.toml").read_bytes()
-    known = [read_dataset(RUN / name).hashes() for name in ("labels.extxyz.xz", "searched.extxyz")]
-    assert set(shipped.data().hashes()) <= {h for hashes in known for h in hashes}
-    searched = read_dataset(RUN / "searched.extxyz")
-    assert set(searched.methods) == set(shipped.data().methods)  # so that they can be learned together
+    names = ("labels.extxyz.xz", "searched.extxyz", "vibrating-taken.extxyz", "long-period-labels.extxyz.xz")
+    known = [read_dataset(RUN / name) for name in names]
+    assert set(shipped.data().hashes()) <= {h for data in known for h in data.hashes()}
+    for data in known:
+        assert set(data.methods) == set(shipped.data().methods)  # so that they can be learned together
 
 
 def test_labels_are_brought_to_other_pulay_constants(tmp_path):
