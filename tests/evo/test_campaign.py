@@ -97,7 +97,8 @@ def test_what_lies_near_the_hull_is_listed_and_exported(tmp_path):
         assert row["formation_reference"] == pytest.approx(row["energy_reference"] - mean, abs=1e-9)
     lines = list(csv.DictReader(evo("results", trained, "--within", "150", "--csv").stdout.splitlines()))
     assert [line["id"] for line in lines] == [r["id"] for r in near]
-    assert [float(line["energy_network"]) for line in lines] == [r["energy_network"] for r in near]
+    energies = [float(text) if (text := line["energy_network"]) else None for line in lines]
+    assert energies == [r["energy_network"] for r in near]
     assert evo("export", trained, "--within", "150", "-o", tmp_path / "near.extxyz").returncode == 0
     written = read(tmp_path / "near.extxyz", ":")
     assert [a.info["id"] for a in written] == [r["id"] for r in near]
@@ -163,7 +164,8 @@ def test_status_does_not_go_back_when_a_finished_campaign_runs_again(trained, tm
 
 
 def test_what_is_not_relaxed_to_the_end_is_said(tmp_path):
-    directory = write(tmp_path / "c", SMALL.replace("final_steps = 2", "final_steps = 0"), chunks=1)
+    strict = SMALL.replace("final_steps = 2", "final_steps = 0") + "\n[relax]\nfmax = 0.001\nsmax_GPa = 0.001\n"
+    directory = write(tmp_path / "c", strict, chunks=1)
     done = evo("run", directory, "--quiet")
     assert done.returncode == 0, done.stderr
     assert "stable, but not relaxed by the reference to the end: " in done.stderr
@@ -233,12 +235,14 @@ def test_final_relaxations_begin_where_single_points_were(trained):
     found = results(trained, "")
     asked = {k.rpartition("/")[2]: r for k, r in found.items() if ASKED.search(k)}
     paths = {k.rpartition("/")[2]: r for k, r in found.items() if RELAXED.fullmatch(k)}
-    assert asked.keys() & paths.keys()
-    for name in asked.keys() & paths.keys():
-        path = paths[name]
+    before = [label["crystal"] for k, made in found.items() if k.startswith("bootstrap/") for label in made["labels"]]
+    before += [label["crystal"] for label in asked.values()]
+    assert paths  # phases that were labelled before the search among them, as the machine's bits have it
+    for name, path in paths.items():
         assert len(path) <= 2
-        assert asked[name]["crystal"] not in [step["crystal"] for step in path]
-        assert min(step["energy"] for step in [asked[name], *path]) <= asked[name]["energy"]
+        assert not any(step["crystal"] in before for step in path)
+        if name in asked:
+            assert min(step["energy"] for step in [asked[name], *path]) <= asked[name]["energy"]
 
 
 def test_a_campaign_whose_calculator_is_the_reference(tmp_path):
