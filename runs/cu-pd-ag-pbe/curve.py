@@ -17,7 +17,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from potentials.dataset import Dataset, read_dataset
 from potentials.jointly import plan_jointly
 from potentials.library import Library
+from potentials.network import Shape
 from potentials.recipe import RECIPES, Recipe
 from potentials.refine import finish_refined, plan_refined, refines
 from potentials.stratum import Stratum
@@ -157,6 +158,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", metavar="N", nargs="*", type=int)
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
+    parser.add_argument("--members", type=int, help="networks in a committee, in place of the recipe's")
+    parser.add_argument(
+        "--radial", type=int, metavar="N", help="radial functions of the density, in place of the recipe's"
+    )
     parser.add_argument("--pretrained", metavar="LIB", type=Path, help="what pretrain.py has made, by the same recipe")
     parser.add_argument(
         "--folds", type=int, choices=range(1, EIGHTH + 1), help="cross-validation over so many of eight folds"
@@ -172,6 +177,10 @@ def main() -> None:
     usual = "curve" if not asked.folds else "refitted" if asked.refit else RECIPES[asked.recipe].embedded and "embedded"
     output = asked.output or HERE / f"{usual or 'folds'}.json"
     data, recipe = read_dataset(asked.labels), RECIPES[asked.recipe]
+    if asked.members:
+        recipe = replace(recipe, members=asked.members)
+    if asked.radial and isinstance(recipe.shape, Shape):
+        recipe = replace(recipe, shape=replace(recipe.shape, n_max=asked.radial))
     pretrained = Library.open(asked.pretrained) if asked.pretrained else None
     result: dict[str, Any] = {"labels": len(data), "recipe": asked.recipe, "pretrained": pretrained is not None}
     if asked.folds:
