@@ -271,8 +271,10 @@ def _status(options: argparse.Namespace) -> int:
         print(json.dumps(notes["progress"]))
     else:
         print(notes["line"])
-        if section.queue and notes["progress"]["stage"] != "done":
-            print(f"queue {section.queue}: {census(options.directory / section.queue)}")
+        queue = options.directory / section.queue
+        # to ask what time it is there is to write: who may only read the campaign is told the rest
+        if section.queue and notes["progress"]["stage"] != "done" and os.access(queue, os.W_OK):
+            print(f"queue {section.queue}: {census(queue)}")
     return EXIT_OK
 
 

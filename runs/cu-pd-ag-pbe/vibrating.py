@@ -10,7 +10,7 @@ committee's spread do not choose. The parents are phases as the library relaxes 
 LARGEST atoms, strained by about one per cent, their atoms moved by 0.02 to 0.06 Å at random: no mode of a phonon that an
 assessment looks at is among them but by chance. --long adds L1_2 with an antiphase boundary after every third cube, and after
 one and two in turn (12 atoms, ideal sites, relaxed by the library). --take leaves out crystals with silver: by 0.04 1/Å theirs
-are 4 to 13 meV/atom off, those of copper and palladium 1.3 (docs/cu-pd-ag-pbe.md).
+are 2 to 12 meV/atom off, those of copper and palladium up to 1.3 (docs/cu-pd-ag-pbe.md).
 """
 
 from __future__ import annotations
