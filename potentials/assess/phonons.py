@@ -43,11 +43,14 @@ class Phonons:
     ticks: Mapping[str, float]  # 1/Å with 2 pi, where the named points lie on the path
 
 
-def supercell_matrix(crystal: Crystal, length: float) -> NDArray[np.int_]:
+def supercell_matrix(crystal: Crystal, length: float, repeat: int = 0) -> NDArray[np.int_]:
     """(3, 3) cubic supercells of fcc and bcc, multiples of the primitive vectors for the rest, from `length` Å on.
 
-    By the guessed volume of the crystal, so that it is the same for both sides.
+    By the guessed volume of the crystal, so that it is the same for both sides. `repeat`: that multiple of the primitive vectors
+    for all; 2 has X and L of fcc in eight atoms, where 2 cubes have 32.
     """
+    if repeat:
+        return np.eye(3, dtype=int) * repeat
     atoms = crystal.guess()
     centred = np.array(TO_CUBE.get(crystal.prototype.name, np.eye(3)))
     lengths = np.linalg.norm(centred @ atoms.cell[:], axis=1)
@@ -67,7 +70,7 @@ def phonons(side: Side, crystal: Crystal) -> Phonons | None:
     cell = PhonopyAtoms(numbers=atoms.numbers, cell=atoms.cell[:], scaled_positions=atoms.get_scaled_positions())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about its own defaults
-        lattice = Phonopy(cell, supercell_matrix(crystal, s.supercell), primitive_matrix=np.eye(3))
+        lattice = Phonopy(cell, supercell_matrix(crystal, s.supercell, s.repeat), primitive_matrix=np.eye(3))
         lattice.generate_displacements(distance=s.displacement)
         moved = [
             Atoms(c.numbers, scaled_positions=c.scaled_positions, cell=c.cell, pbc=True)

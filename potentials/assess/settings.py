@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from potentials.units import EV_PER_A3_PER_GPA
 
 SMALLEST_STRAIN = 1e-4
+MAY_BE_ZERO = ("noise", "seed", "repeat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Settings:
     fault_layers: int = 12  # layers between stacking faults, a multiple of three
     displacement: float = 0.01  # Å, of the phonons
     supercell: float = 10.0  # Å, shortest vector of the phonons' supercell
+    repeat: int = 0  # of the primitive cell along each vector, the phonons' supercell; 0: as `supercell` has it
     mesh: int = 8  # points of the phonons' mesh along each reciprocal vector
     disturbance: float = 0.03  # Å and, divided by 3 Å, strain that tests whether a prototype is stable
     seed: int = 0  # of the disturbance
@@ -33,9 +35,9 @@ class Settings:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name not in ("seed", "noise") and not value > 0:
+            if f.name not in MAY_BE_ZERO and not value > 0:
                 raise ValueError(f"`{f.name}` must be positive, got {value}")
-        for name in ("noise", "seed"):
+        for name in MAY_BE_ZERO:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}")
         if self.strain < SMALLEST_STRAIN:

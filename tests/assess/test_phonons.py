@@ -55,6 +55,14 @@ def test_modes_that_fit_into_the_supercell(crystal, points):
     np.testing.assert_allclose(found.points["G"][:3], 0.0, atol=1e-3)
 
 
+def test_a_repeated_primitive_cell_has_the_same_modes_where_they_fit():
+    cubes, primitive = (phonons(emt(replace(SMALL, **s)), CU) for s in ({"supercell": 7.0}, {"repeat": 2}))
+    for name in ("X", "L"):
+        np.testing.assert_allclose(primitive.points[name], cubes.points[name], atol=0.02)
+    between = abs(primitive.points["K"] - cubes.points["K"])  # no mode of eight atoms
+    assert between.max() > 0.02
+
+
 def test_bands_and_mesh():
     found = phonons(emt(), CU)
     assert found.weights.sum() == pytest.approx(1.0)
