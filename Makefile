@@ -46,12 +46,13 @@ truth: .venv/developed  ## the benchmark behind README's figures (hours; resumab
 pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/structures.extxyz -o $(PBE)/labels.extxyz.xz --settings $(PBE)/reference.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/long-period.extxyz -o $(PBE)/long-period-labels.extxyz.xz --settings $(PBE)/reference.toml
+	nice -n 19 $(BIN)/evo reference label $(PBE)/silver.extxyz -o $(PBE)/silver-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/vibrating.extxyz -o $(PBE)/vibrating-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
 
 pbe-library: .venv/installed  ## the library that comes with the package, from the labels there are (a quarter of an hour)
 	rm -rf $(PBE)/out/library
-	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/labels.extxyz.xz $(PBE)/searched.extxyz $(PBE)/vibrating-taken.extxyz \
-	  $(PBE)/long-period-labels.extxyz.xz
+	$(BIN)/python $(PBE)/taken.py
+	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/out/taken.extxyz.xz
 	$(BIN)/potentials refit $(PBE)/out/library --iterations 6
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
 

@@ -1,6 +1,6 @@
 """Crystals with silver and without symmetry whose labels by 0.04 1/Å may be wrong by some meV/atom: silver.extxyz.
 
-    python runs/cu-pd-ag-pbe/silver.py             # which, held-out ones first, then the lowest first; make pbe-labels labels them
+    python runs/cu-pd-ag-pbe/silver.py             # which, held-out ones first, then the lowest; make pbe-labels labels them
     python runs/cu-pd-ag-pbe/silver.py --meshes    # what labels by 0.04 1/Å have beside those by 0.026
 
 Where a crystal is nearly symmetric, a mesh for one without symmetry has few distinct k-points (docs/cu-pd-ag-pbe.md). Taken are

@@ -2,8 +2,9 @@
 
     python runs/cu-pd-ag-pbe/vacancies.py [LIB] [--elements Cu Pd Ag]    # some ten minutes of DFT each; resumable
 
-E(31) - 31/32 E(32), the 31 relaxed by the library at its own lattice constant. The 32 are worked out as a cube of four with the same
-k-points, which is the same crystal: what the mesh has wrong cancels. Results are appended to vacancies.jsonl, by crystal and method.
+E(31) - 31/32 E(32), the 31 relaxed by the library at its own lattice constant. The 32 are worked out as a cube of four with the
+same k-points, which is the same crystal: what the mesh has wrong cancels. Results are appended to vacancies.jsonl, by crystal
+and method.
 """
 
 from __future__ import annotations

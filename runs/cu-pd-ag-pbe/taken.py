@@ -1,0 +1,71 @@
+"""What the library learns from, of all labels that there are: out/taken.extxyz.xz.
+
+    python runs/cu-pd-ag-pbe/taken.py [--export DIR]
+
+All calculations of rounds 0 to 7 and of campaigns, and of round 8 the crystals without silver, by a mesh of 0.04 1/Å; where a
+crystal has been labelled by 0.026 1/Å as well (silver.py, vibrating.py), that label in place of the other. Only the mesh is
+another, so all of them count as of one method; what a label says of its mesh is kept, and a label that took the place of another
+has the CPU seconds of both.
+--export: CuPdAg.train.extxyz and CuPdAg.test.extxyz in DIR, as benchmarks/pypolymlp_peer.py takes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from potentials.dataset import Dataset, first_in_each_place, read_dataset, write_dataset
+
+HERE = Path(__file__).resolve().parent
+COARSE = ("labels.extxyz.xz", "searched.extxyz", "vibrating-coarse.extxyz.xz", "long-period-labels.extxyz.xz")
+DENSE = ("vibrating-labels.extxyz.xz", "silver-labels.extxyz.xz")
+SILVER = 47
+
+
+def joined(names: tuple[str, ...]) -> Dataset:
+    """All labels in these files, as far as they are there."""
+    known = [read_dataset(HERE / name) for name in names if (HERE / name).exists()]
+    whole = known[0]
+    for more in known[1:]:
+        whole = whole.merge(more)
+    return whole
+
+
+def taken() -> tuple[Dataset, int]:
+    """What is learned from, the coarser mesh first, and how many labels are by the denser one."""
+    coarse, dense = joined(COARSE), joined(DENSE)
+    first = first_in_each_place(dense.followed_by(coarse))[len(dense) :]
+    replaced = np.array([c < len(dense) for c in first])
+    seconds = dense.seconds.copy()
+    np.add.at(seconds, np.array(first)[replaced], coarse.seconds[replaced])
+    dense = replace(dense, seconds=seconds, methods=(coarse.methods[0],) * len(dense))
+    doubtful = np.array(
+        [
+            f.startswith("vibrating") and SILVER in s.numbers
+            for f, s in zip(coarse.families, coarse.strata(), strict=True)
+        ]
+    )
+    return coarse.select(np.flatnonzero(~replaced & ~doubtful)).followed_by(dense), len(dense)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--export", metavar="DIR", type=Path)
+    asked = parser.parse_args()
+    data, dense = taken()
+    path = HERE / "out" / "taken.extxyz.xz"
+    path.parent.mkdir(exist_ok=True)
+    write_dataset(path, data)
+    held_out = data.is_held_out()
+    print(f"{len(data)} labels in {path}, {dense} of them by the denser mesh; {held_out.sum()} are held out")
+    if asked.export:
+        asked.export.mkdir(parents=True, exist_ok=True)
+        for name, part in (("train", ~held_out), ("test", held_out)):
+            write_dataset(asked.export / f"CuPdAg.{name}.extxyz", data.select(np.flatnonzero(part)))
+
+
+if __name__ == "__main__":
+    main()
