@@ -37,10 +37,10 @@ def joined(names: tuple[str, ...]) -> Dataset:
 def taken() -> tuple[Dataset, int]:
     """What is learned from, the coarser mesh first, and how many labels are by the denser one."""
     coarse, dense = joined(COARSE), joined(DENSE)
-    first = first_in_each_place(dense.followed_by(coarse))[len(dense) :]
-    replaced = np.array([c < len(dense) for c in first])
+    first = np.array(first_in_each_place(dense.followed_by(coarse))[len(dense) :])
+    replaced = first < len(dense)
     seconds = dense.seconds.copy()
-    np.add.at(seconds, np.array(first)[replaced], coarse.seconds[replaced])
+    np.add.at(seconds, first[replaced], coarse.seconds[replaced])
     dense = replace(dense, seconds=seconds, methods=(coarse.methods[0],) * len(dense))
     doubtful = np.array(
         [
@@ -48,7 +48,8 @@ def taken() -> tuple[Dataset, int]:
             for f, s in zip(coarse.families, coarse.strata(), strict=True)
         ]
     )
-    return coarse.select(np.flatnonzero(~replaced & ~doubtful)).followed_by(dense), len(dense)
+    repeated = first != np.arange(len(dense), len(dense) + len(coarse))  # of the denser mesh, or by two campaigns
+    return coarse.select(np.flatnonzero(~repeated & ~doubtful)).followed_by(dense), len(dense)
 
 
 def main() -> None:
