@@ -22,6 +22,7 @@ from potentials.structures import Floats, Ints, Prediction, Structures
 Bools = NDArray[np.bool_]
 
 SMALLEST_VOLUME = 1e-3  # Å³ per atom: below, a cell is flat
+SOLID = 30.0  # Å³ per atom: what is larger holds vacuum, and its stress counts as that of so much
 STRAIN_LENGTH = 2.0  # Å: a radius of 0.2 Å allows a strain of 0.1
 ROW, COLUMN = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1])
 WEIGHT = np.array([1.0, 1.0, 1.0, *[np.sqrt(2.0)] * 3])
@@ -286,6 +287,8 @@ class Batch:
     def _converged(self, at: Geometry, limits: Limits) -> Bools:
         forces = np.sqrt((at.forces**2).sum(axis=2)).max(axis=1)
         stresses = np.abs(self._stresses(at, limits.pressure)).max(axis=(1, 2))
+        # a force over the whole cell says little of a layer or a wire in vacuum
+        stresses *= np.maximum(np.abs(np.linalg.det(at.cells)) / (SOLID * self.crystals.sizes), 1.0)
         return np.asarray((forces < limits.fmax) & (stresses < limits.smax))
 
     def _ends(self, outcome: str, rows: Bools, at: Geometry) -> list[End]:

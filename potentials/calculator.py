@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import CalculationFailed, Calculator, PropertyNotImplementedError, all_changes
 
 from potentials.relax import Evaluate
 from potentials.structures import Floats, Prediction, Structures
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class StratifiedCalculator(Calculator):
-    """A Potential as an ASE calculator. `energy_spread` (eV per cell) is the deviation over the committee."""
+    """A Potential as an ASE calculator, on one core. `energy_spread` (eV per cell) is the deviation over the committee.
+
+    ASE's CalculationFailed where there is no finite energy: dynamics would go on with it.
+    """
 
     implemented_properties: ClassVar[list[str]] = [
         "energy",
@@ -28,10 +31,9 @@ class StratifiedCalculator(Calculator):
         "energy_spread",
     ]
 
-    def __init__(self, potential: Potential, n_threads: int = 1, **kwargs: Any) -> None:
+    def __init__(self, potential: Potential, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.potential = potential
-        self.n_threads = n_threads
 
     def calculate(
         self,
@@ -41,8 +43,13 @@ class StratifiedCalculator(Calculator):
     ) -> None:
         """All properties at once; stress is missing from the results where not all axes are periodic."""
         super().calculate(atoms, properties, system_changes)
-        prediction = self.potential.evaluate(Structures.from_ase([self.atoms]), n_threads=self.n_threads)
+        prediction = self.potential.evaluate(Structures.from_ase([self.atoms]))
         energy, stress = float(prediction.energies[0]), prediction.stresses[0]
+        if not np.isfinite(energy):
+            raise CalculationFailed(
+                f"no finite energy of {self.atoms.get_chemical_formula()}: "
+                "atoms in one place, too many neighbours of one, or periodic along axes that span nothing"
+            )
         self.results = {
             "energy": energy,
             "free_energy": energy,

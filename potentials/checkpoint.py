@@ -39,6 +39,7 @@ class Checkpoint:
         stream = io.BytesIO()
         np.savez(stream, **asdict(progress), seconds=self.seconds + now - self._started)
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        partial.parent.mkdir(exist_ok=True)  # another training takes it away when it has nothing more in it
         partial.write_bytes(stream.getvalue())
         os.replace(partial, self.path)
         self._written = now

@@ -54,7 +54,8 @@ def relax(
     """Crystals at a minimum of the enthalpy E + pV, each with its outcome.
 
     pressure in eV/Å³; converged when every force is below fmax (eV/Å) and every component of stress + p below
-    smax (eV/Å³). `on_call(indices, structures, prediction)` sees every evaluation, trial steps included.
+    smax (eV/Å³), where the stress of a cell of more than 30 Å³/atom, which holds vacuum, counts as that of one of 30.
+    `on_call(indices, structures, prediction)` sees every evaluation, trial steps included.
     As many crystals are under way as fit into `room` bytes (a share of the memory that is free when left out), the others
     wait; the room is halved when memory runs out all the same. MemoryError when a single crystal is too large.
     noise (eV/atom): where energies are off by so much from one geometry to the next, as those of plane waves are, smaller

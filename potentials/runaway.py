@@ -15,6 +15,7 @@ from potentials.structures import Floats, Ints
 
 SHORTEST = 0.4  # of the sum of covalent radii
 LARGEST_VOLUME, SMALLEST_VOLUME = 4.0, 0.25  # of the volume at the start
+SWOLLEN = 1.5  # of the volume at the start, of what has been beyond VOLUME_PER_ATOM all the time: a molecule in a box
 VOLUME_PER_ATOM = 500.0  # Å³, three times the largest elemental solid (caesium) at ambient pressure
 LONGEST = 4.0  # of the longest lattice vector at the start: shear runs away at constant volume
 IMAGES = np.array(list(product((-1, 0, 1), repeat=3)), dtype=float)[:14]  # one of each with its opposite, and none
@@ -88,6 +89,6 @@ def exploded(
 ) -> NDArray[np.bool_]:
     """(c,) crystals that swell or shear without end; `lengths` are those of the longest periodic vector, Å."""
     swollen = (volumes > LARGEST_VOLUME * first_volumes) | (
-        volumes > np.maximum(VOLUME_PER_ATOM * sizes, first_volumes)
+        volumes > np.maximum(VOLUME_PER_ATOM * sizes, SWOLLEN * first_volumes)
     )
     return (solid & swollen) | (lengths > LONGEST * first_lengths)

@@ -24,6 +24,8 @@ class Stratum:
     def __post_init__(self) -> None:
         if not self.numbers or list(self.numbers) != sorted(set(self.numbers)):
             raise ValueError(f"`numbers` must be distinct, ascending atomic numbers, got {self.numbers}")
+        if self.numbers[0] < 1 or self.numbers[-1] >= len(chemical_symbols):
+            raise ValueError(f"`numbers` must be those of elements, got {self.numbers}")
 
     @classmethod
     def of(cls, elements: Iterable[str | int]) -> Stratum:
@@ -54,10 +56,6 @@ class Stratum:
     def subsets(self) -> list[Stratum]:
         """Every non-empty subset, itself included, in canonical order."""
         return [Stratum(c) for k in range(1, self.order + 1) for c in combinations(self.numbers, k)]
-
-    def parents(self) -> list[Stratum]:
-        """The subsets with one element fewer, in canonical order."""
-        return [Stratum(c) for c in combinations(self.numbers, self.order - 1)] if self.order > 1 else []
 
     def sort_key(self) -> tuple[int, tuple[int, ...]]:
         return self.order, self.numbers

@@ -240,7 +240,7 @@ def problem_of(task: FitTask, prepared: Sequence[Batch], layout: Layout) -> Prob
     """The residuals of a task's training crystals; a fold of them validates where it is large enough."""
     training = task.dataset.training()
     validating: NDArray[np.bool_] = training.folds(FOLDS) == task.member % FOLDS
-    if validating.sum() < FEWEST:
+    if validating.sum() < FEWEST or 2 * validating.sum() > len(validating):  # of one family, all of them could
         validating[:] = False
     heads = {p.stratum.numbers[0]: Head.of(p, task.member) for p in task.frozen if p.stratum.order == 1}
     return Problem(prepared, layout, task.member, heads, validating)
@@ -295,6 +295,11 @@ def prepare(task: FitTask) -> Prepared:
     places = {s: np.flatnonzero(strata == s.name) for s in companies}
     below = (*task.frozen, *task.scalings.values())
     known = [(s, tables(training.select(places[s]), recipe, s, task.lowest, below)) for s in companies]
+    if len(training) and not any(found for _, found in known):
+        names = ", ".join(s.name for s in task.strata)
+        raise TrainingError(
+            f"no crystal of {names} to train on has features that can be computed; atoms too close or too many"
+        )
     bases, ground = bases_of(task, known), Ground.of(task)
     shifts = {p.stratum.numbers[0]: p for p in (*task.frozen, *task.scalings.values()) if p.stratum.order == 1}
     free_heads = {s.numbers[0] for s in task.strata if s.order == 1}

@@ -78,7 +78,7 @@ def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the readers' remarks on odd files are not the user's problem here
-            crystals: Any = read(path, index=":")
+            crystals: Any = read(path, index=":", do_not_split_by_at_sign=True)
     except Exception as error:  # noqa: BLE001 - the readers raise whatever the first odd byte leads to
         raise Unusable(f"{path} cannot be read: {type(error).__name__}: {error}".splitlines()[0]) from None
     if not crystals:
@@ -128,10 +128,13 @@ def warn(library: Library, crystals: list[Atoms], grades: Floats) -> None:
         of = f"of {n} of {len(crystals)} crystals"
         text = f"{library.path} was never trained on {', '.join(names)}: do not believe what it says {of}"
         print(text, file=sys.stderr)
-    beyond = np.array([not names for names in lacking], dtype=bool) & np.isfinite(grades) & (grades > EDGE_GRADE)
+    beyond = np.array([not names for names in lacking], dtype=bool) & ~np.isposinf(grades) & ~(grades <= EDGE_GRADE)
     if beyond.any():
         text = f"{int(beyond.sum())} of {len(crystals)} crystals beyond the training data"
-        print(f"{text} (largest grade {grades[beyond].max():.1f}, the edge is {EDGE_GRADE:.0f})", file=sys.stderr)
+        print(
+            f"{text} (largest grade {np.nanmax(grades[beyond], initial=0.0):.1f}, the edge is {EDGE_GRADE:.0f})",
+            file=sys.stderr,
+        )
 
 
 def by_stratum(library: Library, path: Path, crystals: list[Atoms]) -> Iterator[tuple[Potential, list[int]]]:

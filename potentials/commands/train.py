@@ -224,9 +224,17 @@ def _fit(library: Library, tasks: Sequence[FitTask], name: str) -> list[FitResul
 
 
 def _say(trained: TrainedStratum, what: str) -> None:
-    errors = {k: v for k, v in trained.metadata["errors"].items() if not k.startswith("crystals")}
+    found, n = trained.metadata["errors"], trained.metadata["n_data"]
+    errors = {k: v for k, v in found.items() if not k.startswith("crystals")}
     text = ", ".join(f"{k.replace('_', ' ')} {1e3 * v:.1f}" for k, v in errors.items())
-    print(f"{trained.stratum.name} {what}: {trained.metadata['n_data']} crystals, {text} (meV/atom, meV/Å)")
+    print(f"{trained.stratum.name} {what}: {n} crystals, {text} (meV/atom, meV/Å)")
+    low = sum(int(v) for k, v in found.items() if k.startswith("crystals"))
+    if 2 * low < n:
+        print(
+            f"{trained.stratum.name}: {low} of {n} crystals lie near the lowest one, and the errors are theirs alone; "
+            "those far above count little. If a label is much too low, leave it out",
+            file=sys.stderr,
+        )
 
 
 def _say_outdated(library: Library, trained: set[str]) -> None:

@@ -1,8 +1,8 @@
-// Points of a lattice inside a sphere: exact for cells of any size and skew, and for any set of periodic axes.
+// Points of a lattice inside a sphere and a box: exact for cells of any size and skew, and for any set of periodic axes.
 //
 // The periodic vectors, shortest first, are orthogonalised: a_k = sum_b R_bk e_b. Planes, then lines, then points of
-// the lattice inside the sphere are visited (Fincke and Pohst, Math. Comp. 44, 463 (1985)), so that the work follows
-// the number of points and not the shape of the cell.
+// the lattice inside the sphere are visited (Fincke and Pohst, Math. Comp. 44, 463 (1985)), and inside a box along the
+// e_b as well, since in a sphere around a long cell nearly all images are far from its atoms.
 #pragma once
 
 #include <cmath>
@@ -59,30 +59,44 @@ inline Range range_of(double q, double step, double reach) {
   return {low, high, std::abs(low) < 1e9 && std::abs(high) < 1e9};
 }
 
-// Calls f(shift) for every lattice vector with |point + shift| < reach, where `point` counts only along the periodic
-// vectors; the bound is a little wide. False when it is beyond reason: `budget` limits the planes, lines and points.
+// Along e_b: the range that something takes up.
+struct Box {
+  double low[3] = {0.0, 0.0, 0.0}, high[3] = {0.0, 0.0, 0.0};
+};
+
+// The same for whole numbers n with low < q + n step < high as well.
+inline Range range_of(double q, double step, double reach, double low, double high) {
+  Range range = range_of(q, step, reach);
+  range.low = std::fmax(range.low, std::ceil((low - q) / step - 1e-9));
+  range.high = std::fmin(range.high, std::floor((high - q) / step + 1e-9));
+  return range;
+}
+
+// Calls f(shift) for every lattice vector with |point + shift| < reach and point + shift inside the box, where `point`
+// counts only along the periodic vectors; the bounds are a little wide. False when it is beyond reason: `budget` limits
+// the planes, lines and points.
 template <class F>
-bool each_image(const Lattice& it, const double* point, double reach, std::int64_t& budget, F&& f) {
+bool each_image(const Lattice& it, const double* point, double reach, const Box& box, std::int64_t& budget, F&& f) {
   const double reach2 = reach * reach * (1.0 + 1e-9);
   double q[3] = {0.0, 0.0, 0.0};
   for (int b = 0; b < it.rank; ++b)
     q[b] = point[0] * it.axis[b][0] + point[1] * it.axis[b][1] + point[2] * it.axis[b][2];
   Range planes{0.0, 0.0, true}, lines = planes, points = planes;  // an axis that is not periodic has one image
-  if (it.rank > 2) planes = range_of(q[2], it.r[2][2], std::sqrt(reach2));
+  if (it.rank > 2) planes = range_of(q[2], it.r[2][2], std::sqrt(reach2), box.low[2], box.high[2]);
   if (!planes.whole) return false;
   for (double n2 = planes.low; n2 <= planes.high; ++n2) {
     if (--budget < 0) return false;
     const double s2 = q[2] + n2 * it.r[2][2], left2 = reach2 - s2 * s2;
     if (left2 < 0.0) continue;
     const double q1 = q[1] + n2 * it.r[1][2];
-    if (it.rank > 1) lines = range_of(q1, it.r[1][1], std::sqrt(left2));
+    if (it.rank > 1) lines = range_of(q1, it.r[1][1], std::sqrt(left2), box.low[1], box.high[1]);
     if (!lines.whole) return false;
     for (double n1 = lines.low; n1 <= lines.high; ++n1) {
       if (--budget < 0) return false;
       const double s1 = q1 + n1 * it.r[1][1], left1 = left2 - s1 * s1;
       if (left1 < 0.0) continue;
       const double q0 = q[0] + n1 * it.r[0][1] + n2 * it.r[0][2];
-      if (it.rank > 0) points = range_of(q0, it.r[0][0], std::sqrt(left1));
+      if (it.rank > 0) points = range_of(q0, it.r[0][0], std::sqrt(left1), box.low[0], box.high[0]);
       if (!points.whole || points.high - points.low > double(budget)) return false;
       for (double n0 = points.low; n0 <= points.high; ++n0) {
         --budget;
@@ -105,11 +119,13 @@ inline void wrap(const Lattice& it, double* point) {
   }
 }
 
-// Distance from the origin along the periodic vectors.
-inline double along(const Lattice& it, const double* point) {
+// Distance from the origin along the periodic vectors; the box grows so that it has the point.
+inline double along(const Lattice& it, const double* point, Box& box) {
   double total = 0.0;
   for (int b = 0; b < it.rank; ++b) {
     const double q = point[0] * it.axis[b][0] + point[1] * it.axis[b][1] + point[2] * it.axis[b][2];
+    box.low[b] = std::fmin(box.low[b], q);
+    box.high[b] = std::fmax(box.high[b], q);
     total += q * q;
   }
   return std::sqrt(total);

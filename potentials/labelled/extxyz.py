@@ -44,11 +44,15 @@ def frame(
     columns: Mapping[str, Floats],
     entries: Mapping[str, Entry],
 ) -> str:
-    """The lines of one crystal. Columns have shape (n,) or (n, 3); a matrix among the entries goes row by row."""
+    """The lines of one crystal. Columns have shape (n,) or (n, 3); a matrix among the entries goes row by row.
+
+    An entry that is an empty text is left out: ASE's reader takes what follows it for its value.
+    """
     tables = {"pos": positions, **columns}
     widths = "".join(f":{name}:R:{1 if t.ndim == 1 else t.shape[1]}" for name, t in tables.items())
     pbc = " ".join("FT"[p] for p in periodic.tolist())
-    head = {"Lattice": cell, "Properties": f"species:S:1{widths}", **entries, "pbc": pbc}
+    told = {name: value for name, value in entries.items() if not (isinstance(value, str) and not value)}
+    head = {"Lattice": cell, "Properties": f"species:S:1{widths}", **told, "pbc": pbc}
     joined = np.concatenate([t.reshape(len(numbers), -1) for t in tables.values()], axis=1)
     lines = [str(len(numbers)), " ".join(f"{name}={_quoted(value)}" for name, value in head.items())]
     for z, row in zip(numbers.tolist(), joined.tolist(), strict=True):

@@ -21,7 +21,7 @@ def write_dataset(path: str | Path, dataset: Dataset) -> None:
 def read_dataset(path: str | Path) -> Dataset:
     """The labelled crystals of an extxyz file; DataError in one line when it is not one."""
     try:
-        images = read(path, index=":", format="extxyz")
+        images = read(path, index=":", format="extxyz", do_not_split_by_at_sign=True)
     except Exception as error:  # noqa: BLE001 - the reader raises whatever the first odd byte leads to
         raise DataError(f"{path} cannot be read as extxyz: {type(error).__name__}: {error}".splitlines()[0]) from None
     if not images:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from potentials.labelled.record import Dataset
 from potentials.structures import Floats
 
 VIRIALS = ("virial", "virials")
+LEAST = 1e-6  # Å, and of a volume over that of a box with the same edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,12 @@ def fault(atoms: Atoms) -> str:
         return "has a stress that is not finite"
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
         return "has positions or a cell that are not finite"
+    if not ((atoms.numbers >= 1) & (atoms.numbers < len(chemical_symbols))).all():
+        return "has an atom of no element (X)"
+    if flat(atoms):
+        return "is periodic along axes that span nothing"
+    if coincide(atoms):
+        return "has two atoms in one place"
     if np.shape(found["forces"]) != (len(atoms), 3):
         return f"has forces of shape {np.shape(found['forces'])} on {len(atoms)} atoms"
     for name in ("weight", "seconds"):
@@ -51,6 +59,27 @@ def fault(atoms: Atoms) -> str:
         if value is not None and not _is_amount(value):
             return f"has the {name} {' '.join(str(value).split())}; it must be a finite number, 0 or more"
     return ""
+
+
+def flat(atoms: Atoms) -> bool:
+    """Whether the periodic vectors have no length, or are dependent."""
+    vectors = atoms.cell[:][atoms.pbc]
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not len(vectors):
+        return False
+    return bool((lengths < LEAST).any()) or bool(np.linalg.det(vectors @ vectors.T) < (LEAST * lengths.prod()) ** 2)
+
+
+def coincide(atoms: Atoms) -> bool:
+    """Whether two atoms, or images of them, are in one place; the periodic vectors must span something."""
+    cell = np.asarray(atoms.cell.complete())
+    fractions = atoms.positions @ np.linalg.inv(cell)
+    for n in range(1, len(atoms)):
+        apart = fractions[n:] - fractions[:-n]
+        apart -= np.where(atoms.pbc, np.round(apart), 0.0)
+        if (np.linalg.norm(apart @ cell, axis=1) < LEAST).any():
+            return True
+    return False
 
 
 def _is_amount(value: Any) -> bool:

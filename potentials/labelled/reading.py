@@ -125,7 +125,7 @@ def _images(path: Path, copy: Path, kind: str, run: Run | None) -> list[Atoms | 
             if kind in ("db", "json"):  # the reader behind `read` leaves out the key-value pairs
                 with connect(copy) as base:
                     return [row.toatoms(add_additional_information=True) for row in base.select()]
-            return read(copy, index=index, format=kind, **options)
+            return read(copy, index=index, format=kind, do_not_split_by_at_sign=True, **options)
 
     chosen = list(run.images) or list(range(len(run.steps))) if run is not None else []
     try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import CalculationFailed, Calculator, PropertyNotImplementedError, all_changes
 from ase.calculators.emt import EMT
 
 from potentials.calculator import StratifiedCalculator, from_calculator
@@ -35,6 +35,13 @@ def test_ase_gets_what_the_potential_says(potential):
     assert np.isfinite(cluster.get_potential_energy())
     with pytest.raises(PropertyNotImplementedError):
         cluster.get_stress()
+
+
+def test_what_has_no_finite_energy_is_an_error_that_dynamics_stop_at(potential):
+    for atoms in (Atoms("Cu2", [[0, 0, 0], [0, 0, 0]]), Atoms("Cu", pbc=True)):
+        atoms.calc = StratifiedCalculator(potential)
+        with pytest.raises(CalculationFailed, match="no finite energy of Cu"):
+            atoms.get_forces()
 
 
 def test_a_calculator_is_asked_crystal_by_crystal():

@@ -205,6 +205,32 @@ def test_evaluate_writes_results_of_ases_own(files, capsys, tmp_path):
     assert np.trace(found[3].get_stress(voigt=False)) == pytest.approx(pressure, rel=1e-5, abs=1e-6)
 
 
+def test_an_empty_text_in_a_file_takes_nothing_from_what_is_written(files, capsys, tmp_path):
+    layer = Atoms("Cu", cell=[2.5, 2.5, 12.0], pbc=(True, True, False), info={"note": ""})
+    write(tmp_path / "layer@1.traj", layer)
+    said(capsys, "evaluate", files / "lib", tmp_path / "layer@1.traj", "-o", tmp_path / "out.xyz")
+    assert read(tmp_path / "out.xyz").pbc.tolist() == [True, True, False]
+
+
+def test_a_label_that_is_much_too_low_is_said(tmp_path, capsys):
+    data = dataset((CU,), 24, 0)
+    data.labels.energies[3] -= 1000.0
+    write_dataset(tmp_path / "data.xyz", data)
+    found = said(
+        capsys,
+        "train",
+        tmp_path / "lib",
+        "Cu",
+        "--data",
+        tmp_path / "data.xyz",
+        "--recipe",
+        "quick",
+        "--iterations",
+        "1",
+    )
+    assert "of 24 crystals lie near the lowest one" in found.err
+
+
 def test_evaluate_reads_databases_and_finds_the_same_numbers(files, capsys, tmp_path):
     images = read(files / "cells.xyz", index=":")
     with connect(tmp_path / "cells.db") as base:

@@ -356,6 +356,37 @@ def test_far_atoms_and_long_cells_are_no_reason_for_nan(kernel):
     close(found.energies[1], found.energies[2])
 
 
+@pytest.mark.parametrize("repeats", [(1, 1, 150), (14, 14, 1), (9, 9, 9)], ids=str)
+def test_large_cells_of_any_shape_are_the_small_one_many_times(repeats):
+    """A needle, a plate and a block: the first two have most images of a sphere far from all atoms."""
+    rng, small = np.random.default_rng(4), bulk("Cu", cubic=True)
+    small.positions += rng.normal(scale=0.1, size=(4, 3))
+    large, n = small.repeat(repeats), int(np.prod(repeats))
+    model = library((CU,), SMALL)
+    one, many = (kernels.evaluate(Structures.from_ase([a]), model) for a in (small, large))
+    close(many.energies[0] / n, one.energies[0])
+    close(many.forces, np.tile(one.forces, (n, 1)))
+    close(many.stresses, one.stresses)
+
+
+@pytest.mark.parametrize("shape", [SMALL, FEW], ids=str)
+def test_cubes_of_images_find_the_neighbours_that_all_images_have(shape):
+    """More images than are searched for every atom, on axes that are periodic and on some that are not."""
+    rng = np.random.default_rng(5)
+    crystals = []
+    for pbc in (True, (True, True, False), False):
+        atoms = bulk("Cu", cubic=True).repeat((7, 7, 6))
+        atoms.positions += rng.normal(scale=0.1, size=(len(atoms), 3))
+        atoms.numbers = rng.choice([CU, PD], len(atoms))
+        atoms.set_cell(atoms.cell[:] @ (np.eye(3) + rng.normal(scale=0.1, size=(3, 3))), scale_atoms=True)
+        atoms.pbc = pbc
+        crystals.append(atoms)
+    structures, model = Structures.from_ase(crystals), library((CU, PD), shape)
+    compiled, plain = (kernels.evaluate(structures, model, kernel=k) for k in kernels.available()[:2])
+    for name in ("energies", "forces", "stresses"):
+        np.testing.assert_allclose(getattr(compiled, name), getattr(plain, name), rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("kernel", kernels.available())
 def test_no_crystals(kernel):
     empty = Structures.from_ase([])

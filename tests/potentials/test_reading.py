@@ -337,6 +337,18 @@ def test_crystals_without_method_or_labels_are_refused(tmp_path):
     assert found.dataset.methods == ("emt",)
 
 
+def test_what_is_no_crystal_of_elements_is_refused(tmp_path):
+    ghost, twins, flat, fine = (s.atoms for s in steps(4))
+    ghost.numbers[0] = 0
+    twins.positions[1] = twins.positions[0] + twins.cell[2] - twins.cell[0]
+    flat.cell[2] = flat.cell[0] - flat.cell[1]
+    write(tmp_path / "md@300K.xyz", [ghost, twins, flat, fine], format="extxyz")  # a name that ASE would cut in two
+    found = read_labels(tmp_path / "md@300K.xyz", "emt")
+    assert len(found.dataset) == 1
+    told = [r.reason for r in found.refused]
+    assert ["no element" in told[0], "in one place" in told[1], "span nothing" in told[2]] == [True] * 3
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense\n", b"\x00\xff", b"<?xml?><modeling>", b" vasp.6\n POTCAR: x\n"])
 def test_no_file_of_labels_is_one_clear_line(tmp_path, content):
     path = tmp_path / "file.dat"

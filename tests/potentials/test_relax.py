@@ -172,6 +172,21 @@ def test_a_layer_or_wire_without_other_vectors_is_strained_too(periodic: tuple[b
     assert thin.structures.cells[0][flat.pbc] == pytest.approx(wide.structures.cells[0][flat.pbc], abs=1e-2)
 
 
+def test_vacuum_beside_a_layer_does_not_end_its_relaxation() -> None:
+    model = Library.open(Path("cu-pd-ag-pbe")).assemble(Stratum.parse("Cu"))
+    layers = [fcc111("Cu", (1, 1, 1), a=3.5, vacuum=v) for v in (5.0, 50.0)]
+    found = relax(model.evaluate, Structures.from_ase(layers))
+    assert found.outcomes == ["converged"] * 2
+    lengths = np.linalg.norm(found.structures.cells[:, 0], axis=1)
+    assert lengths[1] == pytest.approx(lengths[0], abs=0.005) and abs(lengths[0] - 3.5 / np.sqrt(2)) > 0.02
+
+
+def test_a_molecule_in_a_periodic_box_is_no_explosion() -> None:
+    model = Library.open(Path("cu-pd-ag-pbe")).assemble(Stratum.parse("Cu"))
+    pair = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.0]], cell=[20.0] * 3, pbc=True)
+    assert relax(model.evaluate, Structures.from_ase([pair])).outcomes != ["exploded"]
+
+
 def test_not_finite_ends_in_that_step_and_spares_the_others() -> None:
     crystals = random_cells(3, (2, 2))
     good = relax(EMT_, Structures.from_ase(crystals))

@@ -10,10 +10,11 @@ import pytest
 from potentials import kernels
 from potentials.dataset import Dataset
 from potentials.library import Library
+from potentials.network import fold
 from potentials.stratum import Stratum
 from potentials.structures import Structures
 from potentials.tables import heights
-from potentials.train import FitResult, finish, fit_member, plan
+from potentials.train import FitResult, TrainingError, finish, fit_member, plan
 from tests.crystals import CU, PD
 from tests.labelled import SMALL, dataset, train, trained
 
@@ -30,6 +31,11 @@ def calm(stratum: Stratum) -> Dataset:
     """Crystals that no fit has seen, at most 0.4 eV/atom above the lowest."""
     data = dataset(stratum.numbers, 60, 9)
     return data.select(np.flatnonzero(heights(data, {CU: -0.007, PD: -0.001}) < 0.4))
+
+
+def made_model(made):
+    """The potential of one stratum of an element by itself."""
+    return fold(SMALL.shape, made.stratum.numbers, [made.parameters], SMALL.repulsion, SMALL.core_energy)
 
 
 @pytest.mark.parametrize(("name", "energy", "force"), [("Cu", 0.01, 0.1), ("Pd", 0.01, 0.1), ("CuPd", 0.02, 0.15)])
@@ -110,6 +116,31 @@ def test_absurd_crystals_do_not_spoil_a_fit(tmp_path):
     tasks = plan(library, {}, replace(data, structures=structures), Stratum((CU,)), iterations=5)
     made = finish(tasks, [fit_member(t) for t in tasks])
     assert np.isfinite(made.parameters.columns[CU]).all() and np.isfinite(made.environments.factors[CU]).all()
+
+
+@pytest.mark.parametrize("large", [20, 16])
+def test_one_large_family_leaves_no_member_without_crystals(tmp_path, large):
+    """A trajectory is one family, and would validate as a whole for some members."""
+    library, data = Library.create(tmp_path / "lib", replace(SMALL, members=4)), dataset((CU,), 20, 0)
+    for name in ("run a", "run b", "run c", "run e"):  # of which one validates the first member, and so on
+        families = (name,) * large + tuple(f"alone {n}" for n in range(20 - large))
+        known = replace(data, families=families)
+        if not len(known.training()):
+            continue
+        tasks = plan(library, {}, known, Stratum((CU,)), iterations=8)
+        made = finish(tasks, [fit_member(t) for t in tasks])
+        predicted = kernels.evaluate(data.structures, made_model(made))
+        missed = (predicted.member_energies - data.labels.energies[:, None]) / data.structures.sizes[:, None]
+        errors = np.sqrt(np.mean(missed**2, axis=0))
+        assert errors.max() < 4 * np.median(errors)
+
+
+def test_nothing_that_has_features_is_an_error(tmp_path):
+    library, data = Library.create(tmp_path / "lib", SMALL), dataset((CU,), 6, 0)
+    structures = replace(data.structures, cells=np.zeros_like(data.structures.cells))
+    with pytest.raises(TrainingError, match="no crystal of Cu to train on has features"):
+        tasks = plan(library, {}, replace(data, structures=structures), Stratum((CU,)), iterations=2)
+        fit_member(tasks[0])
 
 
 def test_what_cannot_be_planned_says_why(library):
