@@ -30,8 +30,6 @@ class LibraryError(ValueError):
 
     exit_code = 65
 
-    exit_code = 65
-
 
 @dataclass(frozen=True, eq=False)
 class TrainedStratum:
