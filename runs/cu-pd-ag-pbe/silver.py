@@ -1,10 +1,11 @@
 """Crystals with silver and without symmetry whose labels by 0.04 1/Å may be wrong by some meV/atom: silver.extxyz.
 
-    python runs/cu-pd-ag-pbe/silver.py             # which, held-out ones first, then the lowest; make pbe-labels labels them
+    python runs/cu-pd-ag-pbe/silver.py             # which; make pbe-labels labels them
     python runs/cu-pd-ag-pbe/silver.py --meshes    # what labels by 0.04 1/Å have beside those by 0.026
 
 Where a crystal is nearly symmetric, a mesh for one without symmetry has few distinct k-points (docs/cu-pd-ag-pbe.md). Taken are
-those at most HIGHEST above the elements, of labels.extxyz.xz and searched.extxyz.
+those at most HIGHEST above the elements, of labels.extxyz.xz and searched.extxyz: silver itself first, whose errors are the
+largest, then held-out crystals, then the lowest.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def chosen(data: Dataset) -> list[int]:
         and high[c] <= HIGHEST
         and len(laue_rotations(data.structures.atoms(c), SYMPREC)) == 2
     ]
-    held_out = data.is_held_out()
-    return sorted(found, key=lambda c: (not held_out[c], high[c]))
+    held_out, strata = data.is_held_out(), data.strata()
+    return sorted(found, key=lambda c: (strata[c].order > 1, not held_out[c], high[c]))
 
 
 def compare(data: Dataset, high: Floats) -> None:
