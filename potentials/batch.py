@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from potentials.descent import CURVATURE, Descent
 from potentials.runaway import collapsed, exploded, overlapping, shortest_allowed
-from potentials.structures import Floats, Ints, Prediction, Structures
+from potentials.structures import VOIGT, Floats, Ints, Prediction, Structures
 
 Bools = NDArray[np.bool_]
 
 SMALLEST_VOLUME = 1e-3  # Å³ per atom: below, a cell is flat
 SOLID = 30.0  # Å³ per atom: what is larger holds vacuum, and its stress counts as that of so much
 STRAIN_LENGTH = 2.0  # Å: a radius of 0.2 Å allows a strain of 0.1
-ROW, COLUMN = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1])
+ROW, COLUMN = (np.array(axes) for axes in VOIGT)
 WEIGHT = np.array([1.0, 1.0, 1.0, *[np.sqrt(2.0)] * 3])
 
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, PropertyNotImplementedError, all_changes
 
 from potentials.relax import Evaluate
-from potentials.structures import Floats, Prediction, Structures
+from potentials.structures import VOIGT, Floats, Prediction, Structures
 
 if TYPE_CHECKING:
     from potentials.potential import Potential
@@ -58,7 +58,7 @@ class StratifiedCalculator(Calculator):
             "energy_spread": float(prediction.spreads[0]),
         }
         if self.atoms.pbc.all():
-            self.results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            self.results["stress"] = stress[VOIGT]
 
 
 def from_calculator(calculator: Any) -> Evaluate:

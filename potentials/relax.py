@@ -73,23 +73,12 @@ def relax(
     ends: list[End] = []
     while stream.busy:
         batches = stream.next()
-        trial = _join([b.structures() for b in batches])
+        trial = Structures.join([b.structures() for b in batches])
         prediction = halving(evaluate, join_predictions, trial)
         if on_call is not None:
             on_call(np.concatenate([b.crystals.index for b in batches]), trial, prediction)
         ends += stream.absorb(prediction, limits)
     return _collect(structures, ends)
-
-
-def _join(parts: list[Structures]) -> Structures:
-    sizes = np.concatenate([p.sizes for p in parts])
-    return Structures(
-        np.concatenate([p.numbers for p in parts]),
-        np.concatenate([p.positions for p in parts]),
-        np.concatenate([p.cells for p in parts]),
-        np.concatenate([p.periodic for p in parts]),
-        np.concatenate([[0], np.cumsum(sizes)]),
-    )
 
 
 def _collect(structures: Structures, ends: list[End]) -> Relaxed:

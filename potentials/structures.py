@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+VOIGT = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)  # rows and columns of xx, yy, zz, yz, xz, xy
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,17 @@ class Structures:
             cells=np.array([np.asarray(a.cell) for a in crystals], dtype=float).reshape(-1, 3, 3),
             periodic=np.array([a.pbc for a in crystals], dtype=bool).reshape(-1, 3),
             offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Structures]) -> Structures:
+        """The crystals of all parts, one part after the other."""
+        return cls(
+            numbers=np.concatenate([p.numbers for p in parts]),
+            positions=np.concatenate([p.positions for p in parts]),
+            cells=np.concatenate([p.cells for p in parts]),
+            periodic=np.concatenate([p.periodic for p in parts]),
+            offsets=np.concatenate([[0], np.cumsum(np.concatenate([p.sizes for p in parts]))]).astype(np.int64),
         )
 
     def to_ase(self) -> list[Atoms]:

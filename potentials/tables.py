@@ -17,10 +17,10 @@ from potentials.dataset import Dataset
 from potentials.network import Model, StratumParameters, embedded_atoms
 from potentials.recipe import Fitting, Recipe
 from potentials.stratum import Stratum
-from potentials.structures import Floats, Prediction, Structures
+from potentials.structures import VOIGT, Floats, Prediction, Structures
 
 KEPT = 2  # tables of so many data sets are remembered: the members of a committee share theirs
-STRAIN = np.array([0, 4, 8, 5, 2, 1])  # xx, yy, zz, yz, xz, xy among the nine row-major strain columns
+STRAIN = np.ravel_multi_index(VOIGT, (3, 3))  # among the nine row-major strain columns
 
 
 @dataclass(frozen=True, eq=False)

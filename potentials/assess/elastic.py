@@ -14,10 +14,10 @@ from ase import Atoms
 from potentials.assess.prototypes import Crystal
 from potentials.assess.results import Measured, Value
 from potentials.assess.side import Side
-from potentials.structures import Floats
+from potentials.structures import VOIGT, Floats
 from potentials.units import GPA_PER_EV_PER_A3
 
-ROW, COLUMN = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
+ROW, COLUMN = VOIGT
 # of each system the constants to report, as (row, column) from 1: the columns are the strains that are applied
 CONSTANTS: dict[str, tuple[tuple[int, int], ...]] = {
     "cubic": ((1, 1), (2, 1), (4, 4)),

@@ -115,21 +115,13 @@ class Dataset:
 
     def followed_by(self, new: Dataset) -> Dataset:
         """The crystals of both, these first."""
-        s, t = self.structures, new.structures
-        structures = Structures(
-            np.concatenate([s.numbers, t.numbers]),
-            np.concatenate([s.positions, t.positions]),
-            np.concatenate([s.cells, t.cells]),
-            np.concatenate([s.periodic, t.periodic]),
-            np.concatenate([s.offsets, s.offsets[-1] + t.offsets[1:]]),
-        )
         labels = Labels(
             np.concatenate([self.labels.energies, new.labels.energies]),
             np.concatenate([self.labels.forces, new.labels.forces]),
             np.concatenate([self.labels.stresses, new.labels.stresses]),
         )
         return Dataset(
-            structures,
+            Structures.join([self.structures, new.structures]),
             labels,
             self.families + new.families,
             self.methods + new.methods,
