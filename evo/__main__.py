@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from evo import parallel  # first of all: it remembers which process is the parent
+
 if TYPE_CHECKING:
     from evo.report.phases import Phase
 
@@ -111,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--print", action="store_true", help="print the scripts, submit nothing")
     submit.add_argument("--ranks", type=_count, default=1, metavar="N", help="of the search, one GPU or core each")
     submit.add_argument("--launcher", default="mpirun", help="of the ranks: mpirun or srun")
-    submit.add_argument("--workers", type=_count, default=1, metavar="N", help="jobs that ask the reference")
+    submit.add_argument("--workers", type=_count, metavar="N", help="jobs that ask the reference (1)")
     submit.add_argument("--cores", type=_count, default=1, metavar="N", help="of a worker, for its program's launcher")
     submit.add_argument("--time", default="24:00:00", help="HH:MM:SS of each job; it is queued again until it is done")
     for whose in ("ranks", "workers"):
@@ -194,7 +196,6 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from evo import parallel
     from evo.job import run
 
     pool = parallel.open_pool()

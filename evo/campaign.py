@@ -7,6 +7,7 @@ ranks and when it is cut and resumed anywhere (ARCHITECTURE.md, determinism).
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,9 +27,10 @@ from evo.desk import Desk
 from evo.hull import Hull, Point
 from evo.ideal import Exact
 from evo.known import Known
-from evo.likeness import fingerprint
+from evo.likeness import alike, fingerprint
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
+from evo.reference import unlike_moments
 from evo.reference.unavailable import EngineBroken
 from evo.relaxers import NetworkRelaxer, Relaxer, curvature, load_potential
 from evo.settings import Settings
@@ -43,6 +45,8 @@ MOST_CRASHES = 5  # of the reference in a row, before the campaign stops and say
 KEPT_FOR_RELAXING = 1 / 6  # of it, for the phases of its hull
 FINAL_ROUNDS = 8  # rounds of re-checks after the last chunk, at most
 LEARNING_ROUNDS = 2  # of these, the first ones, after which strata are retrained
+# keys of what the reference says at an end: of which search, and of whom
+TOLD = re.compile(r"end(\d+)/(reference|final)/(.+)")
 _UNKNOWN = Energy("", float("nan"))  # holds the place of an energy until the single point is there
 
 
@@ -82,7 +86,8 @@ class Campaign:
         self.started = False  # whether there is an archive to look at
         self._directory = directory
         self._accept_library = accept_library
-        self._stage = ""  # prefix of the keys of the final stage: a longer campaign asks them anew
+        self._stage = ""  # prefix of the keys of the final stage: that of a longer campaign is another
+        self._heard: set[str] = set()  # keys of what was told at the ends of other searches, as far as it is known here
         self._checks: deque[Round] = deque()
         self._learning: Learning | None = None
         self._learns = True
@@ -91,6 +96,7 @@ class Campaign:
         self._calibration: Calibration | None = None
         self._judged: tuple[str, int] | None = None  # method and number of labels that it was made with
         self._taken: set[str] = set()
+        self.silent: set[str] = set()  # candidates of which the reference could say nothing
         self._crashed: list[str] = []  # keys of the last calls of the reference, as far as they crashed
         self._planned = settings.search.chunks  # when the campaign began: a longer one begins like the shorter one
 
@@ -100,6 +106,7 @@ class Campaign:
         search, reference = self.settings.search, self.settings.reference
         for chunk in range(search.chunks):
             self._take_effect(chunk)
+            self._go_on_from_end(chunk)
             self._issue(chunk)
             self.archive.absorb(self._relaxed(chunk), self.known.hull())
             if (chunk + 1) % reference.every == 0:
@@ -120,10 +127,7 @@ class Campaign:
         self.relaxer = self.ground.relaxer
         self.known = Known(self.ground.reference_method, self.ground.space, self.ground.breeding.pressure)
         self.known.add(self.ground.labels)
-        moments = self.settings.reference.options.get("moments", {})
-        # one moment for all atoms of an element fits any cell, a list of them needs the crystal's own
-        ordered = {symbol for symbol, moment in moments.items() if not isinstance(moment, int | float)}
-        self._exact = Exact(self.ground.breeding.pressure, ordered)
+        self._exact = Exact(self.ground.breeding.pressure, unlike_moments(self.settings.reference))
         self.archive = Archive(
             self.relaxer.method,
             self.ground.reference_method,
@@ -224,6 +228,7 @@ class Campaign:
         chosen += choice.unlearned(self.archive, method, asked, min(n, spare) - len(chosen))
         chosen = [chosen[i] for i in self.budget.paid(self.exact(chosen), kept)]
         crystals = self.exact(chosen)
+        self._exact.settle(chosen, crystals)
         self.budget.spend(crystals)
         # the longest first: what ends last is short then, and no rank waits for it long
         for c, atoms in sorted(zip(chosen, crystals, strict=True), key=lambda pair: -self.budget.seconds(pair[1])):
@@ -266,12 +271,99 @@ class Campaign:
         new = [self.desk.result(key) for key in keys.values()]
         self._notice_crashes(list(keys.values()), new)
         for i, label in zip(keys, new, strict=True):
-            if label["failure"] is None:
-                # the crystal that was asked about may be the primitive cell of the candidate
-                cells = self.archive.candidate(i).n_atoms / len(label["crystal"]["numbers"])
-                self.archive.add_energy(i, Energy(self.ground.reference_method, cells * self.known.enthalpy(label)))
+            if label["failure"] is not None:
+                self.silent.add(i)
+                continue
+            # the crystal that was asked about may be the primitive cell of the candidate
+            candidate = self.archive.candidate(i)
+            energy = self.known.enthalpy(label) * candidate.n_atoms / len(label["crystal"]["numbers"])
+            # what a shorter search has ended with may be told by now, and lower
+            told = candidate.energies.get(self.ground.reference_method)
+            if told is None or energy < told.value:
+                self.archive.add_energy(i, Energy(self.ground.reference_method, energy))
         self.known.add(new)
         return new
+
+    def _go_on_from_end(self, chunk: int) -> None:
+        """A search of `chunk` chunks has ended and is a longer one now: what it was told at its end is known from here on.
+
+        Unless the longer one had been here before, and goes on as it did then.
+        """
+        began = f"end{chunk}/began"
+        if self.desk.ready(began) and self.desk.result(began)["first"]:
+            keys = self.desk.remember(f"ended/{chunk}", self._told(f"end{chunk}/"))
+            self._hear(keys, f"ended/{chunk}", chunk + self.settings.reference.lag)
+
+    def _told(self, prefix: str) -> list[str]:
+        """Keys of what the reference has told at the ends of searches, but for what is known here."""
+        return [key for key in self.desk.known(prefix) if TOLD.fullmatch(key) and key not in self._heard]
+
+    def _hear(self, keys: list[str], name: str, due: float) -> None:
+        """Labels from the end of another search: paid for, known, learned from, and energies of candidates, new ones if need be.
+
+        name: of the single points. due: chunk at which a library that learns from them takes effect.
+        """
+        if not keys:
+            return
+        new: list[dict[str, Any]] = []
+        told: dict[tuple[str, str], list[dict[str, Any]]] = {}  # by the end and the candidate's id there
+        for key in keys:
+            found = TOLD.fullmatch(key)
+            assert found is not None
+            result = self.desk.result(key)
+            path = result if isinstance(result, list) else [result]
+            new += path
+            self.calls += len(path)
+            self.final_calls += len(path) if found[2] == "final" else 0
+            told.setdefault((found[1], found[3]), []).extend(path)
+        self._heard.update(keys)
+        self.budget.spend([atoms_from_json(label["crystal"]) for label in new])
+        self.known.add(new)
+        method = self.ground.reference_method
+        former_paths, candidates = [], []
+        pending = {i: key for round_ in self._checks for i, key in round_.keys.items()}
+        for n, ((end, former), path) in enumerate(told.items()):
+            if former in pending:  # the end began from that label
+                path = [*path, self.desk.result(pending[former])]
+            sound = [label for label in path if label["failure"] is None]
+            if sound:
+                best = min(sound, key=self.known.enthalpy)
+                former_paths.append((former, path))
+                atoms, energy = atoms_from_json(best["crystal"]), Energy(method, self.known.enthalpy(best))
+                origin, look = Origin(choice.LABELLED), fingerprint(reduce_cell(atoms))
+                candidates.append(
+                    Candidate(f"e{int(end):05d}-{n:02d}", atoms, origin, {method: energy}, fingerprint=look)
+                )
+            elif (own := self._namesake(former, path)) is not None:
+                self.silent.add(own)
+                self._taken.add(own)
+                self.archive.pin([own])
+        candidates = self._single_points(self._key(f"points/{name}"), candidates)
+        for (former, path), c in zip(former_paths, candidates, strict=True):
+            own = self._namesake(former, path) or self.archive.twin(c)
+            if own is None:
+                self.archive.know([c])
+            else:
+                c = self._told_of(own, c)
+            self._exact.settle([c])
+            self._taken.add(c.id)
+            self.archive.pin([c.id])
+        self._learn_from(new, due)
+
+    def _namesake(self, name: str, path: list[dict[str, Any]]) -> str | None:
+        """This name, where the candidate that has it is one of these crystals: names of what is relaxed again are given twice."""
+        looks = [fingerprint(reduce_cell(atoms_from_json(label["crystal"]))) for label in path]
+        own = self.archive.members.get(name) or self.archive.failed.get(name)
+        return name if own is not None and any(alike(own.fingerprint, look) for look in looks) else None
+
+    def _told_of(self, name: str, c: Candidate) -> Candidate:
+        """The candidate of this name after what was told of `c`, which is this crystal: the lower one counts."""
+        own, method = self.archive.candidate(name), self.ground.reference_method
+        if method not in own.energies or c.per_atom(method) < own.per_atom(method):
+            moved = replace(c, id=own.id, origin=own.origin, failure=own.failure, calls=own.calls)
+            self.archive.replace([moved])
+            self.archive.add_energy(name, c.energies[method])
+        return self.archive.candidate(name)
 
     def _notice_crashes(self, keys: list[str], new: list[dict[str, Any]]) -> None:
         """EngineBroken after MOST_CRASHES in a row, which are forgotten: the next run asks again."""
@@ -361,8 +453,17 @@ class Campaign:
     def _confirm(self) -> Iterator[Progress]:
         """Ask about what is still unconfirmed near the hull, then let the reference relax the phases of its hull."""
         never = math.inf
-        self._stage = f"end{self.settings.search.chunks}/"  # a longer search takes other results at other chunks
+        chunks_now = self.settings.search.chunks
+        self._stage = f"end{chunks_now}/"  # a longer search takes other results at other chunks
+        # whether it comes before any longer search; what other ends were told and is not known yet (where chunks went down again)
+        bred = (int(key.partition("/")[2]) for key in self.desk.known("relax/"))
+        others = [key for key in self._told("end") if not key.startswith(self._stage)]
+        now: dict[str, Any] = {"first": all(k < chunks_now for k in bred), "others": others}
+        began = self.desk.remember(self._key("began"), now) or now
         while self._checks or self._learning is not None:
+            self._take_effect(never)
+        self._hear(began["others"], "others", never)
+        while self._learning is not None:
             self._take_effect(never)
         reference = self.settings.reference
         for n in range(FINAL_ROUNDS):
@@ -400,7 +501,7 @@ class Campaign:
         section, steps = self.settings.relax, self.settings.reference.final_steps
         if self.ground.reference is None or self.relaxer.method == self.ground.reference_method or not steps:
             return known
-        n = self.budget.steps(self.calls, self.final_calls) // steps
+        n = max(0, self.budget.steps(self.calls, self.final_calls) // steps)
         phases = [c for c in self.reference_phases() if c.id not in known][:n]
         phases = [phases[i] for i in self.budget.paid(self.exact(phases), 0.0, steps)]
         known_labels = []

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from evo.elements import atomic_volume, compound_volume, covalent_radius
 from evo.mixtures import EndMembers
@@ -21,6 +22,7 @@ Ints = NDArray[np.int_]
 
 HERMITE = 2 ** (1 / 6)  # the shortest vector of a lattice is at most this times V^(1/3): fcc
 RANDOM_PACKING = 0.6  # share of space that spheres fill when poured
+MANY = 500  # atoms beyond which pairs are found by trees: all of them would take minutes and gigabytes
 MOST_IMAGES = 343  # a cell that needs more images than this to find its shortest distance is reduced first
 
 
@@ -175,7 +177,10 @@ def shortest_ratio(atoms: Atoms) -> float:
         images = near_images(cell, pbc)
         if images is None:  # periodic along fewer axes, or broken: every atom is too close
             return 0.0
-    return closest(atoms.positions @ np.linalg.inv(cell), cell, pbc, radii, images)
+    fractional = atoms.positions @ np.linalg.inv(cell)
+    if len(atoms) > MANY:
+        return _closest_of_many(fractional, cell, pbc, radii)
+    return closest(fractional, cell, pbc, radii, images)
 
 
 def _complete(atoms: Atoms) -> Floats:
@@ -199,6 +204,30 @@ def closest(
     squares[own, 0] = np.inf
     ratios: Floats = squares.min(axis=1) / (radii[first] + radii[second]) ** 2
     return math.sqrt(max(float(ratios.min()), 0.0))
+
+
+def _closest_of_many(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], radii: Floats) -> float:
+    """What `closest` says, to rounding, in time and memory proportional to the atoms."""
+    fractional = fractional - np.floor(fractional) * pbc
+    places = fractional @ cell
+    apart, nearest = cKDTree(places).query(places, k=2)  # the first is the atom itself
+    smallest = float((apart[:, 1] / (radii + radii[nearest[:, 1]])).min())  # inside the cell
+    # the own image of an atom bounds the distance as well
+    cutoff = min([2 * smallest * radii.max(), *np.linalg.norm(cell[pbc], axis=1)]) * (1 + 1e-9)
+    depth = cutoff * np.linalg.norm(np.linalg.inv(cell), axis=0)  # of the images that are near enough, in vectors
+    shifts = grid(tuple(int(n) for n in np.ceil(depth) * pbc))
+    seen = [
+        np.flatnonzero(((fractional + s >= -depth) & (fractional + s <= 1 + depth) | ~pbc).all(axis=1)) for s in shifts
+    ]
+    which = np.concatenate(seen)
+    images = np.concatenate([fractional[chosen] + s for s, chosen in zip(shifts, seen, strict=True)]) @ cell
+    for radius in np.unique(radii):
+        tree = cKDTree(images[radii[which] == radius])
+        for other in np.unique(radii):
+            same = bool(other == radius)
+            found, _ = tree.query(places[radii == other], k=[1 + same], distance_upper_bound=cutoff)
+            smallest = min(smallest, float(found.min()) / (radius + other))
+    return smallest
 
 
 @lru_cache(maxsize=64)

@@ -62,6 +62,10 @@ class Desk:
     def ready(self, key: str) -> bool:
         return self._store.has(key)
 
+    def known(self, prefix: str) -> list[str]:
+        """Keys of results that are there and start so, in the order of the alphabet."""
+        return sorted(self._store.keys(prefix))
+
     def remember(self, key: str, value: Any) -> Any:
         """What was said under this key the first time."""
         if self._pool is not None:

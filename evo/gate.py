@@ -2,15 +2,26 @@
 
 Reasons of the relaxation itself (exploded, collapsed, not finite, step limit) come from potentials/relax.py; the ones here
 follow: `atoms too close`, `absurd volume`, `extrapolation`, `absurd energy`.
+What holds vacuum is no crystal under a pull; that is asked of labels (evo/known.py).
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+from ase import Atoms
+from scipy.spatial import cKDTree
+
 from evo.candidate import Candidate, Failure
-from evo.cell import Space, shortest_ratio
+from evo.cell import Space, grid, shortest_ratio
 from evo.settings import GateSection
+
+# from the middle of a hole to the nearest atom, in guessed spacings: 0.70 in bcc, 0.79 in fcc and hcp, 0.87 in diamond, and 1.1
+# where an atom is missing
+HOLE = 1.0
+THIN = 2.9  # volume over guess from which on there is such a hole, wherever atoms lie: none cover space better than bcc
+STEP = 0.1  # of the grid on which holes are looked for, in guessed spacings
 
 
 def geometry(candidate: Candidate, space: Space, settings: GateSection) -> Failure | None:
@@ -40,3 +51,20 @@ def energy(per_atom: float, above_hull: float, settings: GateSection) -> Failure
     if above_hull > settings.energy_window:
         return Failure("absurd energy", f"{above_hull:.3f} eV/atom above the hull")
     return None
+
+
+def hollow(atoms: Atoms, space: Space) -> bool:
+    """Whether there is room for an atom that is not there: a vacancy, a gap between slabs, a box around a cluster."""
+    guess = space.volume(atoms.numbers)
+    if atoms.get_volume() > THIN * guess:
+        return True
+    spacing = (guess / len(atoms)) ** (1 / 3)
+    cell, reach = np.asarray(atoms.cell), HOLE * spacing
+    counts = np.ceil(np.linalg.norm(cell, axis=1) / (STEP * spacing)).astype(int)
+    points = np.stack(np.meshgrid(*(np.arange(n) / n for n in counts), indexing="ij"), axis=-1).reshape(-1, 3)
+    depth = reach * np.linalg.norm(np.linalg.inv(cell), axis=0)  # in vectors of the cell
+    fractional = atoms.get_scaled_positions()
+    images = (fractional + grid(tuple(int(n) for n in np.ceil(depth)))[:, None]).reshape(-1, 3)
+    images = images[((images > -depth) & (images < 1 + depth)).all(axis=1)]
+    apart, _ = cKDTree(images @ cell).query(points @ cell, distance_upper_bound=reach)
+    return not np.isfinite(apart).all()

@@ -9,6 +9,7 @@ of the two are the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -23,32 +24,45 @@ TOLERANCES = (0.1, 0.03, 0.01, 0.003)  # Å, the largest first
 SAME = 2e-4  # eV/atom by which the symmetric crystal may lie higher: less than any label is known to
 
 
+class _Found(NamedTuple):
+    """What was worked out for a candidate."""
+
+    own: Atoms  # its crystal
+    exact: Atoms  # the one to ask about
+    method: str | None  # of the network that says so; None: it is settled, whatever the network
+
+
 class Exact:
-    """The crystals to ask about, each worked out once."""
+    """The crystals to ask about, each worked out once by every network: a function of both, whoever wants to know."""
 
     def __init__(self, pressure: float, moments: Iterable[str]) -> None:
         """pressure: eV/Å³. moments: symbols of the elements whose atoms the reference gives different moments."""
         self._pressure = pressure
         self._magnetic = [atomic_numbers[symbol] for symbol in moments]
-        self._known: dict[str, tuple[Atoms, Atoms]] = {}  # by id: the candidate's crystal, the one to ask about
+        self._known: dict[str, _Found] = {}  # by the candidate's id
 
     def of(self, candidates: Sequence[Candidate], relaxer: Relaxer) -> list[Atoms]:
         """One for each. A calculator in place of networks may take long, and rank 0 would wait: then the crystals as they are."""
         if not isinstance(relaxer, NetworkRelaxer):
             return [c.atoms for c in candidates]
-        new = [c for c in candidates if c.id not in self._known or self._known[c.id][0] is not c.atoms]
+        new = [c for c in candidates if not self._is_known(c, relaxer.method)]
         found = idealised(new, relaxer, self._pressure, self._magnetic)
-        self._known.update((c.id, (c.atoms, atoms)) for c, atoms in zip(new, found, strict=True))
-        return [self._known[c.id][1] for c in candidates]
+        self._known.update((c.id, _Found(c.atoms, atoms, relaxer.method)) for c, atoms in zip(new, found, strict=True))
+        return [self._known[c.id].exact for c in candidates]
 
-    def settle(self, candidates: Iterable[Candidate]) -> None:
-        """The reference has relaxed these itself, and what it says is of their crystals as they are."""
-        self._known.update((c.id, (c.atoms, c.atoms)) for c in candidates)
+    def _is_known(self, candidate: Candidate, method: str) -> bool:
+        found = self._known.get(candidate.id)
+        return found is not None and found.own is candidate.atoms and found.method in (None, method)
+
+    def settle(self, candidates: Sequence[Candidate], crystals: Sequence[Atoms] | None = None) -> None:
+        """The reference is asked about these crystals, or has spoken of the candidates' own: no later network changes that."""
+        asked = [c.atoms for c in candidates] if crystals is None else crystals
+        self._known.update((c.id, _Found(c.atoms, atoms, None)) for c, atoms in zip(candidates, asked, strict=True))
 
     def found(self, candidate: Candidate) -> Atoms:
         """The crystal that was worked out for this candidate as it is now; its own where that has not been wanted yet."""
-        own, exact = self._known.get(candidate.id, (None, None))
-        return exact if exact is not None and own is candidate.atoms else candidate.atoms
+        found = self._known.get(candidate.id)
+        return found.exact if found is not None and found.own is candidate.atoms else candidate.atoms
 
 
 def idealised(

@@ -18,9 +18,11 @@ from evo import labels, orders
 from evo.campaign import Campaign
 from evo.desk import Desk, Drained
 from evo.parallel import Pool
+from evo.prepare import seed_remarks
 from evo.progress import Progress
 from evo.queue.directory import Queue
 from evo.queue.pool import QueuePool
+from evo.reference import PROGRAMS
 from evo.reference.job import MACHINE
 from evo.relaxers import kernel_note
 from evo.report import export, phases
@@ -32,7 +34,7 @@ EXIT_FINISHED, EXIT_DRAINED = 0, 75
 # may change between two runs: a longer campaign begins like the shorter one, and who asks the reference changes nothing
 EXTENSIBLE = {"search.chunks", "reference.queue", "reference.lease"}
 # grows when the same settings lead to other choices: a campaign cannot be replayed by a program that chooses otherwise
-ALGORITHM = 6
+ALGORITHM = 7
 LISTING_SHARE = 50  # seconds of campaign for each that goes into the list of what is near the hull
 
 
@@ -51,6 +53,8 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
     try:
         _compare(store, settings)
         _write_resolved(directory / "out" / "resolved.json", store)
+        for remark in seed_remarks(settings, directory):
+            print(f"evo: {remark}", file=sys.stderr)
         everybody = _with_queue(pool, settings, directory)
         campaign = Campaign(
             settings, directory, Desk(store, everybody, stop, labels.unfinished), accept_library=accept_library
@@ -206,7 +210,12 @@ def _compare(store: Store, settings: Settings) -> None:
         # a setting that did not exist then had what is its default now
         plain = parse({"system": {"elements": settings.system.elements}})
         old = _flat(plain.model_dump(mode="json")) | _flat(json.loads(found))
-        changed = [k for k in new if _of_campaign(k, new[k]) != _of_campaign(k, old.get(k)) and k not in EXTENSIBLE]
+        engine = settings.reference.engine
+        changed = [
+            k
+            for k in new
+            if _of_campaign(k, new[k], engine) != _of_campaign(k, old.get(k), engine) and k not in EXTENSIBLE
+        ]
         if changed:
             k = changed[0]
             raise SettingsError(
@@ -219,9 +228,9 @@ def _compare(store: Store, settings: Settings) -> None:
         store.set_note("software", json.dumps(versions()))
 
 
-def _of_campaign(key: str, value: Any) -> Any:
+def _of_campaign(key: str, value: Any, engine: str) -> Any:
     """The value without what belongs to the machine: a program may have more time or cores in the next run."""
-    if key != "reference.options" or not isinstance(value, dict):
+    if key != "reference.options" or engine not in PROGRAMS or not isinstance(value, dict):
         return value
     return {name: x for name, x in value.items() if name not in MACHINE}
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
-from evo import labels
-from evo.candidate import formula_of, reduced
+from evo import gate, labels
+from evo.candidate import atoms_from_json, formula_of, reduced
 from evo.cell import Space, counts_of
 from evo.hull import Hull, Point
 from evo.prospects import LOW_LYING
@@ -35,10 +36,20 @@ class Known:
             if label["failure"] is None:
                 numbers = label["crystal"]["numbers"]
                 counts = counts_of(numbers)
-                # the bootstrap also asked about the elements of the end members; at a pressure a cluster has no enthalpy
-                if self._space.spans(counts) and (all(label["crystal"]["pbc"]) or not self._pressure):
+                # the bootstrap also asked about the elements of the end members
+                if self._space.spans(counts) and self._has_enthalpy(atoms_from_json(label["crystal"])):
                     self._points.append(Point(counts, self.enthalpy(label) / len(numbers), self._method, str(n)))
         self._hull = None
+
+    def _has_enthalpy(self, atoms: Atoms) -> bool:
+        """Whether the enthalpy of this crystal says how low its composition can lie.
+
+        At a pressure a cluster has none. Under a pull vacuum lowers it without end, so that what holds some is training data
+        only; where the pressure is positive such a crystal lies high by itself.
+        """
+        if not self._pressure:
+            return True
+        return bool(atoms.pbc.all()) and (self._pressure > 0 or not gate.hollow(atoms, self._space))
 
     def lowest(self) -> list[tuple[int, dict[str, Any]]]:
         """Of each composition of the search the lowest label and its place, where it lies at most LOW_LYING above the hull."""
@@ -76,7 +87,7 @@ class Known:
         """The held-out crystals up to LOW_LYING above the hull, enthalpies at the pressure of the search.
 
         There the search is decided, and a single violent crystal would outweigh them all. Off the line between end members there
-        is no hull to be near. At a pressure clusters have no enthalpy to count.
+        is no hull to be near. At a pressure clusters have no enthalpy to count, under a pull nor does what holds vacuum.
         """
         data, hull = self.dataset().held_out(), self.hull()
         if hull is None or not len(data):
@@ -87,7 +98,8 @@ class Known:
         volumes = np.array([abs(a.cell.volume) if a.pbc.all() else 0.0 for a in crystals])
         enthalpies = (data.labels.energies + self._pressure * volumes) / data.structures.sizes
         above = hull.above_many([counts_of(a.numbers.tolist()) for a in crystals], enthalpies)
-        return data.select(np.flatnonzero(np.isfinite(above) & (above <= LOW_LYING)))
+        low = np.flatnonzero(np.isfinite(above) & (above <= LOW_LYING))
+        return data.select([c for c in low.tolist() if self._has_enthalpy(crystals[c])])
 
     def dataset(self) -> Dataset:
         """All labels, failures left out."""

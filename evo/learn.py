@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,15 +92,6 @@ class Training:
         for key, task in zip(keys, tasks, strict=True):
             self.desk.ask(key, fit, task)
         return keys
-
-
-def complete(training: Training, tick: Callable[[], None] = lambda: None) -> dict[str, int]:
-    """Wait for all of it; the versions that came out."""
-    for keys in training.steps():
-        for key in keys:
-            training.desk.result(key)
-            tick()
-    return training.versions
 
 
 def fit(task: FitTask) -> dict[str, object]:

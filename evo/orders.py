@@ -78,7 +78,12 @@ def give_up(record: Record) -> Any:
     """The result of a task that brought down every worker that took it: a failure, nothing learned, all calls spent."""
     arguments = record["arguments"]
     if record["kind"] == "bootstrap":
-        return {"calls": arguments[0]["calls"], "labels": []}
+        calls = arguments[0]["calls"]
+        return {
+            "calls": calls,
+            "labels": [],
+            "failures": calls * [["crashed", f"{MOST_LOST} workers were lost with it"]],
+        }
     if record["kind"] == "about":
         raise ReferenceBroken(
             f"{MOST_LOST} workers were lost when they opened the reference; look at what they said before they ended"

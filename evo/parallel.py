@@ -26,6 +26,7 @@ PREFETCH = 2  # tasks sent to a rank at once, so that it need not wait while ran
 SLOW_S = (
     1.0  # tasks of a function that takes longer are sent one at a time: a second one would wait while others are idle
 )
+PARENT = os.getppid()  # as early as can be; 1 in a container, where it tells of no orphan
 LARGEST_WORKING_COORDINATOR = 8  # with more ranks than this, rank 0 only coordinates
 POLL_S = 0.001
 SLOWEST_POLL_S = 0.02  # while rank 0 has a task of its own
@@ -275,12 +276,12 @@ def _serve(communicator: Any) -> None:
         abort(EXIT_INTERNAL)
 
 
-def die_with_parent(parent: int | None = None) -> None:
+def die_with_parent(parent: int = PARENT) -> None:
     """Ask the kernel to kill this process when the one that started it dies (Linux), so that a kill leaves no orphan.
 
-    parent: its process id, where that is known; in a container it may be 1, which else tells of an orphan.
+    parent: its process id; when this one has another by now, it is an orphan.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
-        if os.getppid() == 1 if parent is None else os.getppid() != parent:  # it died before the call
+        if os.getppid() != parent:  # it died before the call
             os.kill(os.getpid(), signal.SIGKILL)

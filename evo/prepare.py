@@ -16,12 +16,12 @@ from evo import answers, bootstrap, first_set, labels, learn
 from evo.candidate import atoms_to_json, formula_counts
 from evo.cell import Space
 from evo.chunk import Breeding
-from evo.create.seed_file import read_seeds
+from evo.create.seed_file import read_seeds, with_moments
 from evo.desk import Desk
 from evo.labels import MethodDiffers, ReferenceSpec
 from evo.mixtures import EndMembers
 from evo.progress import Progress
-from evo.reference import ReferenceUnavailable, check_options, open_reference
+from evo.reference import PROGRAMS, ReferenceUnavailable, check_options, open_reference
 from evo.reference.unavailable import EngineBroken
 from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
 from evo.settings import ReferenceSection, Settings, SettingsError
@@ -97,6 +97,17 @@ def _refuse_other_seeds(desk: Desk, seeds: list[Atoms]) -> None:
         raise SettingsError(
             "the crystals in seeds.files are others than when this campaign began; put them back, or start in another directory"
         )
+
+
+def seed_remarks(settings: Settings, directory: Path) -> list[str]:
+    """What the user should know of the seed files that are taken; SeedError where one cannot be read."""
+    files = [name for name in settings.seeds.files if with_moments(directory / name)]
+    if not files:
+        return []
+    instead = ""
+    if settings.reference.engine in PROGRAMS:
+        instead = "; set reference.options.moments, a number or a list for each element, such as { Ni = [2.0, -2.0] }"
+    return [f"the magnetic moments in {', '.join(files)} are left out: a campaign keeps none of its seeds{instead}"]
 
 
 def space_of(settings: Settings) -> Space:
@@ -296,28 +307,35 @@ def enough_calls(calls: int, space: Space) -> None:
         )
 
 
+def bootstrap_tasks(settings: Settings, space: Space, missing: Sequence[Stratum]) -> list[bootstrap.BootstrapTask]:
+    """What the bootstrap asks for these strata; SettingsError where the calls do not make a first set."""
+    section, seed, calls = settings.bootstrap, settings.campaign.seed, settings.bootstrap.max_calls
+    if section.max_hours:
+        calls = min(calls, first_set.calls_within(section.max_hours, settings.reference, space, seed))
+    enough_calls(calls, space)
+    names = {s.name for s in missing}
+    return [t for t in bootstrap.plan(space.elements, calls, seed, space) if t.stratum.name in names]
+
+
 def _bootstrap(
     settings: Settings, directory: Path, desk: Desk, ground: Ground, missing: list[Any]
 ) -> Iterator[Progress]:
     assert ground.reference is not None
-    section, seed, calls = settings.bootstrap, settings.campaign.seed, settings.bootstrap.max_calls
-    if section.max_hours:
-        calls = min(calls, first_set.calls_within(section.max_hours, settings.reference, ground.space, seed))
-    enough_calls(calls, ground.space)
-    tasks = bootstrap.plan(ground.space.elements, calls, seed, ground.space)
-    names = {s.name for s in missing}
-    tasks = [t for t in tasks if t.stratum.name in names]
+    tasks = bootstrap_tasks(settings, ground.space, missing)
     for n, task in enumerate(tasks):
         desk.ask(f"bootstrap/{n}", labels.run_bootstrap, ground.reference, task)
     yield Progress("bootstrap", 0, len(tasks), reference_calls=ground.calls)
     for n in range(len(tasks)):
         made = desk.result(f"bootstrap/{n}")
         failures = made.get("failures", [])
-        if len(failures) == made["calls"] > 0:  # no crystal is that bad: nothing of it is kept
-            desk.forget(f"bootstrap/{n}")
+        if _all_failed(made):  # no crystal is that bad: nothing of it is kept, nor of others that ended like it
+            for key in (f"bootstrap/{k}" for k in range(n, len(tasks))):
+                if desk.ready(key) and _all_failed(desk.result(key)):
+                    desk.forget(key)
             reason, detail = failures[-1]
+            how = "crashed" if {why for why, _ in failures} == {"crashed"} else "failed"
             raise EngineBroken(
-                f"the reference failed for all {len(failures)} crystals of {tasks[n].stratum.name} in the bootstrap, "
+                f"the reference {how} for all {len(failures)} crystals of {tasks[n].stratum.name} in the bootstrap, "
                 f"the last time: {reason}, {detail}; mend it, and the same command asks again"
             )
         ground.failures += failures
@@ -326,3 +344,8 @@ def _bootstrap(
         yield Progress("bootstrap", n + 1, len(tasks), reference_calls=ground.calls)
     if desk.works:
         answers.forget(directory)
+
+
+def _all_failed(made: dict[str, Any]) -> bool:
+    """Whether every call of this bootstrap task failed."""
+    return len(made.get("failures", [])) == made["calls"] > 0

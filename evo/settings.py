@@ -129,13 +129,18 @@ class OperatorWeights(Section):
 class SearchSection(Section):
     """Breeding."""
 
-    chunks: Count = Field(80, description="chunks of candidates to relax")
+    chunks: Count = Field(
+        80,
+        description="chunks of candidates to relax; more of them prolong a campaign that has ended, in the same budget",
+    )
     chunk_size: Count = Field(32, description="candidates per chunk, relaxed in one batch")
     in_flight: Count = Field(4, description="chunk k is bred after chunk k - in_flight was absorbed")
     niche_size: Count = Field(4, description="distinct crystals kept as parents per composition")
     tournament: Count = Field(3, description="parents compete by enthalpy above the hull")
     symmetric_start: int = Field(4, ge=0, description="first chunks that are made of random crystals alone")
-    duplicate_distance: Positive = Field(0.01, description="fingerprints closer than this are one crystal")
+    duplicate_distance: Positive = Field(
+        0.01, description="fingerprints closer than this are one crystal, unless their space groups differ"
+    )
     operators: OperatorWeights = Field(default_factory=OperatorWeights)
 
 

@@ -35,7 +35,7 @@ class Job:
 
     ranks: int = 1
     launcher: str = "mpirun"  # of the ranks
-    workers: int = 1  # jobs, each with one worker; 0: none
+    workers: int | None = None  # jobs, each with one worker; 0: none; None: one where the campaign has a queue
     cores: int = 1  # of a worker: what the program's own launcher has to share out
     time: str = "24:00:00"
     ranks_options: Sequence[str] = ()  # further lines of sbatch, such as "--gres=gpu:1"
@@ -66,16 +66,17 @@ def scripts(directory: Path, job: Job) -> dict[str, str]:
             f"{launch}{evo} run {shlex.quote(str(home))} --quiet",
         )
     }
-    if settings.reference.queue and job.workers:
+    workers = 1 if job.workers is None else job.workers
+    if settings.reference.queue and workers:
         queue = (home / settings.reference.queue).absolute()
-        array = [f"--array=1-{job.workers}", f"--ntasks={job.cores}", f"--time={job.time}"]
+        array = [f"--array=1-{workers}", f"--ntasks={job.cores}", f"--time={job.time}"]
         made["workers"] = _script(
             [f"--job-name={name}-work", *array, *job.workers_options],
             # programs are started with an environment of their own, where this is their LD_LIBRARY_PATH
             [*job.setup, 'export EVO_LD_LIBRARY_PATH="${LD_LIBRARY_PATH-}"'],
             f"{evo} reference work {shlex.quote(str(queue))} --idle 01:00:00",
         )
-    elif job.workers and job.workers_options:
+    elif job.workers or (workers and (job.workers_options or job.cores > 1)):
         raise SettingsError(
             f'{directory / "campaign.toml"}: workers need reference.queue, for instance queue = "out/queue"'
         )

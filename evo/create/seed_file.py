@@ -30,6 +30,16 @@ def read_seeds(path: Path, space: Space) -> list[Atoms]:
     holds a frame with no atoms, other elements, another composition than the fixed formula, numbers that are not
     finite, or a periodic cell without volume. The number of atoms is free: it is the user's own crystal.
     """
+    return [_checked(f"seed file {path}, structure {i + 1}", a, space) for i, a in enumerate(_frames(path))]
+
+
+def with_moments(path: Path) -> bool:
+    """Whether a frame of the file begins with magnetic moments, which `read_seeds` leaves out; SeedError as there."""
+    return any(isinstance(a, Atoms) and a.get_initial_magnetic_moments().any() for a in _frames(path))
+
+
+def _frames(path: Path) -> list[Atoms]:
+    """All that ASE reads of the file, at least one."""
     if not path.is_file():
         raise SeedError(f"seed file {path}: expected a file, found none")
     try:
@@ -41,7 +51,7 @@ def read_seeds(path: Path, space: Space) -> list[Atoms]:
         ) from None
     if not frames:
         raise SeedError(f"seed file {path}: expected at least one structure, found none")
-    return [_checked(f"seed file {path}, structure {i + 1}", atoms, space) for i, atoms in enumerate(frames)]
+    return list(frames)
 
 
 def _checked(name: str, atoms: Atoms, space: Space) -> Atoms:

@@ -41,6 +41,7 @@ __all__ = [
     "label",
     "load_calculator",
     "open_reference",
+    "unlike_moments",
 ]
 
 # Engines that are programs, and what opens them with reference.options: the engine, and all that its labels depend on
@@ -139,6 +140,17 @@ def check_options(settings: ReferenceSection) -> None:
         checked_options(OPTIONS[settings.engine], settings.options)
     if settings.engine == "emt" and (unknown := sorted(set(settings.options) - {"asap_cutoff"})):
         raise SettingsError(f"reference.options: unknown key `{unknown[0]}`; EMT has `asap_cutoff` alone")
+
+
+def unlike_moments(settings: ReferenceSection) -> set[str]:
+    """Symbols of the elements whose atoms a program gives different moments to begin with.
+
+    One moment for all atoms of an element fits any cell, a list of them needs the crystal's own.
+    """
+    if settings.engine not in OPTIONS:  # a calculator's options are its own, whatever their names
+        return set()
+    moments = settings.options.get("moments", {})
+    return {symbol for symbol, moment in moments.items() if not isinstance(moment, int | float)}
 
 
 def calculator_method(path: str, options: Mapping[str, Any], directory: str = "") -> str:

@@ -15,7 +15,15 @@ from evo.candidate import Failure, formula_of
 from evo.cell import Space, counts_of, shortest_ratio
 from evo.create.seed_file import read_seeds
 from evo.learn import strata_to_train
-from evo.prepare import calculator_relaxer, checked_method, enough_calls, lacking, reference_spec, space_of
+from evo.prepare import (
+    bootstrap_tasks,
+    calculator_relaxer,
+    checked_method,
+    lacking,
+    reference_spec,
+    seed_remarks,
+    space_of,
+)
 from evo.queue.directory import census
 from evo.reference import check_options
 from evo.reference.cost import PER_POINT, predicted_seconds
@@ -34,6 +42,7 @@ def check(directory: Path) -> Iterator[str]:
     settings = load(directory / "campaign.toml")
     space = space_of(settings)
     yield f"settings   {directory / 'campaign.toml'} is fine ({settings.digest()})"
+    first_calls = 0  # of the bootstrap
     if settings.relax.engine == "network":
         yield f"kernel     {kernel_note(settings.relax.device)}"
         missing = strata_to_train(space.elements)
@@ -44,7 +53,7 @@ def check(directory: Path) -> Iterator[str]:
             if missing and settings.reference.engine == "none":
                 raise lacking(settings.network.library, missing)
         if missing:
-            enough_calls(settings.bootstrap.max_calls, space)
+            first_calls = sum(task.calls for task in bootstrap_tasks(settings, space, missing))
     else:
         yield f"relaxes    {settings.relax.calculator} ({calculator_relaxer(settings, directory).method})"
     target = directory / "out"
@@ -53,12 +62,15 @@ def check(directory: Path) -> Iterator[str]:
         raise StoreError(f"{parent} cannot be written; choose another directory or change its rights")
     for name in settings.seeds.files:
         yield f"seeds      {name}: {len(read_seeds(directory / name, space))} structures"
+    for remark in seed_remarks(settings, directory):
+        yield f"seeds      beware: {remark}"
     children = _children(settings, space)
     for atoms, operator in children:
         counts = formula_of(counts_of(atoms.numbers))
         volume = atoms.get_volume() / len(atoms)
         yield f"candidate  {operator:<14} {counts:<12} {volume:6.2f} Å³/atom, closest {shortest_ratio(atoms):.2f} of radii"
-    yield from _reference(settings, directory, space, [atoms for atoms, _ in children])
+    most_calls = settings.reference.max_calls + first_calls
+    yield from _reference(settings, directory, space, [atoms for atoms, _ in children], most_calls)
 
 
 def _children(settings: Settings, space: Space) -> list[tuple[Atoms, str]]:
@@ -74,7 +86,10 @@ def _children(settings: Settings, space: Space) -> list[tuple[Atoms, str]]:
     return made
 
 
-def _reference(settings: Settings, directory: Path, space: Space, crystals: list[Atoms]) -> Iterator[str]:
+def _reference(
+    settings: Settings, directory: Path, space: Space, crystals: list[Atoms], most_calls: int
+) -> Iterator[str]:
+    """most_calls: of the whole campaign."""
     search = settings.search
     n_relaxed = search.chunks * search.chunk_size
     spec = reference_spec(settings, directory)
@@ -86,7 +101,7 @@ def _reference(settings: Settings, directory: Path, space: Space, crystals: list
     if section.queue:
         check_options(section)
         yield f"reference  {section.engine} through {section.queue}: {census(directory / section.queue)}"
-        yield f"cost       at most {_calls(settings)} reference calls; {n_relaxed} relaxations"
+        yield f"cost       at most {most_calls} reference calls; {n_relaxed} relaxations"
         return
     method = checked_method(settings, labels.about(spec, space.elements))
     # a program takes minutes for each: the cheapest tells how fast this machine is
@@ -106,14 +121,8 @@ def _reference(settings: Settings, directory: Path, space: Space, crystals: list
     library = settings.network.library
     if settings.relax.engine == "network" and library and (remark := labelled_otherwise(library, directory, method)):
         yield f"reference  beware: {remark}"
-    calls = _calls(settings)
     if settings.relax.engine == "ase":
         hours = n_relaxed * MEAN_CALLS * per_call / 3600
         yield f"cost       {n_relaxed} relaxations by {settings.relax.calculator}, if as fast: about {hours:.2g} CPU hours"
-    yield f"cost       at most {calls} reference calls, about {calls * per_call / 3600:.2g} CPU hours; {n_relaxed} relaxations"
-
-
-def _calls(settings: Settings) -> int:
-    """Reference calls of the whole campaign, at most."""
-    first = settings.relax.engine == "network" and not settings.network.library
-    return settings.reference.max_calls + (settings.bootstrap.max_calls if first else 0)
+    hours = most_calls * per_call / 3600
+    yield f"cost       at most {most_calls} reference calls, about {hours:.2g} CPU hours; {n_relaxed} relaxations"

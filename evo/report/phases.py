@@ -21,7 +21,8 @@ from evo.symmetry import space_group, symbol
 from potentials.units import EV_PER_A3_PER_GPA
 
 STABLE = "stable"  # on the reference's hull: the reference has confirmed it
-UNCONFIRMED = "unconfirmed"  # the reference has not been asked
+UNCONFIRMED = "unconfirmed"  # the reference has not been asked, or has not answered yet
+FAILED = "failed"  # it has been asked, and its calculation failed
 METASTABLE = "metastable"  # above the reference's hull
 NOT_RELAXED = 3.0  # times the limits of relaxations: what is within is a matter of meshes
 NEAR = 0.2  # eV/atom above the hull, as far as `near` goes
@@ -87,7 +88,7 @@ def _rows(campaign: Campaign, shown: list[Candidate], crystals: list[Atoms]) -> 
         rows[c.id] = {
             "formula": c.formula,
             "n_atoms": len(atoms),
-            "status": STABLE if c.id in stable else UNCONFIRMED if confirmed.energy is None else METASTABLE,
+            "status": _status(confirmed.energy, c.id in stable, c.id in campaign.silent),
             "energy_network": network.energy,
             "energy_reference": confirmed.energy,
             "formation_network": network.formation,
@@ -101,6 +102,15 @@ def _rows(campaign: Campaign, shown: list[Candidate], crystals: list[Atoms]) -> 
         }
     order = {c.id: _composition(c, campaign.ground.space.elements) for c in shown}
     return sorted(rows.values(), key=lambda r: (order[r["id"]], _height(r), r["id"]))
+
+
+def _status(confirmed: float | None, stable: bool, silent: bool) -> str:
+    """`confirmed`: energy by the reference. `stable`: on its hull. `silent`: it could say nothing."""
+    if stable:
+        return STABLE
+    if confirmed is not None:
+        return METASTABLE
+    return FAILED if silent else UNCONFIRMED
 
 
 class _Values(NamedTuple):

@@ -4,12 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, make_supercell
+from ase.calculators.emt import EMT
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+from scipy.spatial.transform import Rotation
 
-from evo.archive import REFUTED, Archive
+from evo.archive import NOISE, REFUTED, Archive
 from evo.candidate import Candidate, Energy, Failure, Origin, from_json, to_json
 from evo.hull import Hull
-from evo.likeness import fingerprint
+from evo.likeness import SAME, distance, fingerprint
 from evo.settings import GateSection
 
 NN, REF = "nn:1", "ref:1"
@@ -49,6 +54,53 @@ def test_a_supercell_is_a_duplicate_and_another_crystal_is_not(archive):
     )
     assert [c.id for c in entered] == ["bcc"]
     assert archive.n_duplicates == 1
+
+
+def stacked(layers):
+    """Close-packed copper of these layers."""
+    places = {"A": (0, 0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}
+    a, n = 2.55, len(layers)
+    scaled = [(*places[letter], k / n) for k, letter in enumerate(layers)]
+    cell = [[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, n * a * (2 / 3) ** 0.5]]
+    return Atoms(["Cu"] * n, scaled_positions=scaled, cell=cell, pbc=True)
+
+
+@pytest.mark.parametrize("noise", [0.0, 5e-4])
+def test_stackings_with_close_fingerprints_stay_apart(archive, noise):
+    """Eight layers, P-6m2 and P-3m1: their distances differ beyond those that fingerprints hold."""
+    crystals = [stacked("ABABACBC"), stacked("ABABCBAC")]
+    for k, atoms in enumerate(crystals):
+        atoms.rattle(noise, seed=k)
+    assert NOISE < distance(*map(fingerprint, crystals)) < SAME
+    entered = archive.absorb([candidate(f"s{k}", atoms, -3.49) for k, atoms in enumerate(crystals)], None)
+    assert [c.id for c in entered] == ["s0", "s1"]
+
+
+def test_a_crystal_relaxed_from_other_starts_is_a_duplicate(archive):
+    """As a supercell, turned, and ended at other places; many of these are so far apart that space groups are asked."""
+    orthorhombic = alloy()
+    orthorhombic.numbers = [46, 29, 29, 29]
+    close = 0
+    for kind, parent in enumerate((alloy(), orthorhombic, stacked("ABAC"))):
+        for start in range(8):
+            turned = Rotation.random(random_state=start).as_matrix()
+            atoms = parent.repeat((1 + start % 2, 1, 1))
+            atoms.set_cell(atoms.cell @ turned.T, scale_atoms=True)
+            atoms.rattle(0.05, seed=start)
+            atoms.calc = EMT()
+            BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=0.02, steps=100)
+            per_atom = atoms.get_potential_energy() / len(atoms)
+            atoms.set_cell(
+                (1 + 0.003 * (start % 3)) * atoms.cell, scale_atoms=True
+            )  # where a pressure of 1 to 2 GPa leaves it
+            atoms.rattle(0.001, seed=start)
+            atoms.calc = None
+            one = candidate(f"{kind}-{start}", atoms, per_atom)
+            entered = archive.absorb([one], None)
+            assert len(entered) == (start == 0), (kind, start)
+            first = archive.members[f"{kind}-0"]
+            close += start > 0 and distance(first.fingerprint, one.fingerprint) > NOISE
+    assert close >= 6
 
 
 def test_failures_are_kept_with_their_reason(archive):

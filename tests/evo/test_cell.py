@@ -1,6 +1,7 @@
 """What is looked for, the standard cell, and the shortest distance, beside slow and certain ways to find them."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -104,6 +105,29 @@ def test_shortest_ratio_agrees_with_a_neighbour_list(seed: int) -> None:
         return
     ratios = distances / (covalent_radii[atoms.numbers[first]] + covalent_radii[atoms.numbers[second]])
     assert math.isclose(shortest_ratio(atoms), ratios.min(), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_trees_find_the_same_ratio(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng([seed, 1])
+    n = int(rng.integers(2, 15))
+    cell = scrambled(rng.uniform(2, 8) * LATTICES[list(LATTICES)[seed % 8]], seed, most=1)
+    pbc = np.array([True, True, True]) if seed % 3 else rng.random(3) < 0.5
+    atoms = Atoms(rng.choice([1, 8, 29, 55], n), scaled_positions=rng.random((n, 3)) * 3 - 1, cell=cell, pbc=pbc)
+    by_pairs = shortest_ratio(atoms)
+    monkeypatch.setattr("evo.cell.MANY", 1)
+    assert math.isclose(shortest_ratio(atoms), by_pairs, rel_tol=1e-9)
+
+
+def test_shortest_ratio_of_many_atoms_in_little_memory() -> None:
+    oxide = bulk("NiO", "rocksalt", a=4.17, cubic=True)
+    tracemalloc.start()
+    try:
+        assert math.isclose(shortest_ratio(oxide.repeat((6, 6, 7))), shortest_ratio(oxide), rel_tol=1e-9)
+        assert tracemalloc.get_traced_memory()[1] < 50e6  # bytes; all pairs with their images would take 700e6
+    finally:
+        tracemalloc.stop()
+    assert shortest_ratio(Atoms("Cu600", positions=np.zeros((600, 3)), cell=5 * np.eye(3), pbc=True)) == 0.0
 
 
 def test_shortest_ratio_of_what_is_no_crystal() -> None:

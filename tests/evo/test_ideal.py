@@ -5,9 +5,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from evo import ideal as ideal_crystals
 from evo.candidate import Candidate, Origin
-from evo.ideal import SAME, idealised
-from evo.relaxers import CalculatorRelaxer, evaluate
+from evo.ideal import SAME, Exact, idealised
+from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, evaluate
 from evo.symmetry import space_group
 from potentials.structures import Structures
 
@@ -84,3 +85,26 @@ def test_what_has_moments_stays_in_its_cell():
     assert len(idealised([candidate(double)], LENNARD_JONES, 0.0)[0]) == 2
     assert idealised([candidate(double)], LENNARD_JONES, 0.0, magnetic=[28])[0] is double
     assert len(idealised([candidate(double)], LENNARD_JONES, 0.0, magnetic=[26])[0]) == 2
+
+
+def test_what_is_asked_about_hangs_on_the_network_of_the_moment_alone(monkeypatch):
+    """Not on one before it that somebody had asked, a table for instance; what the reference was asked about stays."""
+
+    def by_network(candidates, relaxer, pressure, magnetic):
+        made = []
+        for c in candidates:
+            made.append(c.atoms.copy())
+            made[-1].info["by"] = relaxer.method
+        return made
+
+    monkeypatch.setattr(ideal_crystals, "idealised", by_network)
+    old, new = (NetworkRelaxer("library", (), (29,), method) for method in ("nn:1", "nn:2"))
+    shown, asked, moved = (Candidate(name, bulk("Cu"), Origin("test")) for name in ("shown", "asked", "moved"))
+    exact = Exact(0.0, ())
+    crystals = exact.of([shown, asked, moved], old)
+    exact.settle([asked], [crystals[1]])
+    exact.settle([moved])
+    assert [a.info.get("by") for a in exact.of([shown, asked, moved], new)] == ["nn:2", "nn:1", None]
+    assert exact.of([asked], new)[0] is exact.found(asked) is crystals[1]
+    assert exact.found(moved) is moved.atoms
+    assert exact.of([shown], new)[0] is exact.of([shown], new)[0]

@@ -7,8 +7,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from evo import gate
+from evo.bootstrap import crystals
+from evo.bootstrap.distort import scaled
 from evo.candidate import atoms_to_json
 from evo.cell import Space
+from evo.create.prototype import prototypes
 from evo.known import Known
 from evo.mixtures import EndMembers
 from potentials.units import EV_PER_A3_PER_GPA
@@ -75,3 +79,48 @@ def test_at_a_pressure_clusters_are_no_hull():
     known.add([said(Atoms("Cu2", positions=[[0, 0, 0], [2.2, 0, 0]]), 1.0, f"cluster {n}") for n in range(20)])
     assert known.hull().energies([{29: 1}]).tolist() == before
     assert judging(known)[0] == energies
+
+
+@pytest.mark.parametrize("make", [crystals.slab, crystals.cluster])
+def test_under_a_pull_what_holds_vacuum_is_training_data_only(make):
+    """With pV of the empty space it would lie below every crystal."""
+    space = Space((29, 46), (1, 8))
+    known = Known("m", space, -3.0 * EV_PER_A3_PER_GPA)
+    dense = bulk("Cu", "fcc", a=3.7, cubic=True)
+    dense.numbers[:2] = 46
+    known.add([said(dense, 0.1 * n / 40, f"family {n}") for n in range(40)])
+    before, lowest, low = known.hull().energies([{29: 1, 46: 1}]).tolist(), known.lowest(), judging(known)[0]
+    rng = np.random.default_rng(0)
+    known.add([said(make(rng, space), 0.1, f"open {n}") for n in range(40)])
+    assert known.hull().energies([{29: 1, 46: 1}]).tolist() == before
+    assert known.lowest() == lowest and judging(known)[0] == low
+    assert len(known.dataset()) == 80
+
+
+@pytest.mark.parametrize("make", [crystals.decorated, crystals.squeezed, crystals.near_lattice])
+def test_under_a_pull_dense_crystals_count(make):
+    """At their own volume and far beyond it, whatever the lattice."""
+    space, rng = Space((29, 46), (1, 8)), np.random.default_rng(0)
+    assert not any(gate.hollow(make(rng, space), space) for _ in range(40))
+    known = Known("m", space, -3.0 * EV_PER_A3_PER_GPA)
+    known.add([said(make(rng, space), -9.0, "low")])
+    assert len(known.lowest()) == 1
+
+
+@pytest.mark.parametrize("elements", [(29,), (29, 46), (14,), (11, 17), (8, 22), (6,)])
+def test_no_prototype_has_room_for_another_atom(elements):
+    space = Space(elements, (1, 12))
+    for name, atoms in prototypes(elements):
+        assert not gate.hollow(scaled(atoms, space.volume(atoms.numbers) / atoms.cell.volume), space), name
+
+
+def test_room_for_an_atom_is_found_in_any_cell():
+    space = Space((29,), (1, 64))
+    full = bulk("Cu", "fcc", a=3.6).repeat(3)
+    assert not gate.hollow(full, space)
+    skewed = full.copy()
+    skewed.set_cell(np.array([[1, 2, 0], [0, 1, -3], [0, 0, 1]]) @ full.cell)
+    for atoms in (full, skewed):
+        del atoms[13]
+        atoms.positions += 1.234
+        assert gate.hollow(atoms, space)

@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from evo import bootstrap, labels, orders
+from evo import bootstrap, first_set, labels, orders
 from evo.candidate import atoms_to_json
 from evo.cell import Space
 from evo.reference import Label
@@ -116,7 +116,9 @@ def test_what_is_given_up(tmp_path, tasks):
         orders.give_up(records[0])
     assert orders.give_up(records[1])["failure"] == ["crashed", "3 workers were lost with it"]
     assert [x["failure"][0] for x in orders.give_up(records[2])] == ["crashed"]
-    assert orders.give_up(records[3]) == {"calls": tasks[3][1].calls, "labels": []}
+    given_up = orders.give_up(records[3])
+    assert given_up["labels"] == [] and given_up["calls"] == len(given_up["failures"]) == tasks[3][1].calls
+    assert {tuple(failure) for failure in given_up["failures"]} == {("crashed", "3 workers were lost with it")}
 
 
 def test_a_task_of_another_version_is_refused(tmp_path, tasks):
@@ -134,6 +136,20 @@ def test_options_of_a_machine_lie_on_top(tmp_path):
         "cutoff": 300.0, "command": ["/opt/python"], "threads": 4,
     }  # fmt: skip
     assert adapted(asked, None) == asked
+
+
+@pytest.mark.parametrize("hours", [0.0, 0.0005])
+def test_check_counts_the_bootstrap_of_strata_that_a_library_lacks(tmp_path, hours):
+    text = '[system]\nelements = ["Cu", "Pd", "Au"]\n[network]\nlibrary = "cu-pd-ag-pbe"\n'
+    text += f'[reference]\nqueue = "q"\nmax_calls = 50\n[bootstrap]\nmax_calls = 400\nmax_hours = {hours}\n'
+    space = Space((29, 46, 79), (1, 8))
+    calls = first_set.calls_within(hours, ReferenceSection(), space, 0) if hours else 400
+    assert hours == 0 or calls < 400
+    there = {"Cu", "Pd", "CuPd"}
+    tasks = bootstrap.plan(space.elements, calls, 0, space)
+    n = sum(task.calls for task in tasks if task.stratum.name not in there)
+    assert calls / 2 < n < calls
+    assert any(f"at most {50 + n} reference calls" in line for line in check(write(tmp_path / "c", text)))
 
 
 def test_check_needs_no_program_here(tmp_path):

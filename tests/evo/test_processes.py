@@ -111,6 +111,31 @@ def test_a_process_whose_parent_is_gone_ends(parent, code):
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == code
 
 
+ORPHAN = """
+import os, sys, time
+from pathlib import Path
+from evo.parallel import PARENT, die_with_parent
+Path(sys.argv[1]).write_text(str(os.getpid()))
+while os.getppid() == PARENT:
+    time.sleep(0.01)
+die_with_parent()
+Path(sys.argv[1] + ".outlived").touch()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_the_parent_is_the_one_that_there_was_at_first(tmp_path):
+    file = tmp_path / "pid"
+    shell = subprocess.Popen(["sh", "-c", '"$@" & sleep 600', "sh", sys.executable, "-c", ORPHAN, str(file)])
+    try:
+        assert waited_for(lambda: file.exists() and file.read_text())
+    finally:
+        shell.kill()
+        shell.wait()
+    assert waited_for(lambda: not alive(int(file.read_text())))
+    assert not Path(f"{file}.outlived").exists()
+
+
 def test_a_number_of_processes_is_at_least_one():
     with pytest.raises(ValueError, match="at least one process, got 0"):
         Processes(0, answer)

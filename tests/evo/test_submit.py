@@ -51,6 +51,10 @@ def test_without_a_queue_there_are_no_workers(tmp_path):
     assert list(scripts(directory, Job())) == ["ranks"]
     with pytest.raises(SettingsError, match=r'workers need reference.queue, for instance queue = "out/queue"'):
         scripts(directory, Job(workers_options=["--partition=cpu"]))
+    for asked in (["--workers", "3"], ["--workers", "1"], ["--cores", "8"]):
+        done = evo("submit", directory, "--print", *asked)
+        assert done.returncode == 64 and done.stdout == ""
+        assert "workers need reference.queue" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_what_is_wrong_is_told(with_queue):

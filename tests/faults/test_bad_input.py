@@ -4,11 +4,14 @@ import json
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from ase.build import bulk
 
+from evo.prepare import seed_remarks
+from evo.settings import parse
 from potentials.library import Library
 from tests.faults.campaigns import BY_EMT, SMALL, evo, start, write
 
@@ -56,6 +59,25 @@ def test_seed_file(tmp_path):
     assert evo("run", directory, "--quiet").returncode == 0
     bulk("Cu", "fcc", a=3.7).write(directory / "seed.cif")
     assert "others than when this campaign began" in complaint(evo("run", directory, "--quiet"), 64)
+
+
+def test_moments_of_seeds_are_left_out_aloud(tmp_path):
+    """One that is antiferromagnetic would be asked about as something else, and nobody would know."""
+    directory = write(tmp_path / "c", '[seeds]\nfiles = ["seed.extxyz"]\n' + BY_EMT, chunks=1)
+    seed = bulk("Cu", "fcc", a=3.6, cubic=True)
+    seed.set_initial_magnetic_moments([1.0, -1.0, 1.0, -1.0])
+    seed.write(directory / "seed.extxyz")
+    told = "the magnetic moments in seed.extxyz are left out"
+    assert evo("check", directory).stdout.count(f"beware: {told}") == 1
+    done = evo("run", directory, "--quiet")
+    assert done.returncode == 0
+    assert done.stderr.count(told) == 1 and "reference.options" not in done.stderr
+    text = BY_EMT.replace('engine = "none"', 'engine = "gpaw"')
+    settings = parse(tomllib.loads('[seeds]\nfiles = ["seed.extxyz"]\n' + text.format(chunks=1)))
+    assert "set reference.options.moments" in seed_remarks(settings, directory)[0]
+    seed.set_initial_magnetic_moments(None)
+    seed.write(directory / "seed.extxyz")
+    assert seed_remarks(settings, directory) == []
 
 
 def test_directory_that_cannot_be_written(tmp_path):
@@ -148,6 +170,20 @@ def test_what_belongs_to_the_machine_may_change(tmp_path):
         finally:
             again.terminate()
             again.communicate(timeout=120)
+
+
+def test_a_calculator_may_call_its_options_what_it_likes(tmp_path):
+    """`moments` need not be one for each element, and `threads` may be what energies depend on."""
+    options = "{{ moments = [1.0, -1.0], threads = 2 }}"
+    reference = f'engine = "ase"\ncalculator = "mine:make"\noptions = {options}\nmax_calls = 2'
+    text = BY_EMT.replace('engine = "none"', reference)
+    directory = write(tmp_path / "c", text, chunks=1)
+    made = "from ase.calculators.emt import EMT\n\ndef make(moments, threads):\n    return EMT()\n"
+    (directory / "mine.py").write_text(made)
+    done = evo("run", directory, "--quiet")
+    assert done.returncode == 0, done.stderr
+    write(directory, text.replace("threads = 2", "threads = 3"), chunks=1)
+    assert "reference.options was" in complaint(evo("run", directory, "--quiet"), 64)
 
 
 def test_a_display_that_is_closed_stops_nothing(tmp_path):

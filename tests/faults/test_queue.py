@@ -19,7 +19,7 @@ from evo.notes import read_notes
 from evo.queue import files
 from evo.queue.directory import Queue
 from evo.settings import ReferenceSection
-from tests.faults.campaigns import evo, write
+from tests.faults.campaigns import SMALL, evo, write
 from tests.reference.programs import PRETENDER, below, gone, wait_for
 
 # EMT, except that it takes its time, kills whoever asks about CuPd, and does not converge where two atoms are alike
@@ -181,6 +181,46 @@ def test_a_crystal_that_kills_is_given_up_after_three_workers(tmp_path):
     assert unconverged and all(len(v["crystal"]["numbers"]) > 1 for v in unconverged)
     for row in hull(directory):
         assert row["status"] != "stable" or row["n_atoms"] == 1 or row["formula"] not in ("CuPd", "Cu2Pd", "CuPd2")
+
+
+DEADLY = """
+import os
+from pathlib import Path
+from ase.calculators.emt import EMT
+
+class Deadly(EMT):
+    def calculate(self, atoms=None, *rest):
+        if Path(__file__).with_name("down").exists() and len(set(atoms.numbers)) == 2:
+            os.abort()
+        super().calculate(atoms, *rest)
+"""
+
+
+def test_a_bootstrap_that_kills_ends_the_campaign_and_is_asked_again(tmp_path):
+    text = SMALL.replace("[reference]\n", f'[reference]\nengine = "ase"\ncalculator = "deadly:Deadly"\n{QUEUE}\n')
+    directory = write(tmp_path / "c", text.replace("max_calls = 60", "max_calls = 30"), chunks=1)
+    (directory / "deadly.py").write_text(DEADLY)
+    (directory / "down").touch()
+    code, words = with_workers(directory)
+    assert code == 69, words
+    assert "the reference crashed for all" in words and "crystals of CuPd in the bootstrap" in words
+    assert "3 workers were lost with it" in words and "asks again" in words
+    (directory / "down").unlink()
+    code, words = with_workers(directory)
+    assert code == 0, words
+
+
+def with_workers(directory):
+    """How `evo run` ends, and what it says; there is always one worker, however many are lost."""
+    run = started("run", directory, "--quiet")
+    try:
+        while run.poll() is None:
+            code, words = ended(worker(directory, "--idle", "00:01"))
+            assert code in (0, 75, -signal.SIGABRT), words
+        return ended(run)
+    finally:
+        run.kill()
+        run.communicate()
 
 
 def slug(mode):

@@ -1,6 +1,7 @@
 """The pool over real ranks: all results, a failing rank ends the job, kill -9 leaves nothing behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,25 @@ def test_a_launcher_of_another_mpi_is_told(tmp_path):
     assert "one of 2 ranks" in done.stderr
     assert "MPI4PY_LIBMPI" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# what gives a process numbers of its own, as containers do
+ALONE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+needs_unshare = pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0,
+    reason="no namespaces of processes for this user",
+)
+
+
+@needs_mpi
+@needs_unshare
+def test_the_parent_of_a_rank_may_be_process_1():
+    """In a container it is the shell that was started there."""
+    shell = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, str(WORK), "sum", f"marker-alone-{os.getpid()}"]
+    done = subprocess.run([str(MPIEXEC), "-n", "2", *ALONE, *shell], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["40", str(sum(x * x for x in range(40)))]
 
 
 @needs_mpi
