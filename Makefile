@@ -62,7 +62,7 @@ pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; 
 pbe-assess: .venv/developed  ## the library against DFT of its own method (hours; resumable)
 	$(ASSESS) '{"settings": "$(PBE)/reference.toml"}' -o $(ASSESSMENT)/phases --properties lattice,formation,vacancy --prototypes B2,L1_0,L1_1,L1_2,D0_23
 	$(ASSESS) '{"settings": "$(PBE)/reference.toml"}' -o $(ASSESSMENT)/phonons --properties phonons --prototypes B2 \
-	  --set supercell=5 --set displacement=0.03
+	  --set repeat=2 --set displacement=0.03
 	$(ASSESS) '{"settings": "$(PBE)/reference-dense.toml"}' -o $(ASSESSMENT)/moduli --properties elastic --prototypes B2 --set strain=0.01
 
 wheels: .venv/installed  ## wheels of all supported Pythons into dist/; on Linux with docker or podman
