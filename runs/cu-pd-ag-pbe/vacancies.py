@@ -1,53 +1,55 @@
 """Vacancies in 31 atoms of Cu, Pd, Ag: the networks beside DFT at the networks' geometry.
 
-    python runs/cu-pd-ag-pbe/vacancies.py [LIB] [--elements Cu Pd Ag]    # some ten minutes of DFT each; resumable
+    python runs/cu-pd-ag-pbe/vacancies.py [LIB] [--elements Cu Pd Ag]    # a quarter to three quarters of an hour of DFT each
 
-E(31) - 31/32 E(32), the 31 relaxed by the library at its own lattice constant. The 32 are worked out as a cube of four with the
-same k-points, which is the same crystal: what the mesh has wrong cancels. Results are appended to vacancies.jsonl, by crystal
-and method.
+E(31) - 31/32 E(32), the 31 relaxed by the library at its own lattice constant, the first time; another library is judged by
+the crystals that DFT has seen, as they are. The 32 are worked out as a cube of four with the same k-points, which is the same
+crystal: what the mesh has wrong cancels. What DFT said is in vacancies.extxyz.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from ase.io import read, write
 
 from evo.candidate import Failure
 from evo.reference import open_reference
-from evo.reference.collect import key
 from evo.reference.gpaw import Gpaw, open_gpaw
 from evo.reference.mesh import mesh
 from evo.settings import load_reference
 from potentials.library import Library
+from potentials.potential import Potential
 from potentials.relax import relax
 from potentials.stratum import Stratum
 from potentials.structures import Structures
 from potentials.symmetry import keeping_symmetry
 
 HERE = Path(__file__).resolve().parent
-ANSWERS = HERE / "vacancies.jsonl"
+ANSWERS = HERE / "vacancies.extxyz"
 LATTICES = {"Cu": 3.64, "Pd": 3.95, "Ag": 4.15}  # Å, to begin with
 SPACINGS = np.geomspace(0.1, 0.005, 600)  # 1/Å
 CUBES = 2  # along an edge of the vacancy's cell
 
 
-def crystals(symbol: str, library: Library) -> tuple[Atoms, Atoms, float]:
-    """A cube of four atoms, the relaxed cell with the vacancy, and what the library says, eV."""
-    potential = library.assemble(Stratum.parse(symbol))
+def crystals(symbol: str, potential: Potential) -> tuple[Atoms, Atoms]:
+    """A cube of four atoms, and the relaxed cell with the vacancy."""
     start = Structures.from_ase([bulk(symbol, "fcc", a=LATTICES[symbol])])
     whole = relax(potential.evaluate, start, smax=1e-6).structures
     cube = bulk(symbol, "fcc", a=float((4 * whole.volumes[0]) ** (1 / 3)), cubic=True)
     begun = cube.repeat(CUBES)[1:]
     keep = keeping_symmetry(potential.evaluate, begun)
-    relaxed = relax(keep, Structures.from_ase([begun]), fmax=1e-3, fixed_cell=True).structures
-    energies = [float(potential.evaluate(s).energies[0]) for s in (whole, relaxed)]
-    atoms = relaxed.to_ase()[0]
-    return cube, atoms, energies[1] - len(atoms) * energies[0]
+    return cube, relax(keep, Structures.from_ase([begun]), fmax=1e-3, fixed_cell=True).structures.atoms(0)
+
+
+def by_networks(potential: Potential, cube: Atoms, vacancy: Atoms) -> float:
+    """eV."""
+    whole, found = (float(potential.evaluate(Structures.from_ase([a])).energies[0]) for a in (cube, vacancy))
+    return found - len(vacancy) / len(cube) * whole
 
 
 def by_dft(engine: Gpaw, cube: Atoms, vacancy: Atoms) -> float | Failure:
@@ -76,22 +78,22 @@ def main() -> None:
     asked = parser.parse_args()
     library = Library.open(asked.library)
     section = load_reference(HERE / "reference.toml")
-    method = open_reference(section).method
-    known = [json.loads(line) for line in ANSWERS.read_text(encoding="utf-8").splitlines()] if ANSWERS.exists() else []
-    engine = open_gpaw(section.options)
+    known: list[Atoms] = list(read(ANSWERS, ":")) if ANSWERS.exists() else []
     for symbol in asked.elements:
-        cube, vacancy, network = crystals(symbol, library)
-        name = f"{key(vacancy)} {method}"
-        found = next((row["energy"] for row in known if row["name"] == name), None)
-        if found is None:
-            said = by_dft(engine, cube, vacancy)
+        potential = library.assemble(Stratum.parse(symbol))
+        vacancy = next((a for a in known if a.info["element"] == symbol), None)
+        if vacancy is None:
+            cube, vacancy = crystals(symbol, potential)
+            said = by_dft(open_gpaw(section.options), cube, vacancy)
             if isinstance(said, Failure):
                 print(f"{symbol}: {said}")
                 continue
-            found = said
-            with ANSWERS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"name": name, "element": symbol, "energy": found}) + "\n")
-        print(f"{symbol}: networks {network:.3f}, DFT {found:.3f} eV", flush=True)
+            vacancy.info = {"element": symbol, "formation": said, "method": open_reference(section).method}
+            known.append(vacancy)
+            write(ANSWERS, known, format="extxyz")
+        cube = bulk(symbol, "fcc", a=float(vacancy.cell.lengths()[0]) / CUBES, cubic=True)
+        network = by_networks(potential, cube, vacancy)
+        print(f"{symbol}: networks {network:.3f}, DFT {vacancy.info['formation']:.3f} eV", flush=True)
 
 
 if __name__ == "__main__":

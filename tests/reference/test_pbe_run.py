@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -145,6 +146,21 @@ def test_the_library_that_ships_is_of_these_labels_and_settings():
     assert set(shipped.data().hashes()) <= {*learned.hashes(), *known.hashes()}
     assert set(learned.methods) == set(shipped.data().methods) == set(known.methods)
     assert len({key(a) for a in learned.structures.to_ase()}) == len(learned)
+
+
+def test_vacancies_are_those_of_dft(structures):
+    method = Library.open("cu-pd-ag-pbe").data().methods[0]
+    known = read(RUN / "vacancies.extxyz", ":")
+    assert {"Cu", "Pd"} <= {a.info["element"] for a in known} and {a.info["method"] for a in known} == {method}
+    done = subprocess.run(
+        [sys.executable, str(RUN / "vacancies.py"), "--elements", *(a.info["element"] for a in known)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        networks, dft = (float(word) for word in re.findall(r"\d\.\d+", line))
+        assert abs(networks - dft) < 0.1, line
 
 
 def test_labels_are_brought_to_other_pulay_constants(tmp_path):
