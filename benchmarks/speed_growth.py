@@ -35,6 +35,7 @@ from potentials.structures import Structures
 
 ELEMENTS = (29, 46, 47, 79)
 SUPERCELLS = {4: (1, 1, 1), 8: (2, 1, 1), 16: (2, 2, 1), 32: (2, 2, 2), 108: (3, 3, 3), 256: (4, 4, 4)}
+LARGE = {4_000: (10, 10, 10), 32_000: (20, 20, 20)}  # beyond what campaigns have, for dynamics
 ATOMS = 512  # about, of a batch
 RECIPES_SHOWN = {"library": RECIPES["quick"], "campaign": campaign_recipe()}
 
@@ -48,7 +49,7 @@ def network(recipe: Recipe, n_elements: int = 3, cutoff: float = 6.0, members: i
 
 def batch(atoms: int, n_elements: int = 3, n_cells: int | None = None) -> Structures:
     number = n_cells or max(1, ATOMS // atoms)
-    return Structures.from_ase(cells(np.random.default_rng(0), [SUPERCELLS[atoms]] * number, ELEMENTS[:n_elements]))
+    return Structures.from_ase(cells(np.random.default_rng(0), [(SUPERCELLS | LARGE)[atoms]] * number, ELEMENTS[:n_elements]))
 
 
 def costs(cases: dict[str, tuple[Model, Structures]], repeats: int) -> dict[str, float]:
@@ -64,7 +65,7 @@ def evaluations(repeats: int) -> dict[str, dict[str, float]]:
     for name, recipe in RECIPES_SHOWN.items():
         model = network(recipe)
         tables[f"atoms of a cell, batches of about {ATOMS} atoms, {name}"] = costs(
-            {str(n): (model, batch(n)) for n in SUPERCELLS}, repeats
+            {str(n): (model, batch(n)) for n in SUPERCELLS | LARGE}, repeats
         )
         tables[f"cells of 8 atoms in a batch, {name}"] = costs(
             {str(n): (model, batch(8, n_cells=n)) for n in (1, 2, 4, 8, 32, 128, 512)}, repeats
