@@ -49,7 +49,9 @@ def network(recipe: Recipe, n_elements: int = 3, cutoff: float = 6.0, members: i
 
 def batch(atoms: int, n_elements: int = 3, n_cells: int | None = None) -> Structures:
     number = n_cells or max(1, ATOMS // atoms)
-    return Structures.from_ase(cells(np.random.default_rng(0), [(SUPERCELLS | LARGE)[atoms]] * number, ELEMENTS[:n_elements]))
+    return Structures.from_ase(
+        cells(np.random.default_rng(0), [(SUPERCELLS | LARGE)[atoms]] * number, ELEMENTS[:n_elements])
+    )
 
 
 def costs(cases: dict[str, tuple[Model, Structures]], repeats: int) -> dict[str, float]:
