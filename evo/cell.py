@@ -214,13 +214,7 @@ def _closest_of_many(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], r
     smallest = float((apart[:, 1] / (radii + radii[nearest[:, 1]])).min())  # inside the cell
     # the own image of an atom bounds the distance as well
     cutoff = min([2 * smallest * radii.max(), *np.linalg.norm(cell[pbc], axis=1)]) * (1 + 1e-9)
-    depth = cutoff * np.linalg.norm(np.linalg.inv(cell), axis=0)  # of the images that are near enough, in vectors
-    shifts = grid(tuple(int(n) for n in np.ceil(depth) * pbc))
-    seen = [
-        np.flatnonzero(((fractional + s >= -depth) & (fractional + s <= 1 + depth) | ~pbc).all(axis=1)) for s in shifts
-    ]
-    which = np.concatenate(seen)
-    images = np.concatenate([fractional[chosen] + s for s, chosen in zip(shifts, seen, strict=True)]) @ cell
+    which, images = images_near(fractional, cell, pbc, cutoff)
     for radius in np.unique(radii):
         tree = cKDTree(images[radii[which] == radius])
         for other in np.unique(radii):
@@ -228,6 +222,20 @@ def _closest_of_many(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], r
             found, _ = tree.query(places[radii == other], k=[1 + same], distance_upper_bound=cutoff)
             smallest = min(smallest, float(found.min()) / (radius + other))
     return smallest
+
+
+def images_near(fractional: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: float) -> tuple[Ints, Floats]:
+    """(k,) atoms and (k, 3) Å places of all their images, themselves included, up to `reach` (Å) outside the cell.
+
+    fractional: (n, 3) from 0 to 1 along the periodic axes.
+    """
+    depth = reach * np.linalg.norm(np.linalg.inv(cell), axis=0)  # in vectors of the cell
+    shifts = grid(tuple(int(n) for n in np.ceil(depth) * pbc))
+    seen = [
+        np.flatnonzero(((fractional + s >= -depth) & (fractional + s <= 1 + depth) | ~pbc).all(axis=1)) for s in shifts
+    ]
+    places = np.concatenate([fractional[chosen] + s for s, chosen in zip(shifts, seen, strict=True)]) @ cell
+    return np.concatenate(seen), places
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from ase import Atoms
 from scipy.spatial import cKDTree
 
 from evo.candidate import Candidate, Failure
-from evo.cell import Space, grid, shortest_ratio
+from evo.cell import Space, images_near, shortest_ratio
 from evo.settings import GateSection
 
 # from the middle of a hole to the nearest atom, in guessed spacings: 0.70 in bcc, 0.79 in fcc and hcp, 0.87 in diamond, and 1.1
@@ -62,9 +62,6 @@ def hollow(atoms: Atoms, space: Space) -> bool:
     cell, reach = np.asarray(atoms.cell), HOLE * spacing
     counts = np.ceil(np.linalg.norm(cell, axis=1) / (STEP * spacing)).astype(int)
     points = np.stack(np.meshgrid(*(np.arange(n) / n for n in counts), indexing="ij"), axis=-1).reshape(-1, 3)
-    depth = reach * np.linalg.norm(np.linalg.inv(cell), axis=0)  # in vectors of the cell
-    fractional = atoms.get_scaled_positions()
-    images = (fractional + grid(tuple(int(n) for n in np.ceil(depth)))[:, None]).reshape(-1, 3)
-    images = images[((images > -depth) & (images < 1 + depth)).all(axis=1)]
-    apart, _ = cKDTree(images @ cell).query(points @ cell, distance_upper_bound=reach)
+    _, images = images_near(atoms.get_scaled_positions(), cell, atoms.pbc, reach)
+    apart, _ = cKDTree(images).query(points @ cell, distance_upper_bound=reach)
     return not np.isfinite(apart).all()

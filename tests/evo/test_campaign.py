@@ -529,7 +529,7 @@ def test_a_longer_campaign_is_resumed_to_the_same_results(prolonged, tmp_path):
     assert rows == json.loads(evo("results", longer, "--json").stdout)
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly  # two campaigns more, for chunks that went down and up again
 def test_what_other_ends_were_told_is_known_at_the_end(tmp_path):
     """Where a search was cut, ended early and then went on, it is no part of the search, which had been further."""
     text = SMALL.replace("max_calls = 30", "max_calls = 40")
