@@ -53,11 +53,13 @@ def _labels(result: Any) -> list[dict[str, Any]]:
 
 def write(directory: Path, path: Path) -> int:
     """Write them as extxyz; how many there are."""
-    if path.suffix != ".extxyz":
-        raise ExportError(f"`{path}` must end in .extxyz, the format that keeps every label to the last bit")
+    if not path.name.endswith((".extxyz", ".extxyz.gz", ".extxyz.xz", ".extxyz.bz2")):
+        raise ExportError(
+            f"`{path}` must end in .extxyz (or .gz, .xz, .bz2 of it), which keeps every label to the last bit"
+        )
     found = answers(directory)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
+    unfinished = path.with_name(f".part.{path.name}")
     write_dataset(unfinished, found)
     unfinished.replace(path)
     return len(found)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from ase.io import read
 
+from potentials.labelled.archives import packed
 from potentials.labelled.extxyz import Entry, frame, frames
 from potentials.labelled.images import Refused, fault, to_dataset
 from potentials.labelled.record import DataError, Dataset
@@ -14,8 +15,11 @@ from potentials.structures import Labels, Structures
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
-    """extxyz, to the last bit: energy, forces, stress and, per crystal, family, method, weight, seconds, source, provenance."""
-    Path(path).write_text(render(dataset), encoding="utf-8")
+    """extxyz, to the last bit: energy, forces, stress and, per crystal, family, method, weight, seconds, source, provenance.
+
+    A name that ends in .gz, .bz2 or .xz makes it an archive.
+    """
+    Path(path).write_bytes(packed(render(dataset).encode(), Path(path).name))
 
 
 def read_dataset(path: str | Path) -> Dataset:

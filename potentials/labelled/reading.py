@@ -17,9 +17,10 @@ from ase.io import read
 from ase.io.formats import UnknownFileTypeError, filetype
 
 from potentials.labelled import espresso, vasp
+from potentials.labelled.archives import content
 from potentials.labelled.images import Refused, entry, fault, to_dataset
 from potentials.labelled.record import DataError, Dataset
-from potentials.labelled.run import Run, content
+from potentials.labelled.run import Run
 
 Read = Callable[[bytes, Path], Run]  # of the bytes of a file, unpacked, and where it lies
 

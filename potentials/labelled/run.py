@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
 import json
-import lzma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 Setting = str | float | int | bool
 
@@ -54,15 +50,6 @@ class Run:
     steps: Sequence[Step]
     spacing: float | None = None  # largest distance between k-points, 1/Å without 2 pi
     images: Sequence[int] = field(default_factory=tuple)  # the number of each step among the images of ASE's reader
-
-
-def content(path: Path) -> bytes:
-    """The bytes of a file, unpacked where it is an archive of gzip, bzip2 or xz."""
-    data = path.read_bytes()
-    for magic, unpack in ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress)):
-        if data.startswith(magic):
-            return unpack(data)
-    return data
 
 
 def _digits(value: object) -> str:

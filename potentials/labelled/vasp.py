@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from potentials.labelled.run import Method, Run, Setting, Step, content
+from potentials.labelled.archives import content
+from potentials.labelled.run import Method, Run, Setting, Step
 
 # the tag GGA, and what a set of pseudopotentials stands for where the tag is not set
 FUNCTIONALS = {"PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "91": "PW91", "CA": "LDA"}

@@ -27,6 +27,15 @@ def test_extxyz_keeps_everything(tmp_path):
     np.testing.assert_allclose(back.seconds, data.seconds)
 
 
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz"])
+def test_an_archive_is_written_where_the_name_says_so(tmp_path, ending):
+    data = both()
+    write_dataset(tmp_path / "plain.extxyz", data)
+    write_dataset(packed := tmp_path / f"packed.extxyz.{ending}", data)
+    assert packed.stat().st_size < 0.8 * (tmp_path / "plain.extxyz").stat().st_size
+    assert read_dataset(packed).content_hash() == read_dataset(tmp_path / "plain.extxyz").content_hash()
+
+
 def test_a_missing_stress_stays_missing(tmp_path):
     data = dataset((CU,), 2, 3)
     data.labels.stresses[0] = np.nan
