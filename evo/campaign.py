@@ -7,7 +7,6 @@ ranks and when it is cut and resumed anywhere (ARCHITECTURE.md, determinism).
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from evo import choice, labels, learn
+from evo import choice, ends, labels, learn
 from evo import chunk as chunks
 from evo.archive import Archive
 from evo.budget import Budget
@@ -27,7 +26,7 @@ from evo.desk import Desk
 from evo.hull import Hull, Point
 from evo.ideal import Exact
 from evo.known import Known
-from evo.likeness import alike, fingerprint
+from evo.likeness import fingerprint
 from evo.prepare import Ground, lay, network_relaxer
 from evo.progress import Progress
 from evo.reference import unlike_moments
@@ -45,8 +44,6 @@ MOST_CRASHES = 5  # of the reference in a row, before the campaign stops and say
 KEPT_FOR_RELAXING = 1 / 6  # of it, for the phases of its hull
 FINAL_ROUNDS = 8  # rounds of re-checks after the last chunk, at most
 LEARNING_ROUNDS = 2  # of these, the first ones, after which strata are retrained
-# keys of what the reference says at an end: of which search, and of whom
-TOLD = re.compile(r"end(\d+)/(reference|final)/(.+)")
 _UNKNOWN = Energy("", float("nan"))  # holds the place of an energy until the single point is there
 
 
@@ -142,16 +139,7 @@ class Campaign:
         """The lowest of what was labelled before the search takes part in it: no phase is stable that a label refutes."""
         if not isinstance(self.relaxer, NetworkRelaxer) or self.ground.reference is None:
             return
-        found = []
-        for n, label in self.known.lowest():
-            atoms = atoms_from_json(label["crystal"])
-            energy = Energy(self.ground.reference_method, self.known.enthalpy(label))
-            origin = Origin(choice.LABELLED)
-            found.append(
-                Candidate(
-                    f"l{n:05d}", atoms, origin, {energy.method: energy}, fingerprint=fingerprint(reduce_cell(atoms))
-                )
-            )
+        found = [self._labelled(f"l{n:05d}", label) for n, label in self.known.lowest()]
         entered = self.archive.know(self._single_points("points/labelled", found))
         self._exact.settle(entered)  # what was labelled is shown, and goes on from there, as it is
         # they are where the bootstrap left them; their minima are bred from, and asked about like everything else
@@ -291,12 +279,8 @@ class Campaign:
         """
         began = f"end{chunk}/began"
         if self.desk.ready(began) and self.desk.result(began)["first"]:
-            keys = self.desk.remember(f"ended/{chunk}", self._told(f"end{chunk}/"))
+            keys = self.desk.remember(f"ended/{chunk}", ends.keys(self.desk, f"end{chunk}/", self._heard))
             self._hear(keys, f"ended/{chunk}", chunk + self.settings.reference.lag)
-
-    def _told(self, prefix: str) -> list[str]:
-        """Keys of what the reference has told at the ends of searches, but for what is known here."""
-        return [key for key in self.desk.known(prefix) if TOLD.fullmatch(key) and key not in self._heard]
 
     def _hear(self, keys: list[str], name: str, due: float) -> None:
         """Labels from the end of another search: paid for, known, learned from, and energies of candidates, new ones if need be.
@@ -305,65 +289,45 @@ class Campaign:
         """
         if not keys:
             return
-        new: list[dict[str, Any]] = []
-        told: dict[tuple[str, str], list[dict[str, Any]]] = {}  # by the end and the candidate's id there
-        for key in keys:
-            found = TOLD.fullmatch(key)
-            assert found is not None
-            result = self.desk.result(key)
-            path = result if isinstance(result, list) else [result]
-            new += path
-            self.calls += len(path)
-            self.final_calls += len(path) if found[2] == "final" else 0
-            told.setdefault((found[1], found[3]), []).extend(path)
+        told = ends.told(self.desk, keys)
+        new = [label for one in told for label in one.path]
+        self.calls += len(new)
+        self.final_calls += sum(one.n_relaxed for one in told)
         self._heard.update(keys)
         self.budget.spend([atoms_from_json(label["crystal"]) for label in new])
         self.known.add(new)
         method = self.ground.reference_method
-        former_paths, candidates = [], []
         pending = {i: key for round_ in self._checks for i, key in round_.keys.items()}
-        for n, ((end, former), path) in enumerate(told.items()):
-            if former in pending:  # the end began from that label
-                path = [*path, self.desk.result(pending[former])]
-            sound = [label for label in path if label["failure"] is None]
-            if sound:
-                best = min(sound, key=self.known.enthalpy)
-                former_paths.append((former, path))
-                atoms, energy = atoms_from_json(best["crystal"]), Energy(method, self.known.enthalpy(best))
-                origin, look = Origin(choice.LABELLED), fingerprint(reduce_cell(atoms))
-                candidates.append(
-                    Candidate(f"e{int(end):05d}-{n:02d}", atoms, origin, {method: energy}, fingerprint=look)
-                )
-            elif (own := self._namesake(former, path)) is not None:
+        sound, candidates = [], []
+        for n, one in enumerate(told):
+            if one.former in pending:  # the end began from that label
+                one.path = [*one.path, self.desk.result(pending[one.former])]
+            if one.sound:
+                best = min(one.sound, key=self.known.enthalpy)
+                sound.append(one)
+                candidates.append(self._labelled(f"e{one.end:05d}-{n:02d}", best))
+            elif (own := ends.namesake(self.archive, one)) is not None:
                 self.silent.add(own)
                 self._taken.add(own)
                 self.archive.pin([own])
         candidates = self._single_points(self._key(f"points/{name}"), candidates)
-        for (former, path), c in zip(former_paths, candidates, strict=True):
-            own = self._namesake(former, path) or self.archive.twin(c)
+        for one, c in zip(sound, candidates, strict=True):
+            own = ends.namesake(self.archive, one) or self.archive.twin(c)
             if own is None:
                 self.archive.know([c])
             else:
-                c = self._told_of(own, c)
+                c = ends.taken_over(self.archive, own, c, method)
             self._exact.settle([c])
             self._taken.add(c.id)
             self.archive.pin([c.id])
         self._learn_from(new, due)
 
-    def _namesake(self, name: str, path: list[dict[str, Any]]) -> str | None:
-        """This name, where the candidate that has it is one of these crystals: names of what is relaxed again are given twice."""
-        looks = [fingerprint(reduce_cell(atoms_from_json(label["crystal"]))) for label in path]
-        own = self.archive.members.get(name) or self.archive.failed.get(name)
-        return name if own is not None and any(alike(own.fingerprint, look) for look in looks) else None
-
-    def _told_of(self, name: str, c: Candidate) -> Candidate:
-        """The candidate of this name after what was told of `c`, which is this crystal: the lower one counts."""
-        own, method = self.archive.candidate(name), self.ground.reference_method
-        if method not in own.energies or c.per_atom(method) < own.per_atom(method):
-            moved = replace(c, id=own.id, origin=own.origin, failure=own.failure, calls=own.calls)
-            self.archive.replace([moved])
-            self.archive.add_energy(name, c.energies[method])
-        return self.archive.candidate(name)
+    def _labelled(self, name: str, label: dict[str, Any]) -> Candidate:
+        """What the reference was asked about apart from this search, as a candidate."""
+        atoms = atoms_from_json(label["crystal"])
+        energy = Energy(self.ground.reference_method, self.known.enthalpy(label))
+        look = fingerprint(reduce_cell(atoms))
+        return Candidate(name, atoms, Origin(choice.LABELLED), {energy.method: energy}, fingerprint=look)
 
     def _notice_crashes(self, keys: list[str], new: list[dict[str, Any]]) -> None:
         """EngineBroken after MOST_CRASHES in a row, which are forgotten: the next run asks again."""
@@ -457,7 +421,7 @@ class Campaign:
         self._stage = f"end{chunks_now}/"  # a longer search takes other results at other chunks
         # whether it comes before any longer search; what other ends were told and is not known yet (where chunks went down again)
         bred = (int(key.partition("/")[2]) for key in self.desk.known("relax/"))
-        others = [key for key in self._told("end") if not key.startswith(self._stage)]
+        others = [key for key in ends.keys(self.desk, "end", self._heard) if not key.startswith(self._stage)]
         now: dict[str, Any] = {"first": all(k < chunks_now for k in bred), "others": others}
         began = self.desk.remember(self._key("began"), now) or now
         while self._checks or self._learning is not None:

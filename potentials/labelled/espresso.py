@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import re
 
+from ase.units import create_units
+
 from potentials.labelled.run import Method, Run, Setting, Step
 
+RYDBERG = float(create_units("2006")["Ry"])  # eV, as ASE's reader of pw.x has it
+# that of a self-consistent cycle; with exact exchange there are several to each step, and the forces belong to the last
+ENERGY = re.compile(r"^!!?\s+total energy\s+=\s+(\S+) Ry", flags=re.M)
+# what is printed where a dispersion correction is added; the version of D3 is not
+DISPERSIONS = {
+    "grimme-d2": "Dispersion (Grimme-D2) Correction",
+    "grimme-d3": "DFT-D3 Dispersion",
+    "xdm": "Dispersion XDM Correction",
+    "ts-vdw": "Dispersion T-S Correction",
+    "mbd": "MBD Correction",
+}
 RESULTS = ("!    total energy", "Forces acting on atoms", "total   stress", "convergence NOT achieved")
 
 
@@ -22,11 +35,16 @@ def pw_output(text: str) -> Run:
     if not whole and len(parts) - 1 not in chosen:
         chosen.append(len(parts) - 1)
     seconds = _seconds(text) / max(1, len(chosen))
-    steps = [Step(_fault(parts[n], whole or n < len(parts) - 1), seconds) for n in chosen]
+    steps = [Step(_fault(parts[n], whole or n < len(parts) - 1), seconds, _energy(parts[n])) for n in chosen]
     number = re.search(r"number of k points=\s*(\d+)", head)
     version = re.search(r"Program PWSCF (\S+)", head)
     return Run(
-        _method(head), f"pw.x {version[1] if version else ''}".strip(), number[1] if number else "", steps, None, chosen
+        _method(head, text),
+        f"pw.x {version[1] if version else ''}".strip(),
+        number[1] if number else "",
+        steps,
+        None,
+        chosen,
     )
 
 
@@ -35,7 +53,15 @@ def _fault(part: str, whole: bool) -> str:
         return f"is not converged: {stopped[1]} electronic steps were not enough"
     if not whole and not all(r in part for r in RESULTS[:3]):
         return "stops within this ionic step; the file is truncated"
+    if "EXX: now go back to refine" in part and "EXX self-consistency reached" not in part:
+        return "is not converged: exact exchange is not self-consistent"
     return ""
+
+
+def _energy(part: str) -> float | None:
+    """eV after the last of several self-consistent cycles; None where there is one, or none."""
+    found = ENERGY.findall(part)
+    return RYDBERG * float(found[-1]) if len(found) > 1 else None
 
 
 def _seconds(text: str) -> float:
@@ -49,10 +75,12 @@ def _seconds(text: str) -> float:
     return each * (int(processes[1]) if processes else 1)
 
 
-def _method(head: str) -> Method:
+def _method(head: str, text: str) -> Method:
+    """From what stands before the first cycle; dispersion corrections are named behind it."""
+
     def number(pattern: str) -> float:
-        found = re.search(pattern, head)
-        return float(found[1]) if found else 0.0
+        found = re.findall(pattern, head)
+        return float(found[-1]) if found else 0.0
 
     functional = re.search(r"Exchange-correlation\s*=\s*(.*?)\s*(?:\(|$)", head, flags=re.M)
     smearing = re.search(r"number of k points=\s*\d+\s+(.*?)(?:, width|\s*$)", head, flags=re.M)
@@ -64,13 +92,30 @@ def _method(head: str) -> Method:
         "width_Ry": number(r"width \(Ry\)=\s*([\d.]+)"),
         "spin": 2 if "Starting magnetic structure" in head else 1,
     }
-    for key, marker in (("dispersion", "Dispersion Correction"), ("spin_orbit", "with spin-orbit")):
-        if marker in head:
-            settings[key] = True
+    if fraction := number(r"EXX-fraction\s*=\s*([\d.]+)"):
+        settings["exact_exchange"] = fraction
+        if screening := number(r"(?i)screening parameter[^=:\n]*[=:]\s*([\d.]+)"):
+            settings["screening"] = screening
+    if dispersion := [name for name, marker in DISPERSIONS.items() if marker in text]:
+        settings["dispersion"] = "+".join(dispersion)
+    if "with spin-orbit" in head:
+        settings["spin_orbit"] = True
+    if isolated := re.search(r"Assuming isolated system, (.*?)\s*$", head, flags=re.M):
+        settings["isolated"] = isolated[1]
+    if spins := re.search(r"number of electrons\s*=.*\(up:\s*([\d.]+), down:\s*([\d.]+)\)", head):
+        settings["fixed_moment"] = round(float(spins[1]) - float(spins[2]), 3)
+    valences = dict(re.findall(r"^\s+(\w+)\s+([\d.]+)\s+[\d.]+\s+\w+\s*\(\s*[\d.]+\)\s*$", head, flags=re.M))
+    labels = re.findall(r"^\s+\d+\s+(\w+)\s+tau\(", head, flags=re.M)
+    if labels and all(label in valences for label in labels):
+        charge = sum(float(valences[label]) for label in labels) - number(r"number of electrons\s*=\s*([\d.]+)")
+        if abs(charge) > 0.005:  # electrons are told to two decimals
+            settings["charge"] = round(charge, 2)
     elements: dict[str, dict[str, Setting]] = {}
-    pattern = r"PseudoPot\. #\s*\d+ for (\w+) read from file:?\s*(\S+)(?:\s*MD5 check sum:\s*(\w+))?"
+    pattern = r"PseudoPot\. #\s*\d+ for\s+(\w+)\s+read from file:?\s*(\S+)(?:\s*MD5 check sum:\s*(\w+))?"
     for symbol, path, digits in re.findall(pattern, head):
         elements[_element(symbol)] = {"pseudopotential": path.rsplit("/", 1)[-1]} | ({"md5": digits} if digits else {})
+    if lacking := sorted({_element(label) for label in labels} - set(elements)):
+        raise ValueError(f"it does not name the pseudopotential of {', '.join(lacking)}")
     for symbol, value in re.findall(r"\bU\((\w+)-\w+\)\s*=\s*([\d.]+)", head):  # since 7.1
         elements.setdefault(_element(symbol), {})["U_eV"] = float(value)
     if hubbard := re.search(r"LDA\+U calculation.*\n(?:.*\n)?\s*atomic species.*\n((?:\s+[A-Z]\w*\s+\d.*\n)+)", head):

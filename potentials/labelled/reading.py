@@ -70,7 +70,10 @@ def read_labels(path: str | Path, method: str = "") -> Reading:
     kept, steps, refused = [], [], []
     for n, image in enumerate(images):
         atoms = image if isinstance(image, Atoms) else None
-        reason = run.steps[n].fault if run is not None and n < len(run.steps) else ""
+        step = run.steps[n] if run is not None and n < len(run.steps) else None
+        reason = "" if step is None else step.fault
+        if step is not None and step.energy is not None and atoms is not None and atoms.calc is not None:
+            atoms.calc.results |= {"energy": step.energy, "free_energy": step.energy}
         reason = reason or (fault(atoms) if atoms is not None else f"cannot be read: {image}")
         reason = reason or ("" if method or run is not None or entry(atoms, "method") else NO_METHOD)
         if reason:

@@ -38,6 +38,7 @@ class Step:
 
     fault: str  # why it brings no label; empty when it converged
     seconds: float  # CPU s, zero when the file does not say
+    energy: float | None = None  # eV, where ASE's reader takes another one than the forces belong to
 
 
 @dataclass(frozen=True, slots=True)

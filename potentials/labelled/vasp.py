@@ -33,6 +33,7 @@ def vasprun(data: bytes, folder: Path | None = None) -> Run:
     asked: dict[str, str] = {}  # by the INCAR; what VASP took instead is in `tags`
     titles: list[str] = []
     counts: list[int] = []
+    valence = 0.0  # electrons of the neutral cell
     program = k_points = ""
     divisions: list[int] = []
     steps: list[Step] = []
@@ -59,6 +60,7 @@ def vasprun(data: bytes, folder: Path | None = None) -> Run:
             elif element.tag == "array" and element.get("name") == "atomtypes":
                 rows = [[(c.text or "").strip() for c in row] for row in element.iter("rc")]
                 titles, counts = [row[-1] for row in rows], [int(row[0]) for row in rows]
+                valence = sum(int(row[0]) * float(row[3]) for row in rows)
             elif element.tag == "structure" and element.get("name") == "initialpos" and len(divisions) == 3:
                 cell = [[float(x) for x in (v.text or "").split()] for v in element.findall("crystal/varray/v")[:3]]
                 spacing = _spacing(np.array(cell), divisions)
@@ -75,7 +77,7 @@ def vasprun(data: bytes, folder: Path | None = None) -> Run:
     known = asked | {name: value for name, value in tags.items() if value.strip("-") or name not in asked}
     if "IVDW" not in known and folder is not None:
         known["IVDW"] = _dispersion(folder)
-    return Run(_method(known, titles), program, k_points, steps, spacing)
+    return Run(_method(known, titles, valence), program, k_points, steps, spacing)
 
 
 def outcar(text: str) -> Run:
@@ -91,10 +93,18 @@ def outcar(text: str) -> Run:
         if line := re.search(rf"{name}\s*=\s*(.*)", header):
             tags[name] = line[1]
     titles = list(dict.fromkeys(t.strip() for t in re.findall(r"POTCAR:\s*(.*)", header)))
+    counts, valences = (_row(header, rf"{name}\s*=") for name in ("ions per type", "ZVAL"))
+    valence = float(np.dot(counts, valences)) if len(counts) == len(valences) else 0.0
     cores = re.search(r"running (?:on )?\s*(\d+)\s+(?:total cores|mpi-ranks)", header)
     steps = _steps(text[len(header) :].splitlines(), int(tags.get("NELM", 0)), int(cores[1]) if cores else 1)
     number = re.search(r"NKPTS\s*=\s*(\d+)", header)
-    return Run(_method(tags, titles), header.split(maxsplit=1)[0], number[1] if number else "", steps)
+    return Run(_method(tags, titles, valence), header.split(maxsplit=1)[0], number[1] if number else "", steps)
+
+
+def _row(header: str, name: str) -> list[float]:
+    """The numbers behind the last line that has nothing else behind this name."""
+    found = re.findall(rf"{name}((?:[ \t]+\d+(?:\.\d*)?)+)[ \t]*$", header, flags=re.M)
+    return [float(x) for x in found[-1].split()] if found else []
 
 
 def _tags(element: ElementTree.Element) -> dict[str, str]:
@@ -164,8 +174,8 @@ def _is_true(value: str) -> bool:
     return value.strip().strip(".")[:1].upper() == "T"
 
 
-def _method(tags: Mapping[str, str], titles: Sequence[str]) -> Method:
-    """From tags as INCAR has them and the titles of the pseudopotentials, such as "PAW_PBE Cu_pv 06Sep2000"."""
+def _method(tags: Mapping[str, str], titles: Sequence[str], valence: float) -> Method:
+    """From tags as INCAR has them, the titles of the pseudopotentials, such as "PAW_PBE Cu_pv 06Sep2000", and their electrons."""
     words = [title.split() for title in titles]
     symbols = [w[1].split("_")[0] if len(w) > 1 else w[0] for w in words]
     sets = {w[0] for w in words}
@@ -196,6 +206,14 @@ def _method(tags: Mapping[str, str], titles: Sequence[str]) -> Method:
         settings["noncollinear"] = True
     if float(tags.get("NUPDOWN", "-1")) >= 0.0:
         settings["fixed_moment"] = round(float(tags["NUPDOWN"]), 3)
+    if valence and abs(charge := round(valence - float(tags.get("NELECT", valence)), 3)) > 0.001:
+        settings["charge"] = charge
+    if _is_true(tags.get("LDIPOL", "F")) or int(tags.get("IDIPOL", "0")):
+        settings["dipole_correction"] = int(tags.get("IDIPOL", "0"))
+    if _is_true(tags.get("LSOL", "F")):
+        settings["solvent"] = True
+    if not _is_true(tags.get("GGA_COMPAT", "T")):
+        settings["gga_compatible"] = False
     if field := round(float(tags.get("EFIELD", "0")), 6):
         settings["field_eV_per_A"] = field
     if int(tags.get("IVDW", "0")):

@@ -233,8 +233,64 @@ def test_pw_output_that_did_not_converge():
 
 def test_pw_output_with_hubbard_spin_and_dispersion():
     method = read_labels(OUTPUTS / "cupd-u-spin-d3.pwo").run.method
-    assert method.settings["spin"] == 2 and method.settings["dispersion"] is True
+    assert method.settings["spin"] == 2 and method.settings["dispersion"] == "grimme-d3"
     assert method.elements["Cu"]["U_eV"] == 2.5 and "U_eV" not in method.elements["Pd"]
+
+
+def test_pw_output_of_a_hybrid_has_the_energy_of_its_last_cycle():
+    found = read_labels(OUTPUTS / "h2-pbe0.pwo")
+    # !!   total energy              =      -2.46476886 Ry; that of PBE, which it begins with, is -2.45255638
+    assert found.dataset.labels.energies[0] == pytest.approx(-2.46476886 * 13.60569, abs=1e-4)
+    assert found.run.method.settings["exact_exchange"] == 0.25
+
+
+def test_exact_exchange_that_was_cut_off_is_no_label(tmp_path):
+    text = (OUTPUTS / "h2-pbe0.pwo").read_text()
+    (tmp_path / "out").write_text(text.replace("     EXX self-consistency reached\n", ""))
+    found = read_labels(tmp_path / "out")
+    assert not len(found.dataset) and "exact exchange is not self-consistent" in str(found.refused[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("h2-d2", {"dispersion": "grimme-d2"}), ("h2-xdm", {"dispersion": "xdm"}), ("h2-charged", {"charge": 0.5}),
+     ("h2-isolated", {"isolated": "Martyna-Tuckerman method"})],
+)  # fmt: skip
+def test_pw_settings_that_shift_energies_make_another_method(name, setting):
+    plain, other = (read_labels(OUTPUTS / f"{n}.pwo").run.method for n in ("h2", name))
+    assert dict(other.settings) == dict(plain.settings) | setting and other.name != plain.name
+
+
+def test_pseudopotentials_of_elements_of_one_letter():
+    plain, soft = (read_labels(OUTPUTS / f"{n}.pwo").run.method.elements["H"] for n in ("h2", "h2-soft"))
+    assert (
+        plain["pseudopotential"] == "H.UPF" and soft["pseudopotential"] == "Hsoft.UPF" and plain["md5"] != soft["md5"]
+    )
+
+
+def test_pw_output_that_names_no_pseudopotential(tmp_path):
+    (tmp_path / "out").write_text((OUTPUTS / "h2.pwo").read_text().replace("PseudoPot. # 1", "PseudoPot."))
+    with pytest.raises(DataError, match="it does not name the pseudopotential of H"):
+        read_labels(tmp_path / "out")
+
+
+def test_charge_solvent_and_dipole_correction_of_vasp(tmp_path):
+    electrons = 11 * len(steps()[0].atoms)
+    plain = reading(tmp_path, "a.xml", vasprun(steps(), NELECT=f"{electrons:.4f}")).run.method
+    assert plain.name == reading(tmp_path, "b.xml", vasprun(steps())).run.method.name
+    tags = {
+        "charge": {"NELECT": f"{electrons - 1:.4f}"},
+        "solvent": {"LSOL": "T"},
+        "gga_compatible": {"GGA_COMPAT": "F"},
+    }
+    tags["dipole_correction"] = {"LDIPOL": "T", "IDIPOL": "3"}
+    for name, tag in tags.items():
+        found = reading(tmp_path, "c.xml", vasprun(steps(), **tag)).run.method
+        assert set(found.settings) - set(plain.settings) == {name} and found.name != plain.name
+    for n, charge in ((electrons, None), (electrons - 1, 1.0)):
+        lines = f"   ZVAL   = {' 11.00' * 2}\n   NELECT =  {n:12.4f}    total number of electrons\n   GGA     ="
+        out = reading(tmp_path, "OUTCAR", outcar(steps()).replace("   GGA     =", lines)).run.method
+        assert out.settings.get("charge") == charge
 
 
 def test_pw_output_that_was_cut_off(tmp_path):
