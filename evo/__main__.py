@@ -404,6 +404,7 @@ def _reference_converge(options: argparse.Namespace) -> int:
 
 
 def _reference_work(options: argparse.Namespace) -> int:
+    from evo.reference import for_worker
     from evo.settings import duration, load_reference
     from evo.worker import work
 
@@ -412,7 +413,7 @@ def _reference_work(options: argparse.Namespace) -> int:
 
     finished = work(
         options.directory,
-        load_reference(options.settings) if options.settings else None,
+        for_worker(load_reference(options.settings), options.settings.parent) if options.settings else None,
         walltime=duration(options.walltime, "--walltime") if options.walltime else None,
         idle=duration(options.idle, "--idle") if options.idle else None,
         say=say,

@@ -48,13 +48,13 @@ class Judge:
 
 
 def calibrated(potential: Potential, judged: Dataset) -> Calibration | None:
-    """By these held-out crystals, of all strata together; None from too few."""
+    """By these held-out crystals, of all strata together; None from too few families."""
     if not len(judged):
         return None
     structures, sizes = judged.structures, judged.structures.sizes
     predicted = potential.evaluate(structures)
     errors = np.abs(predicted.energies - judged.labels.energies) / sizes
-    return Calibration.of(errors, predicted.spreads / sizes, potential.grades(structures))
+    return Calibration.of(errors, predicted.spreads / sizes, potential.grades(structures), judged.families)
 
 
 def choose(

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -41,7 +42,9 @@ class Processes:
         if number < 1:
             raise ValueError(f"at least one process, got {number}")
         self._function = function
-        self._workers = [_Worker(function) for _ in range(number)]
+        # what they leave in folders of their own when they are ended goes with it
+        self._folder = tempfile.TemporaryDirectory(prefix="processes-", ignore_cleanup_errors=True)
+        self._workers = [_Worker(function, self._folder.name) for _ in range(number)]
 
     def __enter__(self) -> Processes:
         return self
@@ -53,6 +56,7 @@ class Processes:
             worker.end()
         for worker in self._workers:
             worker.gone()
+        self._folder.cleanup()
 
     def answers(
         self, questions: Iterable[Q], waiting: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -83,7 +87,7 @@ class Processes:
                 place, question = busy.pop(connection)
                 answer = self._workers[place].answer()
                 if isinstance(answer, Died):
-                    self._workers[place] = _Worker(self._function)
+                    self._workers[place] = _Worker(self._function, self._folder.name)
                 free.append(place)
                 yield question, answer
 
@@ -91,10 +95,10 @@ class Processes:
 class _Worker:
     """One process and the line to it."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], folder: str) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy threads' locks, and MPI
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, function, os.getpid()), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, function, folder, os.getpid()), daemon=True)
         self._process.start()
         theirs.close()  # so that its death ends the line
 
@@ -123,8 +127,9 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any], parent: int) -> None:
+def _serve(connection: Connection, function: Callable[[Any], Any], folder: str, parent: int) -> None:
     die_with_parent(parent)
+    tempfile.tempdir = folder
     signal.signal(signal.SIGTERM, _end)
     for number in (signal.SIGINT, signal.SIGUSR1):  # a terminal or a batch system sends them to all; the parent decides
         signal.signal(number, signal.SIG_IGN)

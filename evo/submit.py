@@ -21,6 +21,8 @@ from evo.settings import SettingsError, duration, load
 NOTICE = 600  # s before the end of a job at which it is told
 PATIENCE = 480  # s of these, after which a job that has not ended is put back as it is
 LAUNCHERS = ("mpirun", "srun")
+# programs are started with an environment of their own, where this is their LD_LIBRARY_PATH
+PROGRAMS = 'export EVO_LD_LIBRARY_PATH="${LD_LIBRARY_PATH-}"'
 
 
 class SlurmAbsent(RuntimeError):
@@ -62,7 +64,7 @@ def scripts(directory: Path, job: Job) -> dict[str, str]:
     made = {
         "ranks": _script(
             [f"--job-name={name}", f"--ntasks={job.ranks}", f"--time={job.time}", *job.ranks_options],
-            [*job.setup],
+            [*job.setup, PROGRAMS],
             f"{launch}{evo} run {shlex.quote(str(home))} --quiet",
         )
     }
@@ -72,8 +74,7 @@ def scripts(directory: Path, job: Job) -> dict[str, str]:
         array = [f"--array=1-{workers}", f"--ntasks={job.cores}", f"--time={job.time}"]
         made["workers"] = _script(
             [f"--job-name={name}-work", *array, *job.workers_options],
-            # programs are started with an environment of their own, where this is their LD_LIBRARY_PATH
-            [*job.setup, 'export EVO_LD_LIBRARY_PATH="${LD_LIBRARY_PATH-}"'],
+            [*job.setup, PROGRAMS],
             f"{evo} reference work {shlex.quote(str(queue))} --idle 01:00:00",
         )
     elif job.workers or (workers and (job.workers_options or job.cores > 1)):

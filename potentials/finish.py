@@ -146,7 +146,7 @@ def calibration_of(
     potential = Potential(model, stratum, "", {s: known[s] for s in subsets if known[s].factors})
     predicted, sizes = potential.evaluate(held_out.structures), held_out.structures.sizes
     errors = np.abs(predicted.energies - held_out.labels.energies) / sizes
-    made = Calibration.of(errors, predicted.spreads / sizes, potential.grades(held_out.structures))
+    made = Calibration.of(errors, predicted.spreads / sizes, potential.grades(held_out.structures), held_out.families)
     return None if made is None else made.to_json()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +25,7 @@ from evo.reference.ase_calculator import load_calculator
 from evo.reference.engine import CalculatorEngine, Engine
 from evo.reference.espresso import EspressoOptions, open_espresso
 from evo.reference.gpaw import GpawOptions, open_gpaw
-from evo.reference.job import JobOptions, checked_options
+from evo.reference.job import MACHINE, JobOptions, checked_options
 from evo.reference.label import Label, label
 from evo.reference.unavailable import EngineAbsent, ReferenceUnavailable
 from evo.reference.vasp import VaspOptions, open_vasp
@@ -46,6 +47,7 @@ __all__ = [
 
 # Engines that are programs, and what opens them with reference.options: the engine, and all that its labels depend on
 PROGRAMS: dict[str, Callable[[dict[str, Any]], Any]] = {"gpaw": open_gpaw, "espresso": open_espresso, "vasp": open_vasp}
+FOLDERS = ("pseudo_dir", "potcar_dir", "scratch")  # options that are folders
 NOISE = 0.001  # eV/atom; hcp copper's energies jump by a fraction of it at 400 eV
 OPTIONS: dict[str, type[JobOptions]] = {"gpaw": GpawOptions, "espresso": EspressoOptions, "vasp": VaspOptions}
 
@@ -113,7 +115,8 @@ def open_reference(settings: ReferenceSection, directory: str = "") -> Reference
         return None
     check_options(settings)
     path = settings.calculator if settings.engine == "ase" else ""
-    options = json.dumps(settings.options, sort_keys=True)
+    own = settings.engine in PROGRAMS and directory
+    options = json.dumps(placed(settings.options, directory) if own else settings.options, sort_keys=True)
     if settings.engine in PROGRAMS:
         method = _hash(_program(settings.engine, options).identity)
     else:
@@ -121,6 +124,28 @@ def open_reference(settings: ReferenceSection, directory: str = "") -> Reference
     reference = Reference(settings.engine, path, options, directory, method)
     _shared(reference)
     return reference
+
+
+def placed(options: Mapping[str, Any], directory: str | Path) -> dict[str, Any]:
+    """A program's options with its paths, which are relative to this directory, as they are from anywhere."""
+    found = dict(options)
+    base = Path(directory).absolute()
+    for name in (n for n in FOLDERS if found.get(n)):
+        found[name] = str(base / found[name])
+    command = found.get("command")
+    if isinstance(command, list) and command and os.sep in str(command[0]):
+        found["command"] = [str(base / command[0]), *command[1:]]
+    return found
+
+
+def for_worker(settings: ReferenceSection, directory: str | Path) -> ReferenceSection:
+    """The options that another machine may have of its own; SettingsError where they would make other labels."""
+    allowed = {*MACHINE, *FOLDERS}
+    if unknown := sorted(set(settings.options) - allowed):
+        raise SettingsError(
+            f"reference.options: `{unknown[0]}` is the campaign's; a worker's own are {', '.join(sorted(allowed))}"
+        )
+    return settings.model_copy(update={"options": placed(settings.options, directory)})
 
 
 def calculator(settings: str | Path) -> Any:
@@ -177,7 +202,9 @@ def _shared(reference: Reference) -> Engine:
     if reference.engine == "emt":
         return CalculatorEngine(lambda: emt.build(options), lambda _, numbers: emt.cannot(numbers))
     return CalculatorEngine(
-        lambda: load_calculator(reference.path, options, reference.directory), ase_calculator.cannot
+        lambda: load_calculator(reference.path, options, reference.directory),
+        ase_calculator.cannot,
+        ase_calculator.work_apart,
     )
 
 

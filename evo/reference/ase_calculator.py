@@ -11,7 +11,10 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import shutil
 import sys
+import tempfile
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -45,6 +48,41 @@ def load_calculator(path: str, options: dict[str, Any], directory: str = "") -> 
     if not (hasattr(calculator, "get_potential_energy") and hasattr(calculator, "get_forces")):
         raise ReferenceUnavailable(f"{path} is no ASE calculator (a {type(calculator).__name__}); {EXAMPLE}")
     return calculator
+
+
+class Folder:
+    """A new folder, which is gone when this is: with the calculator that works there, or with the process."""
+
+    def __init__(self, inside: Path | None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="reference-", dir=inside))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+def work_apart(calculator: Any) -> Folder | None:
+    """Let it, and what it is made of, write files in a folder of its own, which is gone with what this returns.
+
+    Processes that share a folder would read each other's results. None where it has nothing to do with folders.
+    """
+    own = getattr(calculator, "directory", None)
+    if not isinstance(own, str | Path):
+        return None
+    here = Path(own).absolute()
+    inside = None if here == Path.cwd() else here
+    if inside is not None:
+        inside.mkdir(parents=True, exist_ok=True)
+    folder = Folder(inside)
+    _send(calculator, folder.path)
+    return folder
+
+
+def _send(calculator: Any, folder: Path) -> None:
+    if isinstance(getattr(calculator, "directory", None), str | Path):
+        folder.mkdir(exist_ok=True)
+        calculator.directory = str(folder)
+    mixer = getattr(calculator, "mixer", None)
+    parts = [*(getattr(mixer, "calcs", None) or ()), getattr(calculator, "dft", None)]
+    for n, part in enumerate(p for p in parts if p is not None):
+        _send(part, folder / str(n))
 
 
 def package_version(path: str, directory: str = "") -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ase import Atoms
 
-from evo.candidate import Failure
+from evo.candidate import ENDED, Failure
 from evo.processes import Died, Processes
 from evo.reference import Label, Reference
 from evo.reference.collection import Collection, key, structures
@@ -93,11 +93,16 @@ def one_by_one(
 
 
 def keeping(collection: Collection) -> Callable[[Atoms, Label | Failure], None]:
-    """What keeps a result; EngineBroken after MOST_CRASHES in a row."""
+    """What keeps a result; EngineBroken after MOST_CRASHES in a row.
+
+    Stopped where the program was asked to end, which is no result: a batch system ends all that it has started.
+    """
     crashes = 0
 
     def keep(atoms: Atoms, found: Label | Failure) -> None:
         nonlocal crashes
+        if isinstance(found, Failure) and found.reason == ENDED:
+            raise Stopped
         collection.add(atoms, found)
         crashes = crashes + 1 if isinstance(found, Failure) and found.reason == "crashed" else 0
         if crashes == MOST_CRASHES:

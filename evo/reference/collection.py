@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
+from ase.io.formats import filetype
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from evo.candidate import Failure, atoms_from_json, atoms_to_json
@@ -26,6 +27,7 @@ from potentials.dataset import DataError
 from potentials.occupancy import shared
 
 SUFFIXES = (".extxyz", ".extxyz.gz", ".extxyz.xz", ".extxyz.bz2")
+WITH_MOMENTS = ("extxyz", "traj", "db", "json")  # formats in which zero moments are told, not made up
 PASSED_ON = ("family", "weight", "kind")  # of a structure's own remarks
 Record = dict[str, Any]
 
@@ -116,7 +118,8 @@ def structures(file: Path) -> list[Atoms]:
     if not file.exists():
         raise DataError(f"{file} is not there; name a file of structures")
     try:
-        found = read(file, index=":")
+        found = read(file, index=":", do_not_split_by_at_sign=True)
+        own = filetype(str(file)) in WITH_MOMENTS
     except Exception as error:  # noqa: BLE001 - readers raise whatever the first odd byte leads to
         raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}".splitlines()[0]) from None
     if not found:
@@ -124,6 +127,13 @@ def structures(file: Path) -> list[Atoms]:
     for n, atoms in enumerate(found, 1):
         if sites := shared(atoms):
             raise DataError(f"{file}: structure {n} has sites that are shared ({sites}); give an ordered model of it")
+        moments = atoms.get_initial_magnetic_moments()
+        if moments.ndim > 1:
+            raise DataError(
+                f"{file}: structure {n} has moments of three components; give one for each atom, along one axis"
+            )
+        if not own and not moments.any():  # ASE's readers of inputs put zeros where a file says nothing
+            atoms.arrays.pop("initial_magmoms", None)
     return list(found)
 
 

@@ -42,13 +42,21 @@ class Program(Engine, Protocol):
 class CalculatorEngine:
     """An ASE calculator as an engine; it is built again after a failure, when nobody knows what state it is in."""
 
-    def __init__(self, build: Callable[[], Any], cannot: Callable[[Any, Iterable[int]], set[int]]) -> None:
-        self._build, self._cannot = build, cannot
+    def __init__(
+        self,
+        build: Callable[[], Any],
+        cannot: Callable[[Any, Iterable[int]], set[int]],
+        settle: Callable[[Any], Any] = lambda _: None,
+    ) -> None:
+        """settle: gives a new calculator what it needs for itself, which is kept as long as the calculator is."""
+        self._build, self._cannot, self._settle = build, cannot, settle
         self._calculator: Any = build()
+        self._own = settle(self._calculator)
 
     def evaluate(self, atoms: Atoms) -> Label | Failure:
         if self._calculator is None:
             self._calculator = self._build()
+            self._own = self._settle(self._calculator)
         found = label(self._calculator, atoms)
         if isinstance(found, Failure):
             self._calculator = None

@@ -107,7 +107,9 @@ class Espresso:
         energies = {s: next(iter(us.items())) for s, us in self.options.hubbard.items()}
         return Hubbard(energies, version_numbers(self.version))
 
-    def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[float, str, str]], folder: Path) -> Label | Failure:
+    def _attempt(
+        self, atoms: Atoms, rung: tuple[int, tuple[float, str, str]], folder: Path
+    ) -> tuple[Label | Failure, float]:
         attempt, (beta, mode, diagonalization) = rung
         options = self.options
         points = options.mesh(atoms, self.like)
@@ -133,6 +135,12 @@ class Espresso:
         (folder / "pw.in").write_text(text, encoding="utf-8")
         command = [*options.launcher, *self.command, *options.parallel, "-in", "pw.in"]
         finished = runner.run(command, folder, seconds=options.seconds, threads=options.threads)
+        details = {"attempt": attempt, "mesh": points.size, "centred": points.centred}
+        return self._read(folder, atoms, finished, details), finished.seconds
+
+    def _read(self, folder: Path, atoms: Atoms, finished: runner.Finished, details: dict[str, Any]) -> Label | Failure:
+        """The label in the output of pw.x, checked as if a stranger had written it."""
+        options = self.options
         try:
             output = (folder / "stdout").read_text(encoding="utf-8", errors="replace")
             found = read_output(output, len(atoms), options.smearing, stress_may_lack=bool(options.hubbard))
@@ -148,7 +156,6 @@ class Espresso:
         if wrong is not None:
             return wrong
         stress = options.without_pulay(found.stress, atoms)
-        details = {"attempt": attempt, "mesh": points.size, "centred": points.centred}
         details |= {"steps": found.steps, "k_points": found.k_points}
         told = {"moments": found.moments, "occupations": found.occupations}
         details |= {name: values for name, values in told.items() if values}
@@ -163,7 +170,7 @@ def open_espresso(options: dict[str, Any]) -> Espresso:
         raise EngineAbsent(f"{command[0]} is not here; install Quantum ESPRESSO or set reference.options.command")
     folder = Path(checked.pseudo_dir or os.environ.get(VARIABLE, "."))
     files = {symbol: _pseudopotential(folder / name) for symbol, name in checked.pseudopotentials.items()}
-    return Espresso(checked, tuple(command), _version(command), folder.resolve(), files)
+    return Espresso(checked, tuple(command), _version(command, checked.launcher), folder.resolve(), files)
 
 
 def _pseudopotential(file: Path) -> tuple[str, float]:
@@ -180,10 +187,13 @@ def _pseudopotential(file: Path) -> tuple[str, float]:
     return hashlib.sha256(content).hexdigest(), float(valence.group(1) or valence.group(2))
 
 
-def _version(command: list[str]) -> str:
-    """What pw.x calls itself, from the first lines it prints before it misses its input."""
-    _, told = runner.ask(command, seconds=MOST_SECONDS)
-    found = re.search(r"Program PWSCF (v\.\S+)", told)
-    if found is None:
-        raise EngineAbsent(f"{command[0]} is no pw.x of Quantum ESPRESSO: it does not call itself PWSCF")
-    return found.group(1)
+def _version(command: list[str], launcher: list[str]) -> str:
+    """What pw.x calls itself, from the first lines it prints before it misses its input. Some start by their launcher alone."""
+    for words in [command, [*launcher, *command]] if launcher else [command]:
+        finished, told = runner.ask(words, seconds=MOST_SECONDS)
+        if found := re.search(r"Program PWSCF (v\.\S+)", told):
+            return found.group(1)
+    said = finished.words or f"status {finished.status}"
+    raise EngineAbsent(
+        f"{command[0]} is no pw.x of Quantum ESPRESSO that starts, it does not call itself PWSCF: {said}"
+    )

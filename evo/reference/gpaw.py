@@ -99,7 +99,9 @@ class Gpaw:
         """Energy (free energy of the smeared electrons), forces, stress; or why not, after the whole ladder."""
         return climb(atoms, list(enumerate(LADDER, start=1)), self._attempt, self.options, self.like)
 
-    def _attempt(self, atoms: Atoms, rung: tuple[int, tuple[dict[str, Any], float]], folder: Path) -> Label | Failure:
+    def _attempt(
+        self, atoms: Atoms, rung: tuple[int, tuple[dict[str, Any], float]], folder: Path
+    ) -> tuple[Label | Failure, float]:
         attempt, (mixer, bands) = rung
         options = self.options
         points = options.mesh(atoms, self.like)
@@ -123,13 +125,8 @@ class Gpaw:
         # a serial GPAW is parallel over k-points by mpi4py, and refuses to be a rank without being told so
         variables = {"GPAW_MPI_BACKEND": "mpi4py"} if options.launcher else {}
         finished = runner.run(command, folder, seconds=options.seconds, threads=options.threads, variables=variables)
-        return _read(
-            folder / "result.json",
-            atoms,
-            finished,
-            options,
-            {"attempt": attempt, "mesh": points.size, "centred": points.centred},
-        )
+        details = {"attempt": attempt, "mesh": points.size, "centred": points.centred}
+        return _read(folder / "result.json", atoms, finished, options, details), finished.seconds
 
 
 def _symmetry(job: Atoms) -> dict[str, Any]:

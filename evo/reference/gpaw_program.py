@@ -56,9 +56,10 @@ def paw_set(symbol: str, xc: str, name: str) -> dict[str, Any] | None:
     `name` may have a Hubbard correction after a colon, which belongs to no file: ":d,6.0".
     """
     from gpaw.setup_data import SetupData
+    from gpaw.xc import XC
 
-    try:
-        data = SetupData(symbol, xc, name.partition(":")[0] or "paw")
+    try:  # SCAN, hybrids and others are run with the sets of a functional that has some
+        data = SetupData(symbol, XC(xc).get_setup_name(), name.partition(":")[0] or "paw")
     except FileNotFoundError:
         return None
     return {"valence": data.Nv, "file": data.fingerprint}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -25,6 +27,7 @@ from potentials.structures import Floats
 STRONGEST = 60.0  # eV/Å: a force beyond is a broken calculation, or a crystal that teaches nothing
 LARGEST_STRESS = 3.0  # eV/Å³, 480 GPa
 NET_FORCE = 0.05  # eV/Å per atom: the forces of a converged density add up to nothing
+ROOM = 1 << 20  # bytes that a disk has left, if it is not full
 TELL = 400  # characters of a reason
 
 MACHINE = ("command", "launcher", "threads", "parallel", "seconds", "scratch")
@@ -153,36 +156,49 @@ def no_crystal(atoms: Atoms, program: str) -> Failure | None:
     """Why a program that is used for crystals only does not take these atoms; None where it does."""
     if all(atoms.pbc):
         return None
-    return Failure("crashed", f"{program} is used for crystals only; periodic along all three axes")
+    return Failure("no crystal", f"{program} is used for crystals only; periodic along all three axes")
 
 
 def climb(
     atoms: Atoms,
     rungs: Sequence[Rung],
-    attempt: Callable[[Atoms, Rung, Path], Label | Failure],
+    attempt: Callable[[Atoms, Rung, Path], tuple[Label | Failure, float]],
     options: JobOptions,
     like: Atoms | None = None,
 ) -> Label | Failure:
     """The first rung on which the calculation converges, each in a folder of its own; only "unconverged" goes further.
 
-    `attempt` labels the crystal of the job (`JobOptions.job_cell`).
+    `attempt` labels the crystal of the job (`JobOptions.job_cell`) and says what that took, in CPU seconds; a label costs what
+    all attempts at it took. OSError where a job ended badly and its disk is full: that says nothing of the crystal.
     """
     wrong = absurd(atoms)
     if wrong is not None:
         return wrong
     crystal = options.job_cell(atoms, like)
     failures: list[Failure] = []
+    spent = 0.0
     for rung in rungs:
         with tempfile.TemporaryDirectory(prefix="reference-", dir=options.scratch or None) as folder:
-            found = attempt(crystal, rung, Path(folder))
+            found, seconds = attempt(crystal, rung, Path(folder))
+            if isinstance(found, Failure) and found.reason in ("crashed", "garbage"):
+                _room(Path(folder))
+        spent += seconds
         if isinstance(found, Label):
             found = found.of_first(len(atoms))
         if isinstance(found, Label):
-            return found
+            return replace(found, seconds=spent)
         failures.append(found)
         if found.reason != "unconverged":
             break
     return Failure(failures[-1].reason, f"attempt {len(failures)}: {failures[-1].detail}"[:TELL])
+
+
+def _room(folder: Path) -> None:
+    """OSError where a program could not have written its results here."""
+    with open(folder / "room", "wb") as file:
+        file.write(bytes(ROOM))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def ended_badly(finished: Finished, seconds: float) -> Failure:

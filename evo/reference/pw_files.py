@@ -46,6 +46,19 @@ class Found:
     occupations: list[float] = field(default_factory=list)  # electrons in the orbitals with U, by atom that has them
 
 
+MOST_SPECIES = 10  # ntypx of pw.x
+
+
+def few(symbols: Sequence[str], moments: Sequence[float]) -> list[float]:
+    """These moments to begin with, rounded as far as it takes for pw.x to have no more species than it can."""
+    result = list(moments)
+    for digits in (3, 2, 1, 0):
+        if len(set(zip(symbols, result, strict=True))) <= MOST_SPECIES:
+            break
+        result = [round(m, digits) for m in moments]
+    return result
+
+
 @dataclass(frozen=True)
 class Species:
     """Atoms of one element that begin with one moment: pw.x knows no moment of a single atom."""
@@ -84,7 +97,8 @@ def pw_input(
 
     Energies in eV. Bands of each spin: 1.1 times those that the first moments occupy, and 4. `system`: further keys of &SYSTEM.
     """
-    each = species(list(atoms.symbols), list(moments) or len(atoms) * [0.0], valences)
+    moments = few(list(atoms.symbols), moments) if len(moments) else len(atoms) * [0.0]
+    each = species(list(atoms.symbols), moments, valences)
     kinds = sorted(set(each), key=lambda s: s.label)
     occupied = (sum(valences[s] for s in atoms.symbols) + sum(abs(m) for m in moments)) / 2
     keys: dict[str, Any] = {

@@ -97,10 +97,14 @@ def absent(command: Sequence[str]) -> bool:
 def clean_environment(environment: Mapping[str, str], threads: int, program: str = "") -> dict[str, str]:
     """Without what makes a program take itself for a rank of our job, and with its number of threads.
 
-    `srun` keeps what tells it of the allocation that it starts programs in, but not of the step that we may be. LD_LIBRARY_PATH
-    goes too where an MPI wheel has prepended its own libraries, which shadow those of the system; a user's own value is
-    what EVO_LD_LIBRARY_PATH says.
+    `srun` keeps what tells it of the allocation that it starts programs in, but not of the step that we may be. Of
+    LD_LIBRARY_PATH those folders go that belong to our Python: an MPI wheel prepends its own libraries, which shadow those that
+    the program was linked with. EVO_LD_LIBRARY_PATH takes its place where it is set.
     """
+    libraries = environment.get("EVO_LD_LIBRARY_PATH")
+    if libraries is None:
+        folders = environment.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+        libraries = os.pathsep.join(f for f in folders if f and not Path(f).is_relative_to(sys.prefix))
     within = Path(program).name == "srun"
     kept = {
         k: v
@@ -110,8 +114,8 @@ def clean_environment(environment: Mapping[str, str], threads: int, program: str
             not k.startswith(RANK_VARIABLES) or (within and k.startswith("SLURM_") and not k.startswith(STEP_VARIABLES))
         )
     }
-    if "EVO_LD_LIBRARY_PATH" in environment:
-        kept["LD_LIBRARY_PATH"] = environment["EVO_LD_LIBRARY_PATH"]
+    if libraries:
+        kept["LD_LIBRARY_PATH"] = libraries
     return kept | {name: str(threads) for name in THREAD_VARIABLES}
 
 

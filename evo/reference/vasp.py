@@ -121,7 +121,7 @@ class Vasp:
         rungs = list(enumerate(LADDER, start=1))
         return no_crystal(atoms, "VASP") or climb(atoms, rungs, self._attempt, self.options, self.like)
 
-    def _attempt(self, atoms: Atoms, rung: tuple[int, dict[str, Any]], folder: Path) -> Label | Failure:
+    def _attempt(self, atoms: Atoms, rung: tuple[int, dict[str, Any]], folder: Path) -> tuple[Label | Failure, float]:
         attempt, further = rung
         options = self.options
         points = options.mesh(atoms, self.like)
@@ -156,7 +156,7 @@ class Vasp:
             [*options.launcher, *self.command], folder, seconds=options.seconds, threads=options.threads
         )
         details = {"attempt": attempt, "mesh": points.size, "centred": points.centred}
-        return _read(folder, atoms, list(files.resort), finished, options, details)
+        return _read(folder, atoms, list(files.resort), finished, options, details), finished.seconds
 
     def _electrons(self, atoms: Atoms) -> dict[str, Any]:
         """Spin and U as ASE takes them."""

@@ -292,6 +292,13 @@ def test_a_worker_ends_with_its_engine_and_another_does_the_task(posted, tmp_pat
     assert queue.result("hangs-1")["energy"] == -3.5
 
 
+def test_a_worker_may_not_change_what_labels_depend_on(tmp_path):
+    (tmp_path / "here.toml").write_text("[reference.options]\ncutoff = 300.0\n")
+    code, words = ended(worker(tmp_path, "--settings", tmp_path / "here.toml"))
+    assert code == 64
+    assert "`cutoff` is the campaign's; a worker's own are command, launcher" in words
+
+
 def test_status_says_how_far_the_bootstrap_is_and_who_works(tmp_path):
     directory = campaign(tmp_path / "c", "seconds = 1.0")
     file = directory / "campaign.toml"

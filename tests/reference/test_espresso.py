@@ -14,11 +14,11 @@ from ase.build import bulk
 from ase.units import Bohr, Rydberg
 
 from evo.candidate import Failure
-from evo.reference import EngineAbsent, Label, ReferenceUnavailable
+from evo.reference import EngineAbsent, Label, ReferenceUnavailable, open_reference
 from evo.reference.espresso import open_espresso
 from evo.reference.mesh import Mesh
-from evo.reference.pw_files import Found, Garbage, pw_input, read_output
-from evo.settings import SettingsError
+from evo.reference.pw_files import Found, Garbage, few, pw_input, read_output
+from evo.settings import ReferenceSection, SettingsError
 from tests.reference.programs import PAIR
 
 OUTPUT = (Path(__file__).parent / "data" / "pw_CuPd.out").read_text()
@@ -188,7 +188,40 @@ def test_the_ladder_changes_mixing_and_diagonalisation(fake):
 def test_a_slab_without_periodicity_is_refused(fake):
     slab = bulk("Cu")
     slab.pbc = (True, True, False)
-    assert isinstance(fake("pass").evaluate(slab), Failure)
+    found = fake("pass").evaluate(slab)
+    assert isinstance(found, Failure) and found.reason == "no crystal"  # which says nothing against the program
+
+
+def test_a_program_that_starts_by_its_launcher_alone_and_one_that_does_not_start(fake):
+    body = "pass"
+    ready = 'import os\nif "READY" not in os.environ: sys.exit("srun: no allocation")\n'
+    start = FAKE.replace("import sys, time\n", "import sys, time\n" + ready)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.reference.test_espresso.FAKE", start)
+        with pytest.raises(EngineAbsent, match=r"it does not call itself PWSCF: srun: no allocation"):
+            fake(body)
+        assert fake(body, launcher=["env", "READY=1"]).version == "v.0"
+
+
+def test_many_moments_make_no_more_species_than_pw_takes():
+    moments = [0.9 + 0.003 * n for n in range(12)]
+    rounded = few(["Fe"] * 12, moments)
+    assert len(set(rounded)) <= 10 and np.abs(np.array(rounded) - moments).max() <= 0.05
+    assert few(["Fe", "O"], [2.123456, 0.0]) == [2.123456, 0.0]
+
+
+def test_folders_of_options_are_relative_to_the_settings(fake, tmp_path, monkeypatch):
+    fake("pass")
+    monkeypatch.chdir("/")
+    files = {"Cu": "Cu.UPF", "Pd": "Pd.UPF"}
+    options = {"command": ["./pw.x"], "pseudo_dir": ".", "pseudopotentials": files}
+    section = ReferenceSection(engine="espresso", options=options)
+    found = open_reference(section, str(tmp_path))
+    elsewhere = ReferenceSection(
+        engine="espresso", options=options | {"command": [f"{tmp_path}/pw.x"], "pseudo_dir": f"{tmp_path}"}
+    )
+    assert found.method == open_reference(elsewhere, "/tmp").method
+    assert isinstance(found.evaluate(PAIR), Failure)  # it has started
 
 
 def test_what_is_missing_is_told(fake, tmp_path):

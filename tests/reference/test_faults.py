@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from ase.calculators.calculator import CalculationFailed
 from evo.candidate import Failure
 from evo.reference import EngineAbsent, Label, ReferenceUnavailable, open_reference
 from evo.reference.gpaw import LADDER, Gpaw, open_gpaw
+from evo.reference.job import ROOM
 from evo.settings import ReferenceSection, SettingsError
 from tests.reference.programs import PAIR, PRETENDER, below, gone, wait_for
 
@@ -70,6 +72,23 @@ def test_what_is_no_result_is_a_failure(engine, mode, reason, detail):
 
 def test_the_next_rung_is_tried_and_told(engine):
     assert engine("second mixer").evaluate(PAIR).details["attempt"] == 2
+
+
+def test_a_label_costs_what_all_attempts_at_it_took(engine):
+    found = engine("first attempt is dear").evaluate(PAIR)
+    assert found.details["attempt"] == 2 and found.seconds > 2.0
+
+
+def test_a_full_disk_is_no_failure_of_the_crystal(engine):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (ROOM // 2, before[1])
+    )  # no file may be larger, as on a disk with no more room
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            engine("text").evaluate(PAIR)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_hung_engine_ends_with_its_time(engine, tmp_path, monkeypatch):

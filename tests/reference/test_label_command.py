@@ -19,7 +19,9 @@ from ase.io import read, write
 
 from evo.__main__ import main
 from evo.reference.collect import key
-from potentials.dataset import read_dataset
+from evo.reference.collect import structures as structures_of
+from potentials.dataset import DataError, read_dataset
+from tests.reference.programs import PRETENDER
 
 SLOW = """
 import time
@@ -137,6 +139,80 @@ def test_two_at_once_give_the_same_file(tmp_path, structures):
         assert (a.get_forces() == b.get_forces()).all()
     first, second = (json.loads((tmp_path / f"{name}.failures.json").read_text()) for name in ("one", "two"))
     assert [f["failure"] for f in first] == [f["failure"] for f in second]
+
+
+FILES = """
+import sys
+from pathlib import Path
+import numpy as np
+from ase.calculators.calculator import FileIOCalculator
+
+PROGRAM = "import time; x = open('in').read(); time.sleep(0.4); open('out', 'w').write(x)"
+
+
+class Files(FileIOCalculator):
+    implemented_properties = ["energy", "forces"]
+
+    def __init__(self):
+        super().__init__(command=f'{sys.executable} -c "{PROGRAM}"')
+
+    def write_input(self, atoms, properties=None, system_changes=None):
+        super().write_input(atoms, properties, system_changes)
+        Path(self.directory, "in").write_text(str(len(atoms)))
+
+    def read_results(self):
+        number = int(Path(self.directory, "out").read_text())
+        self.results = {"energy": -1.0 * number, "forces": np.zeros((number, 3))}
+"""
+
+
+@pytest.mark.parametrize("at_once", ["1", "2"])
+def test_calculators_that_work_through_files_do_not_read_each_other(tmp_path, structures, monkeypatch, at_once):
+    (tmp_path / "files.py").write_text(FILES)
+    file = tmp_path / "reference.toml"
+    file.write_text('[reference]\nengine = "ase"\ncalculator = "files:Files"\n')
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert label(tmp_path, "--settings", str(file), "--at-once", at_once) == 0
+    found = read(tmp_path / "out.extxyz.xz", ":")
+    assert [a.get_potential_energy() for a in found] == [-1.0, -2.0, -3.0, -4.0]
+    assert not list((tmp_path / "here").iterdir())
+    if at_once == "2":
+        assert not list((tmp_path / "tmp").glob("processes-*"))
+
+
+def test_a_program_that_was_asked_to_end_is_asked_again(tmp_path, structures, capsys):
+    """As a batch system does it, which ends all that it has started, in any order."""
+    (tmp_path / "pretender.py").write_text(PRETENDER)
+    options = "command = [{!r}, {!r}, {!r}]"
+
+    def file(mode):
+        text = options.format(sys.executable, str(tmp_path / "pretender.py"), mode)
+        (tmp_path / "reference.toml").write_text(f'[reference]\nengine = "gpaw"\n[reference.options]\n{text}\n')
+        return str(tmp_path / "reference.toml")
+
+    assert label(tmp_path, "--settings", file("asked to end")) == 75
+    capsys.readouterr()
+    assert label(tmp_path, "--settings", file("good")) == 0
+    assert "4 structures, 0 done, 4 to do" in capsys.readouterr().err
+    assert len(read(tmp_path / "out.extxyz.xz", ":")) == 4
+
+
+def test_moments_that_a_file_does_not_have(tmp_path):
+    plain = bulk("Cu")
+    write(tmp_path / "in.pwi", plain, pseudopotentials={"Cu": "Cu.UPF"})
+    assert read(tmp_path / "in.pwi").has("initial_magmoms")  # zeros of ASE's making
+    assert not structures_of(tmp_path / "in.pwi")[0].has("initial_magmoms")
+    plain.set_initial_magnetic_moments([0.0])
+    write(tmp_path / "run@2.extxyz", plain)
+    assert structures_of(tmp_path / "run@2.extxyz")[0].has("initial_magmoms")  # told, not made up
+    plain.set_initial_magnetic_moments([[0.0, 0.0, 2.0]])
+    write(tmp_path / "vectors.traj", plain)
+    with pytest.raises(DataError, match="structure 1 has moments of three components"):
+        structures_of(tmp_path / "vectors.traj")
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGKILL", -9), ("SIGTERM", 75)])
