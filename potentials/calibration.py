@@ -5,9 +5,9 @@ Split conformal prediction with normalised scores (Lei, G'Sell, Rinaldo, Tibshir
 q u, where q is the ceil((n + 1) 0.9)-th smallest of n scores. c is the median error over the median grade, so the grade
 counts where the committee agrees by chance.
 
-Steps of one relaxation err alike, so it is families that are exchangeable, and each weighs as much as another (Lee, Barber, Willett,
-arXiv:2306.06342, eq. 6): of F families with n_f scores each a score weighs 1/((F + 1) n_f), and q is the smallest score up to
-which the weights add up to 0.9. From families of one crystal that is the same as above.
+Steps of one relaxation err alike, so it is families that are exchangeable, and each weighs as much as another (Lee, Barber,
+Willett, "Distribution-free inference with hierarchical data", arXiv:2306.06342): of F families with n_f scores a score weighs
+1/((F + 1) n_f), and q is the smallest score up to which the weights add up to 0.9. From families of one crystal that is as above.
 """
 
 from __future__ import annotations

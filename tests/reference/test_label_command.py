@@ -209,8 +209,9 @@ def test_moments_that_a_file_does_not_have(tmp_path):
     plain.set_initial_magnetic_moments([0.0])
     write(tmp_path / "run@2.extxyz", plain)
     assert structures_of(tmp_path / "run@2.extxyz")[0].has("initial_magmoms")  # told, not made up
-    plain.set_initial_magnetic_moments([[0.0, 0.0, 2.0]])
-    write(tmp_path / "vectors.traj", plain)
+    canted = bulk("Cu")
+    canted.set_initial_magnetic_moments([[0.0, 0.0, 2.0]])
+    write(tmp_path / "vectors.traj", canted)
     with pytest.raises(DataError, match="structure 1 has moments of three components"):
         structures_of(tmp_path / "vectors.traj")
 
