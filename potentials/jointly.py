@@ -29,7 +29,7 @@ from potentials.start import scaling_of
 from potentials.stratum import Stratum
 from potentials.tables import tables
 from potentials.task import FitTask
-from potentials.train import TrainingError, check, likeness_of, pretrained_of
+from potentials.train import TrainingError, check, likeness_of, remembered_likeness
 
 ITERATIONS = 60
 LARGEST = 3  # elements of a stratum with parameters of its own
@@ -57,8 +57,11 @@ def plan_jointly(
         )
     strata = tuple(s for s in elements.subsets() if s.order <= LARGEST)
     lowest = lowest_of(own.training())
-    spent = 0.0
+    spent, liked = 0.0, NONE
     if library is not None:
+        liked = likeness_of(
+            library, library.versions(), strata, remembered_likeness(library.stratum(s) for s in strata)
+        )
         scalings = {s: library.stratum(s).parameters for s in strata}
     else:
         scalings, spent = _scalings(recipe, own.training(), strata, lowest, ())
@@ -75,7 +78,7 @@ def plan_jointly(
             known={},
             parents={},
             lowest=lowest,
-            like=NONE if library is None else pretrained_of(library, strata),
+            like=liked,
             seconds=spent,
         )
         for member in range(recipe.members)

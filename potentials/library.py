@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,13 +33,26 @@ from potentials.storage.ledger import Row, rows
 from potentials.storage.lock import LibraryLockedError, locked
 from potentials.storage.methods import Shift, on_one_scale
 from potentials.storage.shipped import place, refuse_changes
-from potentials.storage.strata import load_stratum, store_stratum, stratum_file
+from potentials.storage.strata import load_stratum, store_stratum, stratum_bytes, stratum_file
 from potentials.stratum import Stratum
 from potentials.stratum_file import FORMAT, LibraryError, TrainedStratum, write_atomically
 
-__all__ = ["Added", "Library", "LibraryError", "LibraryLockedError", "Recipe", "Row", "TrainedStratum"]
+__all__ = [
+    "Added",
+    "Library",
+    "LibraryError",
+    "LibraryLockedError",
+    "LibraryThereError",
+    "Recipe",
+    "Row",
+    "TrainedStratum",
+]
 
 PRETRAINED = "pretrained"
+
+
+class LibraryThereError(LibraryError):
+    """A library cannot be made where there is one."""
 
 
 class Library:
@@ -64,11 +76,12 @@ class Library:
         path = Path(path)
         if pretrained is not None:
             _check_form(path, recipe, pretrained)
-        if (path / INDEX).exists():
-            raise LibraryError(f"{path} holds a library already; open it, or choose another directory")
         path.mkdir(parents=True, exist_ok=True)
         index = {"format": FORMAT, "recipe": recipe.to_json(), "strata": {}}
-        write_index(path, index)
+        with locked(path):  # another process may be about to
+            if (path / INDEX).exists():
+                raise LibraryThereError(f"{path} holds a library already; open it, or choose another directory")
+            write_index(path, index)
         library = cls(path, index)
         if pretrained is not None:
             library.draw_to(pretrained)
@@ -103,12 +116,16 @@ class Library:
         target = Path(path)
         if (target / INDEX).exists():
             raise LibraryError(f"{target} holds a library already; choose another directory")
-        target.mkdir(parents=True, exist_ok=True)
+        files = {}
         for name, entry in self._index["strata"].items():
-            for version in entry["versions"]:
-                shutil.copyfile(*(stratum_file(d, name, int(version)) for d in (self.path, target)))
-        for name, entry in self._data["strata"].items():
-            data = stored_bytes(self.path, name, entry)
+            for version, own in entry["versions"].items():
+                here, there = (stratum_file(d, name, int(version)) for d in (self.path, target))
+                files[there] = stratum_bytes(here, own)
+        data_files = {n: stored_bytes(self.path, n, entry) for n, entry in self._data["strata"].items()}
+        target.mkdir(parents=True, exist_ok=True)
+        for path, data in files.items():
+            write_atomically(path, data)
+        for name, data in data_files.items():
             data_file(target, name).parent.mkdir(exist_ok=True)
             write_atomically(data_file(target, name), data)
         if (other := self.pretrained) is not None:

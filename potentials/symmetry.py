@@ -41,6 +41,8 @@ def symmetrised(atoms: Atoms, tolerance: float = TOLERANCE) -> Atoms:
     """The crystal with cell and positions made exact; SymmetryError where spglib finds no consistent group, or none."""
     if not atoms.pbc.all():
         raise SymmetryError("is not periodic along three axes; only crystals that are have a space group")
+    if not _finite(atoms):
+        raise NoGroupError("has no space group: positions or a cell that are not finite")
     try:
         exact, _ = get_symmetrized_atoms(atoms, symprec=tolerance, final_symprec=EXACT)
     except spglib.SpglibError as error:
@@ -50,11 +52,18 @@ def symmetrised(atoms: Atoms, tolerance: float = TOLERANCE) -> Atoms:
     return exact
 
 
+def _finite(atoms: Atoms) -> bool:
+    """Whether spglib, which ends the process where it is not so, may be asked."""
+    return bool(np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all())
+
+
 def keeping_symmetry(evaluate: Evaluate, atoms: Atoms) -> Evaluate:
     """The same for this one crystal, however it is deformed since, with forces and stress averaged over its group.
 
     A crystal that spglib finds none for keeps nothing: what it is given comes back.
     """
+    if not _finite(atoms):
+        return evaluate
     try:
         rotations, translations, images = prep_symmetry(atoms, symprec=EXACT)
     except spglib.SpglibError:

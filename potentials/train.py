@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from potentials.prior import whole
 from potentials.recipe import Recipe
 from potentials.start import Ground, bases_of, drawn_to, scaling_of, scarcity, start
 from potentials.stratum import Stratum
+from potentials.stratum_file import TrainedStratum
 from potentials.structures import Floats
 from potentials.tables import tables
 from potentials.task import FitResult, FitTask
@@ -93,10 +94,8 @@ def plan(
     lowest = {t.stratum.numbers[0]: float(t.metadata["lowest"]) for t in frozen if t.stratum.order == 1}
     if warm:
         stored = library.stratum(stratum, versions[stratum.name])
-        scaling, remembered = stored.parameters, stored.metadata.get("like", {})
-        like = {Stratum.parse(z).numbers[0]: Stratum.parse(y).numbers[0] for z, y in remembered.items()} | dict(
-            like or {}
-        )
+        scaling = stored.parameters
+        like = remembered_likeness([stored]) | dict(like or {})
         if widened is not None and widened != (there := scaling.n_own):
             raise TrainingError(
                 f"{stratum.name} is there already, with {there} units of its own, and goes on with them, "
@@ -140,6 +139,12 @@ def _new(
     atoms = made.get(stratum)
     seen = tables(training, recipe, stratum, lowest, [*below, StratumParameters(stratum, {}, {}, {}, embedded=atoms)])
     return replace(scaling_of(recipe, stratum, [(stratum, seen)]), embedded=atoms), seconds
+
+
+def remembered_likeness(strata: Iterable[TrainedStratum]) -> dict[int, int]:
+    """The elements that those of these strata are like, by atomic number."""
+    names = {z: y for trained in strata for z, y in trained.metadata.get("like", {}).items()}
+    return {Stratum.parse(z).numbers[0]: Stratum.parse(y).numbers[0] for z, y in names.items()}
 
 
 def likeness_of(

@@ -60,7 +60,8 @@ class Reference:
     path: str  # import path of the calculator, empty for an engine of our own
     options: str  # keywords of the calculator or options of the program, as JSON with sorted keys
     directory: str  # where a calculator file of the campaign is looked for
-    method: str  # "ref:" and 12 hex digits, see calculator_method
+    method: str  # "ref:" and 12 hex digits of `identity`
+    identity: str = ""  # all that energies depend on, as JSON
 
     def evaluate(self, atoms: Atoms, like: Atoms | None = None) -> Label | Failure:
         """Energy, forces and stress of this crystal, or the reason why there are none; one reference call.
@@ -118,10 +119,11 @@ def open_reference(settings: ReferenceSection, directory: str = "") -> Reference
     own = settings.engine in PROGRAMS and directory
     options = json.dumps(placed(settings.options, directory) if own else settings.options, sort_keys=True)
     if settings.engine in PROGRAMS:
-        method = _hash(_program(settings.engine, options).identity)
+        identity = _program(settings.engine, options).identity
     else:
-        method = calculator_method(path, settings.options, directory)
-    reference = Reference(settings.engine, path, options, directory, method)
+        identity = _calculator_identity(path, settings.options, directory)
+    text = json.dumps(identity, sort_keys=True)
+    reference = Reference(settings.engine, path, options, directory, _hash(text), text)
     _shared(reference)
     return reference
 
@@ -180,15 +182,18 @@ def unlike_moments(settings: ReferenceSection) -> set[str]:
 
 def calculator_method(path: str, options: Mapping[str, Any], directory: str = "") -> str:
     """ "ref:" and 12 hex digits of import path (empty: EMT), options and versions of the software."""
+    return _hash(json.dumps(_calculator_identity(path, options, directory), sort_keys=True))
+
+
+def _calculator_identity(path: str, options: Mapping[str, Any], directory: str) -> list[Any]:
     software = [f"ase {ase.__version__}"]
     if path:
         load_calculator(path, dict(options), directory)
         software.append(ase_calculator.package_version(path, directory))
-    return _hash([path or "emt", dict(options), software])
+    return [path or "emt", dict(options), software]  # a list, not names: hashes of what there is were made so
 
 
-def _hash(identity: Any) -> str:
-    text = json.dumps(identity, sort_keys=True)
+def _hash(text: str) -> str:
     return "ref:" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -1,7 +1,7 @@
 """Collection: labels with the crystals they belong to, every one durable, in a file that grows.
 
-Beside OUT lie OUT's journal, to which every result is added as soon as it is there, and a list of failures. OUT itself is
-written anew when asked: extxyz as potentials/dataset.py reads it, with the provenance of each label.
+Beside OUT lie OUT's journal, to which every result is added as soon as it is there, a list of failures, and what its method
+stands for. OUT itself is written anew when asked: extxyz as potentials/dataset.py reads it, with the provenance of each label.
 """
 
 from __future__ import annotations
@@ -77,6 +77,11 @@ class Collection:
             unfinished = self._stem.with_name(self._stem.name + ".part" + self._out.name.removeprefix(self._stem.name))
             write(unfinished, labelled, format="extxyz")
             os.replace(unfinished, self._out)
+            whole = self._method_file.with_suffix(".part")
+            whole.write_text(
+                json.dumps({self._reference.method: json.loads(self._reference.identity)}, indent=1), "utf-8"
+            )
+            os.replace(whole, self._method_file)
         failures = self._failures
         failed = [r for r in self.records.values() if "failure" in r]
         if failed or failures.exists():
@@ -86,6 +91,19 @@ class Collection:
 
     def close(self) -> None:
         self._journal.close()
+
+    @property
+    def _method_file(self) -> Path:
+        return self._stem.with_name(self._stem.name + ".method.json")
+
+    def _difference(self) -> str:
+        """In brackets, what the method of OUT and this one have different, as far as OUT's is known."""
+        try:
+            (there,) = json.loads(self._method_file.read_text(encoding="utf-8")).values()
+        except (OSError, ValueError, AttributeError):
+            return ""
+        told = differences(there, json.loads(self._reference.identity))
+        return f" ({'; '.join(told[:3])}{'; ...' if len(told) > 3 else ''})" if told else ""
 
     @property
     def _failures(self) -> Path:
@@ -107,10 +125,33 @@ class Collection:
         others = {r["method"] for r in known.values()} - {method}
         if others:
             raise DataError(
-                f"{self._out} has labels of {', '.join(sorted(others))}, these settings and programs are {method}; "
+                f"{self._out} has labels of {', '.join(sorted(others))}, these settings and programs are {method}"
+                f"{self._difference()}; "
                 "energies of two methods cannot be mixed: choose another OUT, or the settings of the first"
             )
         return known
+
+
+def differences(one: Any, two: Any, name: str = "") -> list[str]:
+    """ "cutoff 400.0 against 300.0" for every place in which two JSON values differ."""
+    if (
+        isinstance(one, list)
+        and isinstance(two, list)
+        and len(one) == len(two)
+        and any(isinstance(x, dict) for x in one)
+    ):
+        one, two = dict(enumerate(one)), dict(enumerate(two))
+    if isinstance(one, dict) and isinstance(two, dict):
+        found = []
+        for key in sorted({*one, *two}, key=str):
+            found += differences(one.get(key, "not set"), two.get(key, "not set"), f"{name}.{key}".lstrip("."))
+        return found
+    return [] if one == two else [f"{name} {_short(one)} against {_short(two)}".lstrip()]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else text[:21] + "..."
 
 
 def structures(file: Path) -> list[Atoms]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from potentials.units import EV_PER_A3_PER_GPA
 
 SMALLEST_STRAIN = 1e-4
+MOST = {"volume_range": 0.5, "strain": 0.1}
 MAY_BE_ZERO = ("noise", "seed", "repeat")
 
 
@@ -35,6 +37,8 @@ class Settings:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
+            if not math.isfinite(value):
+                raise ValueError(f"`{f.name}` must be finite, got {value}")
             if f.name not in MAY_BE_ZERO and not value > 0:
                 raise ValueError(f"`{f.name}` must be positive, got {value}")
         for name in MAY_BE_ZERO:
@@ -43,6 +47,13 @@ class Settings:
         if self.strain < SMALLEST_STRAIN:
             text = "below, a strained crystal counts as symmetric"
             raise ValueError(f"`strain` must be at least {SMALLEST_STRAIN:g} ({text}), got {self.strain:g}")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"`{name}` must be at most {most:g}, got {getattr(self, name):g}")
+        if self.repeat == 1:
+            raise ValueError("`repeat` must be 0 or at least 2: in one primitive cell all of its copies move along")
+        if self.mesh % 2:
+            raise ValueError(f"`mesh` must be even, so that it leaves out the centre of the zone, got {self.mesh}")
         if self.volumes < 5:
             raise ValueError(f"`volumes` must be at least 5 for a fit with four parameters, got {self.volumes}")
         if self.fault_layers % 3 or self.fault_layers < 6:

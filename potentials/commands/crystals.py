@@ -62,6 +62,7 @@ def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
     """Every crystal of FILE; Unusable when there is none that can be read."""
     import warnings
 
+    from ase.data import chemical_symbols
     from ase.io import read
 
     from potentials.occupancy import shared
@@ -86,6 +87,8 @@ def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
     for n, atoms in enumerate(crystals):
         if not len(atoms):
             raise Unusable(f"{path}: crystal {n + 1} has no atoms")
+        if not ((atoms.numbers >= 1) & (atoms.numbers < len(chemical_symbols))).all():
+            raise Unusable(f"{path}: crystal {n + 1} has an atom of no element (X)")
         if atoms.pbc.any() and any(atoms.pbc & (abs(atoms.cell[:]).max(axis=1) == 0.0)):
             raise Unusable(
                 f"{path}: crystal {n + 1} is periodic along an axis that has no length; set `pbc` or the cell"

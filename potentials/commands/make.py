@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,11 +46,12 @@ def recipe_of(chosen: argparse.Namespace) -> Recipe:
 
 def open_or_make(chosen: argparse.Namespace) -> Library:
     """LIB, which is made when there is nothing of that name; Unusable where it has strata of another recipe than asked for."""
-    from potentials.library import Library
+    from potentials.library import Library, LibraryThereError
 
     recipe, pretrained = _wanted(chosen)
     if _is_new(chosen.library):
-        return Library.create(chosen.library, recipe, pretrained)
+        with suppress(LibraryThereError):  # another process has been faster
+            return Library.create(chosen.library, recipe, pretrained)
     library = Library.open_to_change(chosen.library)
     if _names_recipe(chosen) and library.recipe != recipe and not library.strata() and library.pretrained is None:
         library.begin_with(recipe)  # it has only data so far, which any recipe can be trained on
@@ -78,10 +80,14 @@ def _wanted(chosen: argparse.Namespace) -> tuple[Recipe, Library | None]:
 
 
 def _is_new(path: Path) -> bool:
+    from potentials.storage.index import NAME as INDEX
     from potentials.storage.shipped import place
 
     path = place(path)
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    if not path.is_dir():
+        return not path.exists()
+    # another process may be at making it: what it begins with are a lock and a file that is not whole yet
+    return all(f.name.lstrip(".").startswith("library.") and f.name != INDEX for f in path.iterdir())
 
 
 def _recipe(chosen: argparse.Namespace) -> Recipe:

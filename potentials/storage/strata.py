@@ -19,16 +19,21 @@ def stratum_file(directory: Path, name: str, version: int) -> Path:
 
 def load_stratum(path: Path, stratum: Stratum, entry: Mapping[str, Any]) -> TrainedStratum:
     """What is in the file; LibraryError when it is not what the entry of the index says."""
+    trained = unpack(stratum_bytes(path, entry), str(path))
+    if trained.stratum != stratum or trained.content_hash() != entry["content"]:
+        raise LibraryError(f"{path} is not the file that {INDEX} lists; restore both from one copy")
+    return trained
+
+
+def stratum_bytes(path: Path, entry: Mapping[str, Any]) -> bytes:
+    """The bytes of the file; LibraryError when they are not those of the entry of the index."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise LibraryError(f"{path} cannot be read: {error.strerror}; restore it from a copy") from None
     if hashlib.sha256(data).hexdigest() != entry["file"]:
         raise LibraryError(f"{path} is damaged (its bytes have another hash); restore it from a copy")
-    trained = unpack(data, str(path))
-    if trained.stratum != stratum or trained.content_hash() != entry["content"]:
-        raise LibraryError(f"{path} is not the file that {INDEX} lists; restore both from one copy")
-    return trained
+    return data
 
 
 def store_stratum(directory: Path, index: dict[str, Any], trained: TrainedStratum) -> int:

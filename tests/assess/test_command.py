@@ -147,6 +147,11 @@ def test_bad_input_is_one_line_and_a_code(files, capsys):
         (64, ["--against", EMT, "--set", "strain=-1"], "`strain` must be positive"),
         (64, ["--against", EMT, "--set", "strain=3e-5"], "`strain` must be at least 0.0001"),
         (64, ["--against", EMT, "--set", "seed=-1"], "`seed` must not be negative"),
+        (64, ["--against", EMT, "--set", "volume_range=1.5"], "`volume_range` must be at most 0.5"),
+        (64, ["--against", EMT, "--set", "strain=inf"], "`strain` must be finite"),
+        (64, ["--against", EMT, "--set", "slab=inf"], "`slab` must be finite"),
+        (64, ["--against", EMT, "--set", "repeat=1"], "`repeat` must be 0 or at least 2"),
+        (64, ["--against", EMT, "--set", "mesh=5"], "`mesh` must be even"),
     ]
     for code, options, text in wrong:
         assert assess(files, *options) == code, options

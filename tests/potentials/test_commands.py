@@ -300,11 +300,14 @@ def test_relax_keeps_the_space_group(files, capsys, tmp_path):
 def test_a_crystal_without_space_group_spares_the_others(files, capsys, tmp_path):
     spot = bulk("Cu", cubic=True)
     spot.positions[1] = spot.positions[0]
-    write(tmp_path / "in.xyz", [bulk("Cu", a=3.7), spot, bulk("Pd")], format="extxyz")
+    nowhere = bulk("Cu", cubic=True)  # spglib would end the process
+    nowhere.positions[1, 0] = np.nan
+    write(tmp_path / "in.xyz", [bulk("Cu", a=3.7), spot, bulk("Pd"), nowhere], format="extxyz")
     result = said(capsys, "relax", files / "lib", tmp_path / "in.xyz", "-o", tmp_path / "r.xyz", "--symmetry")
-    assert "in.xyz: crystal 2 has no space group: " in result.err and result.err.count("\n") == 1
+    assert "in.xyz: crystal 2 has no space group: " in result.err and result.err.count("\n") == 2
+    assert "in.xyz: crystal 4 has no space group: positions or a cell that are not finite" in result.err
     outcomes = [a.info["outcome"] for a in read(tmp_path / "r.xyz", index=":")]
-    assert outcomes[0] == outcomes[2] == "converged" != outcomes[1]
+    assert outcomes[0] == outcomes[2] == "converged" != outcomes[1] and outcomes[3] == "not finite"
 
 
 SHARED = """data_alloy
@@ -368,6 +371,11 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
     bad.write_text("nonsense\n")
     gold, cluster = read(cells), read(cells)
     gold.numbers[:] = 79
+    write(
+        tmp_path / "ghost.xyz",
+        Atoms("CuX", cell=[3, 3, 6], positions=[[0, 0, 0], [0, 0, 3]], pbc=True),
+        format="extxyz",
+    )
     write(tmp_path / "gold.xyz", [read(cells), gold], format="extxyz")
     cluster.pbc = False
     write(tmp_path / "cluster.xyz", cluster, format="extxyz")
@@ -390,6 +398,7 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (65, ["evaluate", library, tmp_path / "missing.xyz", "-o", out], "missing.xyz cannot be read"),
         (65, ["evaluate", library, tmp_path / "gold.xyz", "-o", out], "gold.xyz: crystal 2: "),
         (65, ["evaluate", library, tmp_path / "gold.xyz", "-o", out], "has no stratum Au"),
+        (65, ["evaluate", library, tmp_path / "ghost.xyz", "-o", out], "crystal 1 has an atom of no element (X)"),
         (65, ["evaluate", library, tmp_path / "flat.traj", "-o", out], "periodic along an axis that has no length"),
         (64, ["evaluate", library, cells, "-o", out, "--threads", "0"], "--threads must be at least 1, got 0"),
         (74, ["evaluate", library, cells, "-o", tmp_path / "no" / "x.xyz"], "there is no directory"),

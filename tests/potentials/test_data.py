@@ -22,7 +22,7 @@ from potentials.storage import lock
 from potentials.storage.methods import MixedMethodsError
 from potentials.stratum import Stratum
 from tests.crystals import AG, CU, PD, crystal
-from tests.labelled import SMALL, dataset, train
+from tests.labelled import SMALL, dataset, labelled, train
 from tests.potentials.test_reading import OUTPUTS, steps
 from tests.potentials.vasp_files import ionic_steps, outcar, vasprun
 
@@ -127,6 +127,14 @@ def test_what_is_there_is_not_added_twice(library, tmp_path):
     assert library.data().hashes() == data.hashes()
 
 
+def test_copies_with_their_atoms_in_another_order_are_copies(library, tmp_path):
+    data = dataset((CU, PD), 12, 3)
+    crystals = [atoms[np.argsort(-atoms.numbers, kind="stable")] for atoms in data.structures.to_ase()]
+    again = labelled(crystals, data.families)
+    library.add_data([given(tmp_path, data, "a.xyz")])
+    assert library.add_data([given(tmp_path, again, "b.xyz")]).duplicates == 12
+
+
 def test_a_run_that_was_continued_is_one_family(library, tmp_path):
     """It begins where the other ended, and the energy there differs by what the SCF leaves."""
     for k in range(6):
@@ -150,8 +158,17 @@ def test_crystals_in_one_place_are_found_whatever_their_labels():
     moved.structures.positions[:] = moved.structures.positions.round(6)
     moved.labels.energies[:] += 1.0
     assert first_in_each_place(data.followed_by(moved)) == [*range(30), *range(30)]
-    moved.structures.positions[:, 0] += rng.choice([-1e-3, 1e-3], size=len(moved.structures.positions))
-    assert first_in_each_place(data.followed_by(moved)) == list(range(60))
+    for c in range(30):  # in another order, as a program sorts them, and shifted all together
+        atoms = slice(moved.structures.offsets[c], moved.structures.offsets[c + 1])
+        order = atoms.start + rng.permutation(atoms.stop - atoms.start)
+        moved.structures.positions[atoms] = moved.structures.positions[order] + rng.normal(size=3)
+        moved.structures.numbers[atoms] = moved.structures.numbers[order]
+    assert first_in_each_place(data.followed_by(moved)) == [*range(30), *range(30)]
+    moves = rng.choice([-1e-3, 1e-3], size=len(moved.structures.positions))
+    moved.structures.positions[:, 0] += moves
+    apart = first_in_each_place(data.followed_by(moved))[30:]
+    alike = [len(set(part)) == 1 for part in np.split(moves, moved.structures.offsets[1:-1])]
+    assert apart == [c if together else 30 + c for c, together in enumerate(alike)] and not all(alike)
 
 
 def test_a_run_in_two_formats_is_one_run(library, tmp_path):

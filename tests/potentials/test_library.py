@@ -3,11 +3,15 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 from potentials import kernels
+from potentials.dataset import write_dataset
 from potentials.library import Library, LibraryError, Recipe
 from potentials.network import Shape
 from potentials.recipe import Fitting
@@ -95,6 +99,48 @@ def test_any_altered_byte_is_seen(library):
     with pytest.raises(LibraryError, match=r"CuPd\.v0001\.npz cannot be read"):
         library.assemble(Stratum.parse("CuPd"))
     assert library.assemble(Stratum.parse("CuAg")).stratum.name == "CuAg"
+
+
+def test_damaged_files_are_not_copied(library, tmp_path):
+    path = library.path / "CuPd.v0001.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(LibraryError, match=r"CuPd\.v0001\.npz is damaged"):
+        library.copy(tmp_path / "another")
+    assert not (tmp_path / "another").exists()
+
+
+MAKE = """
+import sys, time
+from pathlib import Path
+from potentials.__main__ import main
+from potentials import library, commands
+import potentials.commands.data
+ready, go = Path(sys.argv[1]), Path(sys.argv[2])
+ready.touch()
+while not go.exists(): pass
+sys.exit(main(["data", "add", sys.argv[3], sys.argv[4], "--recipe", "quick"]))
+"""
+
+
+def test_two_processes_may_begin_a_library_at_once(tmp_path):
+    for k, n in ((0, 8), (1, 9)):
+        write_dataset(tmp_path / f"{k}.extxyz", dataset((CU,), n, k))
+    for turn in range(4):
+        go, target = tmp_path / f"go{turn}", tmp_path / f"lib{turn}"
+        ready = [tmp_path / f"ready{turn}.{k}" for k in (0, 1)]
+        both = [
+            subprocess.Popen(
+                [sys.executable, "-c", MAKE, str(ready[k]), str(go), str(target), str(tmp_path / f"{k}.extxyz")],
+                stdout=subprocess.DEVNULL,
+            )
+            for k in (0, 1)
+        ]
+        end = time.monotonic() + 60
+        while not all(r.exists() for r in ready) and time.monotonic() < end:
+            time.sleep(0.01)
+        go.touch()
+        assert [process.wait(timeout=60) for process in both] == [0, 0]
+        assert len(Library.open(target).data()) == 17
 
 
 def test_a_file_under_another_name_is_seen(library):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from potentials.__main__ import main
-from potentials.jointly import plan_together
+from potentials.jointly import plan_jointly, plan_together
 from potentials.library import Library
 from potentials.likeness import NONE, Model
 from potentials.start import drawn_to, start
@@ -58,6 +58,13 @@ def test_few_crystals_go_further_by_a_like_element(library, tmp_path):
     like = added(library, tmp_path / "like", [SILVER], few, like=LIKE)
     assert rms(like, test) < rms(alone, test)
     assert like.stratum(SILVER).metadata["like"] == {"Ag": "Pd"} and "like" not in alone.stratum(SILVER).metadata
+    # a fit of everything from where it stands remembers it, too
+    mine = like.copy(tmp_path / "refitted")
+    every = few.merge(dataset((CU,), 60, 0)).merge(dataset((PD,), 60, 0))
+    tasks = plan_jointly(mine.recipe, every, SILVER, library=mine)
+    mine.add_all(finish_all(tasks, [fit_member(t) for t in tasks]))
+    assert mine.stratum(SILVER).metadata["like"] == {"Ag": "Pd"}
+    assert rms(mine, test) < 1.3 * rms(like, test)
     # what goes on from there is drawn to it still, and what was there has kept its bytes
     (again, *_) = plan(like, like.versions(), few, SILVER)
     assert again.warm and again.like.names() == {"Ag": "Pd"}

@@ -20,6 +20,7 @@ from ase.io import read, write
 from evo.__main__ import main
 from evo.reference.collect import key
 from evo.reference.collect import structures as structures_of
+from evo.reference.collection import differences
 from potentials.dataset import DataError, read_dataset
 from tests.reference.programs import PRETENDER
 
@@ -308,6 +309,20 @@ def test_two_methods_are_never_mixed(tmp_path, structures, capsys):
     assert label(tmp_path, "--settings", str(settings(tmp_path))) == 0
     assert label(tmp_path) == 65  # EMT, the default
     assert "energies of two methods cannot be mixed: choose another OUT" in capsys.readouterr().err
+    assert label(tmp_path, "--settings", str(settings(tmp_path, 0.5))) == 65
+    assert "(1.seconds 0.0 against 0.5); energies of two methods" in capsys.readouterr().err
+
+
+def test_what_two_methods_have_different():
+    one = {"cutoff": 400.0, "files": {"Cu": 64 * "a", "Pd": "b"}, "versions": ["1"]}
+    two = {"cutoff": 300.0, "files": {"Cu": 64 * "c", "Pd": "b"}, "versions": ["2"], "hubbard": {"Ni": {"d": 6.0}}}
+    assert differences(one, two) == [
+        "cutoff 400.0 against 300.0",
+        f"files.Cu {21 * 'a'}... against {21 * 'c'}...",
+        'hubbard not set against {"Ni": {"d": 6.0}}',
+        'versions ["1"] against ["2"]',
+    ]
+    assert differences(one, one) == []
 
 
 @pytest.mark.parametrize(
