@@ -71,6 +71,13 @@ def test_versions_and_paw_sets_are_part_of_the_method(engine):
     assert small.identity["files"]["setups"]["Pd"]["valence"] == 10
 
 
+@pytest.mark.parametrize("xc", ["SCAN", "PBE0"])
+def test_functionals_without_paw_sets_are_run_with_those_they_are_used_with(engine, xc):
+    found = open_gpaw({"xc": xc})
+    assert found.cannot([29, 46]) == set()
+    assert found.about["setups"]["Cu"] == engine.about["setups"]["Cu"] and found.identity != engine.identity
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)  # half a minute of work, but other work may go on
 def test_nickel_oxide():
