@@ -46,6 +46,7 @@ truth: .venv/developed  ## the benchmark behind README's figures (hours; resumab
 pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/structures.extxyz -o $(PBE)/labels.extxyz.xz --settings $(PBE)/reference.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/long-period.extxyz -o $(PBE)/long-period-labels.extxyz.xz --settings $(PBE)/reference.toml
+	nice -n 19 $(BIN)/evo reference label $(PBE)/ordered.extxyz -o $(PBE)/ordered-labels.extxyz.xz --settings $(PBE)/reference.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/silver.extxyz -o $(PBE)/silver-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/vibrating.extxyz -o $(PBE)/vibrating-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
 
