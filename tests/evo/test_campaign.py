@@ -26,29 +26,14 @@ from evo.symmetry import space_group
 from potentials.labelled.reading import read_labels
 from potentials.library import Library
 from potentials.stratum import Stratum
-from tests.faults.campaigns import BY_EMT, SMALL, evo, start, without_seconds, write
+from tests.faults.campaigns import ASKED, BY_EMT, RELAXED, SMALL, evo, run, stored, told, write
 from tests.labelled import train
-
-ASKED = re.compile("reference/[cv][0-9]")  # keys of single points
-RELAXED = re.compile(r"end\d+/final/[^/]+")  # and of relaxations by the reference
 
 TWO = """
 [search]
 chunks = 2
 chunk_size = 6
 """
-
-
-def run(directory, *options):
-    done = evo("run", directory, "--quiet", *options)
-    assert done.returncode == 0, done.stderr
-    return json.loads(evo("results", directory, "--json").stdout)
-
-
-def results(directory, prefix):
-    with sqlite3.connect(directory / "out" / "campaign.sqlite") as database:
-        rows = database.execute("SELECT key, value FROM results").fetchall()
-    return {key: json.loads(value) for key, value in rows if key.startswith(prefix)}
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +101,8 @@ def test_a_campaign_refines_where_it_is_told_to(tmp_path):
     library = Library.open(directory / "out" / "library")
     pair = library.stratum(Stratum.parse("CuPd"))
     assert pair.parameters.refined and pair.metadata["refined"]["n_data"] > pair.metadata["n_data"]
-    assert all(name.startswith("train/") for name in results(directory, "train/"))
-    assert any("/CuPd/refined/" in name for name in results(directory, "train/"))
+    assert all(name.startswith("train/") for name in stored(directory, "train/"))
+    assert any("/CuPd/refined/" in name for name in stored(directory, "train/"))
     version = library.version()
     run(directory)
     assert Library.open(directory / "out" / "library").version() == version
@@ -144,16 +129,6 @@ def test_no_phase_is_stable_that_a_label_refutes(tmp_path):
         assert row["energy_reference"] == pytest.approx(by_emt(row["crystal"]), abs=1e-9)
 
 
-def test_a_longer_campaign_leaves_no_phases_of_the_shorter_one(tmp_path):
-    directory = write(tmp_path / "c", SMALL, chunks=1)
-    run(directory)
-    (directory / "out" / "hull" / "hull-Cu-old.cif").write_text("# Cu, stable\n")
-    write(directory, SMALL, chunks=4)
-    rows = run(directory)
-    names = {f"hull-{r['formula']}-{r['id']}.cif" for r in rows}
-    assert {f.name for f in (directory / "out" / "hull").iterdir()} == names
-
-
 def test_status_does_not_go_back_when_a_finished_campaign_runs_again(trained, tmp_path):
     """What is replayed was there already; one that is cut in it leaves the state as it was."""
     shutil.copytree(trained, tmp_path / "c")
@@ -172,7 +147,7 @@ def test_what_is_not_relaxed_to_the_end_is_said(tmp_path):
 
 
 def test_every_result_carries_its_method(trained):
-    for candidates in results(trained, "relax/").values():
+    for candidates in stored(trained, "relax/").values():
         for c in candidates:
             for method, _, _ in c["energies"]:
                 assert method.startswith("nn:")
@@ -183,7 +158,7 @@ def test_the_reference_is_asked_about_exact_crystals(tmp_path):
     # elements in supercells
     directory = write(tmp_path / "c", SMALL.replace("atoms = [1, 3]", "atoms = [2, 4]"), chunks=3)
     run(directory)
-    found = results(directory, "")
+    found = stored(directory, "")
     made = [chunk for k, chunk in found.items() if re.search("(relax|again)/", k)]
     candidates = {c["id"]: c for chunk in made for c in chunk}
     asked = {k.rpartition("/")[2]: r for k, r in found.items() if ASKED.search(k)}
@@ -194,7 +169,7 @@ def test_the_reference_is_asked_about_exact_crystals(tmp_path):
         smaller += len(crystal) < len(candidates[name]["atoms"]["numbers"])
     assert exact >= 0.8 * len(asked) > 0
     assert smaller
-    moved = {k.rpartition("/")[2] for k in results(directory, "") if "final/" in k}
+    moved = {k.rpartition("/")[2] for k in stored(directory, "") if "final/" in k}
     rows = [r for r in json.loads(evo("results", directory, "--json").stdout) if r["id"] in set(asked) - moved]
     assert rows
     for row in rows:
@@ -206,7 +181,7 @@ def test_what_the_reference_relaxed_is_shown_as_it_is(tmp_path):
     """Not as the symmetric crystal near it, of which nobody has worked out the energy."""
     directory = write(tmp_path / "c", SMALL + "\n[relax]\nfmax = 0.001\nsmax_GPa = 0.005\n", chunks=2)
     rows = run(directory)
-    paths = {k.rpartition("/")[2]: path for k, path in results(directory, "").items() if RELAXED.fullmatch(k)}
+    paths = {k.rpartition("/")[2]: path for k, path in stored(directory, "").items() if RELAXED.fullmatch(k)}
     crystals = [label["crystal"] for path in paths.values() for label in path]
     relaxed = [r for r in rows if r["crystal"] in crystals]
     assert relaxed
@@ -232,7 +207,7 @@ def test_where_nothing_is_stable_the_lowest_compound_is_checked(tmp_path):
 
 def test_final_relaxations_begin_where_single_points_were(trained):
     """With the label that is there and the curvature of the networks they need few steps, and none of them twice."""
-    found = results(trained, "")
+    found = stored(trained, "")
     asked = {k.rpartition("/")[2]: r for k, r in found.items() if ASKED.search(k)}
     paths = {k.rpartition("/")[2]: r for k, r in found.items() if RELAXED.fullmatch(k)}
     before = [label["crystal"] for k, made in found.items() if k.startswith("bootstrap/") for label in made["labels"]]
@@ -277,7 +252,7 @@ def test_seed_files_enter_the_search(tmp_path):
     seed.numbers[0] = 46
     seed.write(directory / "seed.cif")
     run(directory)
-    first = results(directory, "relax/0")["relax/0"][0]
+    first = stored(directory, "relax/0")["relax/0"][0]
     assert first["operator"] == "seed file"
     assert sorted(first["atoms"]["numbers"]) == [29, 29, 29, 46]
 
@@ -287,7 +262,7 @@ def test_fixed_composition(tmp_path):
     directory = write(tmp_path / "c", text, chunks=2)
     rows = run(directory)
     assert {r["formula"] for r in rows} == {"CuPd"}
-    for candidates in results(directory, "relax/").values():
+    for candidates in stored(directory, "relax/").values():
         assert all(sorted(c["atoms"]["numbers"]) == [29, 29, 46, 46] for c in candidates)
 
 
@@ -386,7 +361,7 @@ def library_with_data(trained, tmp_path_factory):
 
 def test_what_the_reference_said_is_exported_to_the_last_bit(trained, library_with_data):
     energies = answers(trained).labels.energies.tolist()
-    bootstrap = [x["energy"] for r in results(trained, "bootstrap/").values() for x in r["labels"]]
+    bootstrap = [x["energy"] for r in stored(trained, "bootstrap/").values() for x in r["labels"]]
     assert energies[: len(bootstrap)] == bootstrap
     status = json.loads(evo("status", trained, "--json").stdout)
     assert len(energies) - len(bootstrap) == status["reference_calls"] - status["bootstrap_calls"]  # no call failed
@@ -417,10 +392,10 @@ def test_a_given_library_is_retrained_on_its_own_data_too(library_with_data, tmp
         run(directory)
         status = json.loads(evo("status", directory, "--json").stdout)
         assert status["bootstrap_calls"] == 0 and status["reference_calls"] <= 12
-        retrained[name] = set(results(directory, "train/"))
-        before = results(directory, "")
+        retrained[name] = set(stored(directory, "train/"))
+        before = stored(directory, "")
         run(directory)  # the copy has newer strata by now; the campaign begins as it began
-        assert results(directory, "") == before
+        assert stored(directory, "") == before
     for name in ("poor", "wider"):
         assert any(key.startswith("train/1/CuPd/") for key in retrained[name])
     assert not any("Ag" in key for key in retrained["wider"])
@@ -433,126 +408,14 @@ def test_what_a_given_library_lacks_is_made_once(trained, tmp_path):
     only.add(Library.open(trained / "out" / "library").stratum(Stratum.parse("Cu")))
     directory = write(tmp_path / "campaign", SMALL + 'library = "../only"\n', chunks=2)
     run(directory)
-    status, before = evo("status", directory, "--json").stdout, results(directory, "")
+    status, before = evo("status", directory, "--json").stdout, stored(directory, "")
     assert json.loads(status)["bootstrap_calls"] > 0
     run(directory)
-    assert results(directory, "") == before
+    assert stored(directory, "") == before
     assert (
         json.loads(evo("status", directory, "--json").stdout)["bootstrap_calls"]
         == json.loads(status)["bootstrap_calls"]
     )
-
-
-def test_a_longer_campaign_begins_like_the_shorter_one(tmp_path):
-    """With networks that are retrained, and with answers under way when the shorter one ends."""
-    text = SMALL.replace("max_calls = 30", "max_calls = 40")
-    ended, begun = write(tmp_path / "ended", text, chunks=4), write(tmp_path / "begun", text, chunks=4)
-    run(ended)
-    before = without_seconds(results(ended, ""))
-    assert evo("run", begun, "--walltime", "00:00:00").returncode == 75
-    for directory in (ended, begun):
-        write(directory, text, chunks=7)
-        run(directory)
-    one, other = (without_seconds(results(d, "")) for d in (ended, begun))
-    assert any(key.startswith("train/1/") for key in other)
-    assert not any(key.startswith(("end4/", "ended/")) for key in other)
-    searched = {key: value for key, value in before.items() if not key.startswith("end4/")}
-    assert searched and {key: other[key] for key in searched} == searched
-    assert {key: one[key] for key in before} == before
-    # two more chunks are bred before the end, and know nothing of it
-    assert all(one[f"relax/{k}"] == other[f"relax/{k}"] for k in range(4 + 2))
-
-
-@pytest.fixture(scope="module")
-def prolonged(tmp_path_factory):
-    """A campaign that ended after four chunks and then after seven, and a copy of what it was at the first end."""
-    place = tmp_path_factory.mktemp("prolonged")
-    first = write(place / "first", SMALL.replace("max_calls = 30", "max_calls = 40"), chunks=4)
-    run(first)
-    shutil.copytree(first, place / "longer")
-    longer = write(place / "longer", SMALL.replace("max_calls = 30", "max_calls = 40"), chunks=8)
-    run(longer)
-    return first, longer
-
-
-def told(directory):
-    """Labels of all calls of the reference after the bootstrap, by key."""
-    asked = re.compile(r"(end\d+/)?(reference/[clve][0-9]|final/).*")
-    found = {key: r for key, r in results(directory, "").items() if asked.fullmatch(key)}
-    return {key: r if isinstance(r, list) else [r] for key, r in found.items()}
-
-
-def test_a_longer_campaign_knows_what_was_told_at_the_end_of_the_shorter_one(prolonged):
-    """It counts, nothing is asked twice, and no phase is stable that it refutes."""
-    _, longer = prolonged
-    calls = told(longer)
-    assert {key.partition("/")[0] for key in calls} >= {"end4", "end8", "reference"}
-    everything = [label for path in calls.values() for label in path]
-    status = json.loads(evo("status", longer, "--json").stdout)
-    assert status["reference_calls"] - status["bootstrap_calls"] == len(everything) <= 40
-    crystals = [json.dumps(label["crystal"]) for label in everything]
-    assert len(set(crystals)) == len(crystals)
-    names = [key.partition("reference/")[2] for key in calls if "reference/c" in key]
-    assert len(set(names)) == len(names)
-    stable = [r for r in json.loads(evo("results", longer, "--json").stdout) if r["status"] == "stable"]
-    for label in everything:
-        numbers = label["crystal"]["numbers"]
-        for row in stable:
-            same = sorted(atoms_from_json(row["crystal"]).symbols.formula.reduce()[0].count().items())
-            if same == sorted(atoms_from_json(label["crystal"]).symbols.formula.reduce()[0].count().items()):
-                assert row["energy_reference"] <= label["energy"] / len(numbers) + 1e-9
-
-
-def test_a_longer_campaign_is_resumed_to_the_same_results(prolonged, tmp_path):
-    """Cut at any place, run again, on two ranks, and after its chunks had been fewer for a while."""
-    first, longer = prolonged
-    expected = without_seconds(results(longer, ""))
-    run(longer)
-    assert without_seconds(results(longer, "")) == expected
-    cut = shutil.copytree(first, tmp_path / "cut")
-    shutil.copy(longer / "campaign.toml", cut)
-    for seconds in (0, 1, 2, 4):
-        assert evo("run", cut, "--quiet", "--walltime", f"00:0{seconds}").returncode in (0, 75)
-    ranks = start(2, "run", cut, "--quiet")
-    _, said = ranks.communicate(timeout=240)
-    assert ranks.returncode == 0, said
-    assert without_seconds(results(cut, "")) == expected
-    text = (longer / "campaign.toml").read_text()
-    fewer = text.replace("chunks = 8", "chunks = 6")
-    (cut / "campaign.toml").write_text(fewer)
-    run(cut)
-    (cut / "campaign.toml").write_text(text)
-    rows = run(cut)
-    again = without_seconds(results(cut, ""))
-    assert {key: again[key] for key in expected} == expected
-    assert not any(key.startswith("ended/6") for key in again)
-    assert rows == json.loads(evo("results", longer, "--json").stdout)
-
-
-@pytest.mark.nightly  # two campaigns more, for chunks that went down and up again
-def test_what_other_ends_were_told_is_known_at_the_end(tmp_path):
-    """Where a search was cut, ended early and then went on, it is no part of the search, which had been further."""
-    text = SMALL.replace("max_calls = 30", "max_calls = 40")
-    directory = write(tmp_path / "c", text, chunks=8)
-    whole = write(tmp_path / "whole", text, chunks=8)
-    run(whole)
-    shutil.copytree(whole / "out", directory / "out")
-    with sqlite3.connect(directory / "out" / "campaign.sqlite") as database:  # as if it had been cut at its end
-        database.execute("DELETE FROM results WHERE key LIKE 'end8/%'")
-    write(directory, text, chunks=4)
-    run(directory)
-    write(directory, text, chunks=8)
-    run(directory)
-    found = results(directory, "")
-    assert found["end4/began"]["first"] is False and "ended/4" not in found
-    at_first = [key for key in told(directory) if key.startswith("end4/")]
-    assert at_first and sorted(found["end8/began"]["others"]) == sorted(at_first)
-    status = json.loads(evo("status", directory, "--json").stdout)
-    assert status["reference_calls"] - status["bootstrap_calls"] == sum(map(len, told(directory).values()))
-    names = [
-        key.partition("reference/")[2] for key in told(directory) if key.startswith("end") and "reference/c" in key
-    ]
-    assert len(set(names)) == len(names)
 
 
 def test_a_failed_calculation_is_no_unconfirmed_phase(trained, tmp_path):
@@ -580,8 +443,8 @@ def test_calls_for_relaxations_at_the_end_are_kept_for_them(trained, tmp_path, f
     text = SMALL.replace("max_calls = 30", f"max_calls = 60\nfinal_calls = {final}") + library
     directory = write(tmp_path / "campaign", text, chunks=4)
     run(directory)
-    singles = [key for key in results(directory, "") if "reference/c" in key]
-    steps = sum(len(path) for key, path in results(directory, "").items() if "final/" in key and "points" not in key)
+    singles = [key for key in stored(directory, "") if "reference/c" in key]
+    steps = sum(len(path) for key, path in stored(directory, "").items() if "final/" in key and "points" not in key)
     status = json.loads(evo("status", directory, "--json").stdout)
     assert status["reference_calls"] == len(singles) + steps <= 60
     stable = [p for p in json.loads(evo("results", directory, "--json").stdout) if p["status"] == "stable"]

@@ -1,11 +1,16 @@
 """Small campaigns for the fault tests, and the programs that run them."""
 
+import json
 import os
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+ASKED = re.compile("reference/[cv][0-9]")  # keys of single points
+RELAXED = re.compile(r"end\d+/final/[^/]+")  # and of relaxations by the reference
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 
 # as small as networks come
@@ -101,3 +106,24 @@ def without_seconds(value):
     if isinstance(value, dict):
         return {k: without_seconds(v) for k, v in value.items() if "seconds" not in k}
     return [without_seconds(v) for v in value] if isinstance(value, list) else value
+
+
+def run(directory, *options):
+    """The phases of a campaign after `evo run`."""
+    done = evo("run", directory, "--quiet", *options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(evo("results", directory, "--json").stdout)
+
+
+def stored(directory, prefix):
+    """What the campaign has kept under keys that begin so."""
+    with sqlite3.connect(directory / "out" / "campaign.sqlite") as database:
+        rows = database.execute("SELECT key, value FROM results").fetchall()
+    return {key: json.loads(value) for key, value in rows if key.startswith(prefix)}
+
+
+def told(directory):
+    """Labels of all calls of the reference after the bootstrap, by key."""
+    asked = re.compile(r"(end\d+/)?(reference/[clve][0-9]|final/).*")
+    found = {key: r for key, r in stored(directory, "").items() if asked.fullmatch(key)}
+    return {key: r if isinstance(r, list) else [r] for key, r in found.items()}
