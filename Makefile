@@ -53,8 +53,8 @@ pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resum
 pbe-library: .venv/installed  ## the library that comes with the package, from the labels there are (a quarter of an hour)
 	rm -rf $(PBE)/out/library
 	$(BIN)/python $(PBE)/taken.py
-	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/out/taken.extxyz.xz
-	$(BIN)/potentials refit $(PBE)/out/library --iterations 6
+	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/out/taken.extxyz.xz --at-once $(WORKERS)
+	$(BIN)/potentials refit $(PBE)/out/library --iterations 6 --at-once $(WORKERS)
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
 
 pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; resumable)

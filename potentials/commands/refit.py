@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from potentials.commands.command import Commands, Misused, Unusable, add_command
+from potentials.commands.command import Commands, Unusable, add_command
+from potentials.commands.committee import add_effort, effort_of
 from potentials.commands.train import parse_stratum, train_jointly
 
 
@@ -14,9 +15,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "stratum", metavar="STRATUM", nargs="?", help="only these elements (default: all of the library)"
     )
-    parser.add_argument(
-        "--iterations", metavar="N", type=int, default=None, help="at most; instead of the usual number"
-    )
+    add_effort(parser)
 
 
 def run(chosen: argparse.Namespace) -> None:
@@ -24,8 +23,7 @@ def run(chosen: argparse.Namespace) -> None:
     from potentials.stratum import Stratum
 
     library = Library.open_to_change(chosen.library)
-    if chosen.iterations is not None and chosen.iterations < 0:
-        raise Misused(f"--iterations must not be negative, got {chosen.iterations}")
+    effort = effort_of(chosen)
     if not (there := library.strata()):
         raise Unusable(f"{library.path} has no strata to refit; train them first")
     wanted = parse_stratum(chosen.stratum) if chosen.stratum else Stratum.of(z for s in there for z in s.numbers)
@@ -39,4 +37,4 @@ def run(chosen: argparse.Namespace) -> None:
         raise Unusable(
             f"{', '.join(outside)} stand on strata of {wanted.name} and would need training again; refit all elements together"
         )
-    train_jointly(library, wanted, chosen.iterations, warm=True)
+    train_jointly(library, wanted, effort, warm=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from potentials.commands import unfinished
 from potentials.commands.command import Commands, Misused, Unusable, add_command
+from potentials.commands.committee import Effort, add_effort, effort_of, fitted
 from potentials.commands.data import FILES, add_all, add_labels, parse_shift, read_all
 from potentials.commands.make import add_pretrained, add_recipe, open_or_make, recipe_of
 
@@ -31,7 +32,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--data", metavar="FILE", nargs="+", type=Path, default=[], help=f"to add first: {FILES}")
     add_labels(parser)
     add_recipe(parser)
-    parser.add_argument("--iterations", metavar="N", type=int, default=None, help="instead of the usual number")
+    add_effort(parser)
     text = "hidden units of its own that the pair or triple adds; as the library's recipe says when left out"
     parser.add_argument("--widened", metavar="N", type=int, default=None, help=text)
     text = "train the stratum and all below it at once; where they are there already, only to compare"
@@ -53,8 +54,7 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.pretrained is not None and chosen.from_scratch:
         raise Misused("--pretrained does not go with --from-scratch; leave one of them out")
     readings = read_all(chosen.data, chosen.method, chosen.skip_refused)
-    if chosen.iterations is not None and chosen.iterations < 0:
-        raise Misused(f"--iterations must not be negative, got {chosen.iterations}")
+    effort = effort_of(chosen)
     if chosen.widened is not None and (chosen.widened < 0 or chosen.from_scratch or wanted.order == 1):
         raise Misused(
             f"--widened must be 0 or more, for a pair or triple trained on what is below it, got {chosen.widened}"
@@ -70,7 +70,7 @@ def run(chosen: argparse.Namespace) -> None:
     if readings:
         add_all(library, readings, shift)
     if chosen.from_scratch:
-        train_jointly(library, wanted, chosen.iterations, warm=False)
+        train_jointly(library, wanted, effort, warm=False)
         return
     missing = _missing(library, strata)
     for stratum in missing:  # before the first is trained, which takes minutes
@@ -79,9 +79,9 @@ def run(chosen: argparse.Namespace) -> None:
                 f"{library.path} holds no crystals of {stratum.name} to train on; add some with exactly these elements"
             )
     if chosen.together and missing:
-        _train_together(library, missing, chosen.iterations, like)
+        _train_together(library, missing, effort, like)
     for stratum in [] if chosen.together else missing:
-        _train(library, stratum, chosen.iterations, chosen.widened if stratum == wanted else None, like)
+        _train(library, stratum, effort, chosen.widened if stratum == wanted else None, like)
     _say_outdated(library, {s.name for s in missing})
     if not missing:
         names = ", ".join(s.name for s in strata)
@@ -126,49 +126,45 @@ def _missing(library: Library, strata: Sequence[Stratum]) -> list[Stratum]:
     return result
 
 
-def _train_together(
-    library: Library, strata: Sequence[Stratum], iterations: int | None, like: Mapping[int, int]
-) -> None:
+def _train_together(library: Library, strata: Sequence[Stratum], effort: Effort, like: Mapping[int, int]) -> None:
     from potentials.jointly import plan_together
     from potentials.train import finish_all
 
     data = library.data()
-    tasks = plan_together(library, library.versions(), data, strata, iterations=iterations, like=like)
-    made = finish_all(tasks, _fit(library, tasks, ", ".join(s.name for s in strata)))
-    made, more = _refined_all(library, data, made, iterations)
+    tasks = plan_together(library, library.versions(), data, strata, iterations=effort.iterations, like=like)
+    made = finish_all(tasks, _fit(library, tasks, ", ".join(s.name for s in strata), effort))
+    made, more = _refined_all(library, data, made, effort)
     for trained, number in zip(made, library.add_all(made), strict=True):
         _say(trained, f"version {number}")
     unfinished.forget(library.path, [*tasks, *more])
 
 
-def _train(
-    library: Library, stratum: Stratum, iterations: int | None, widened: int | None, like: Mapping[int, int]
-) -> None:
+def _train(library: Library, stratum: Stratum, effort: Effort, widened: int | None, like: Mapping[int, int]) -> None:
     from potentials.train import finish, plan
 
     data, versions = library.data(), library.versions()
-    tasks = plan(library, versions, data, stratum, iterations=iterations, widened=widened, like=like)
-    trained = finish(tasks, _fit(library, tasks, stratum.name))
+    tasks = plan(library, versions, data, stratum, iterations=effort.iterations, widened=widened, like=like)
+    trained = finish(tasks, _fit(library, tasks, stratum.name, effort))
     below = [library.stratum(s, versions[s.name]) for s in stratum.subsets() if s != stratum]
-    trained, more = _refined(library, data, trained, below, iterations)
+    trained, more = _refined(library, data, trained, below, effort)
     _say(trained, f"version {library.add(trained)}")
     unfinished.forget(library.path, [*tasks, *more])
 
 
 def _refined(
-    library: Library, data: Dataset, trained: TrainedStratum, below: Sequence[TrainedStratum], iterations: int | None
+    library: Library, data: Dataset, trained: TrainedStratum, below: Sequence[TrainedStratum], effort: Effort
 ) -> tuple[TrainedStratum, list[FitTask]]:
     """The stratum, refined where it is to be, and the tasks that took."""
     from potentials.refine import finish_refined, plan_refined, refines
 
     if not refines(library.recipe, data, trained.stratum):
         return trained, []
-    tasks = plan_refined(library.recipe, data, trained, below, iterations=iterations)
-    return finish_refined(tasks, _fit(library, tasks, f"{trained.stratum.name} refined"), trained), tasks
+    tasks = plan_refined(library.recipe, data, trained, below, iterations=effort.iterations)
+    return finish_refined(tasks, _fit(library, tasks, f"{trained.stratum.name} refined", effort), trained), tasks
 
 
 def _refined_all(
-    library: Library, data: Dataset, made: Sequence[TrainedStratum], iterations: int | None
+    library: Library, data: Dataset, made: Sequence[TrainedStratum], effort: Effort
 ) -> tuple[list[TrainedStratum], list[FitTask]]:
     """Strata that were fitted at once, each on top of the refined ones below it, and the tasks that took."""
     from potentials.stratum import Stratum
@@ -178,12 +174,12 @@ def _refined_all(
     for trained in made:
         parents = {n: done[n].content_hash() if n in done else there for n, there in trained.parents.items()}
         below = [done.get(n) or library.stratum(Stratum.parse(n)) for n in parents]
-        done[trained.stratum.name], more = _refined(library, data, replace(trained, parents=parents), below, iterations)
+        done[trained.stratum.name], more = _refined(library, data, replace(trained, parents=parents), below, effort)
         tasks += more
     return list(done.values()), tasks
 
 
-def train_jointly(library: Library, elements: Stratum, iterations: int | None, *, warm: bool) -> None:
+def train_jointly(library: Library, elements: Stratum, effort: Effort, *, warm: bool) -> None:
     """All strata of these elements at once: into the library, or, from scratch beside what is there, only to compare."""
     from potentials.jointly import plan_jointly
     from potentials.train import finish_all
@@ -191,12 +187,12 @@ def train_jointly(library: Library, elements: Stratum, iterations: int | None, *
     there = [s.name for s in elements.subsets() if s in library.strata()]
     source = library if warm else None
     data = library.data()
-    tasks = plan_jointly(library.recipe, data, elements, iterations=iterations, library=source)
-    results = _fit(library, tasks, "refit" if warm else "from scratch")
+    tasks = plan_jointly(library.recipe, data, elements, iterations=effort.iterations, library=source)
+    results = _fit(library, tasks, "refit" if warm else "from scratch", effort)
     made, spent = finish_all(tasks, results), sum(r.seconds for r in results)
     kept = [0] * len(made)
     if warm or not there:
-        made, more = _refined_all(library, data, made, iterations)
+        made, more = _refined_all(library, data, made, effort)
         tasks = [*tasks, *more]
         kept = library.add_all(made)
     for trained, number in zip(made, kept, strict=True):
@@ -206,17 +202,11 @@ def train_jointly(library: Library, elements: Stratum, iterations: int | None, *
     unfinished.forget(library.path, tasks)
 
 
-def _fit(library: Library, tasks: Sequence[FitTask], name: str) -> list[FitResult]:
-    """One member after another; those that an earlier run finished are not fitted again."""
-    from potentials.train import fit_member
-
+def _fit(library: Library, tasks: Sequence[FitTask], name: str, effort: Effort) -> list[FitResult]:
+    """All members; those that an earlier run finished are not fitted again."""
     results = []
-    for task in tasks:
-        known = unfinished.find(library.path, task)
-        done = known or fit_member(task, checkpoint=unfinished.checkpoint(library.path, task))
+    for done, known in fitted(library.path, tasks, effort.at_once):
         results.append(done)
-        if known is None:
-            unfinished.keep(library.path, task, done)
         print(f"{name}: member {done.member + 1} of {len(tasks)}, ", end="", file=sys.stderr)
         print("fitted before, " if known else "", end="", file=sys.stderr)
         print(f"{done.iterations} iterations, {done.seconds:.1f} CPU s", file=sys.stderr, flush=True)

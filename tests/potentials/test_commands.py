@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +87,43 @@ def test_a_training_that_was_killed_goes_on_with_the_next_member(library, capsys
     assert hashes[0] == hashes[1]
     assert not os.path.exists(os.path.join(library, "unfinished"))
     assert "fitted before" not in whole.err
+
+
+def test_members_at_once_are_the_same_members(files, tmp_path, capsys):
+    hashes = []
+    for name, at_once in (("one", "1"), ("two", "2")):
+        words = ["--data", files / "data.xyz", "--recipe", "quick", "--cutoff", "4.5", "--iterations", "3"]
+        said(capsys, "train", tmp_path / name, "CuPd", *words, "--at-once", at_once)
+        said(capsys, "refit", tmp_path / name, "--iterations", "1", "--at-once", at_once)
+        library = Library.open(tmp_path / name)
+        hashes.append([library.content(n, v) for n, v in library.versions().items()])
+        assert not (tmp_path / name / "unfinished").exists()
+    assert hashes[0] == hashes[1]
+
+
+def test_a_member_that_is_lost_is_said_and_the_others_are_kept(files, tmp_path, capsys):
+    words = ["--recipe", "quick", "--cutoff", "4.5", "--iterations", "100", "--at-once", "2"]
+    command = [sys.executable, "-m", "potentials", "train", str(tmp_path / "lib"), "Cu"]
+    command += ["--data", str(files / "data.xyz"), *words]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        below = [int(p) for p in children.read_text().split()]
+        members = [p for p in below if "spawn_main" in Path(f"/proc/{p}/cmdline").read_text()]
+        if members:
+            os.kill(members[0], signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    _, words_ = running.communicate(timeout=60)
+    assert running.returncode == 75
+    assert (
+        "the process of member 1 ended with SIGKILL; run the same command again" in words_ and words_.count("\n") == 1
+    )
+    while any(Path(f"/proc/{p}").exists() for p in below) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{p}").exists() for p in below)
+    said(capsys, "train", tmp_path / "lib", "Cu", "--iterations", "2")
 
 
 def test_a_pair_is_widened_where_it_is_new(files, library, tmp_path, capsys):
