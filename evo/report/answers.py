@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evo import labels
+from evo.reference.collection import SUFFIXES
 from evo.report.export import ExportError
 from evo.settings import load
 from evo.store import Store
@@ -53,7 +54,7 @@ def _labels(result: Any) -> list[dict[str, Any]]:
 
 def write(directory: Path, path: Path) -> int:
     """Write them as extxyz; how many there are."""
-    if not path.name.endswith((".extxyz", ".extxyz.gz", ".extxyz.xz", ".extxyz.bz2")):
+    if not path.name.endswith(SUFFIXES):
         raise ExportError(
             f"`{path}` must end in .extxyz (or .gz, .xz, .bz2 of it), which keeps every label to the last bit"
         )

@@ -110,11 +110,10 @@ def test_damaged_files_are_not_copied(library, tmp_path):
 
 
 MAKE = """
-import sys, time
+import sys
 from pathlib import Path
 from potentials.__main__ import main
-from potentials import library, commands
-import potentials.commands.data
+import potentials.commands.data, potentials.library
 ready, go = Path(sys.argv[1]), Path(sys.argv[2])
 ready.touch()
 while not go.exists(): pass
