@@ -17,7 +17,6 @@ DISPERSIONS = {
     "grimme-d3": "DFT-D3 Dispersion",
     "xdm": "Dispersion XDM Correction",
     "ts-vdw": "Dispersion T-S Correction",
-    "mbd": "MBD Correction",
 }
 RESULTS = ("!    total energy", "Forces acting on atoms", "total   stress", "convergence NOT achieved")
 
