@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from evo import answers, bootstrap
 from evo.bootstrap.ledger import prediction
@@ -17,6 +18,7 @@ from evo.candidate import ENDED, Failure, atoms_from_json, atoms_to_json
 from evo.reference import Label, Reference, open_reference
 from evo.settings import ReferenceSection
 from potentials.dataset import Dataset
+from potentials.labelled.identity import of_elements
 from potentials.relax import relax
 from potentials.structures import Prediction, Structures
 
@@ -55,9 +57,10 @@ def opened(spec: ReferenceSpec) -> Reference:
 
 
 def about(spec: ReferenceSpec, numbers: Sequence[int]) -> dict[str, Any]:
-    """The method of this reference, and which of these atomic numbers it cannot do."""
+    """The method of this reference, what stands behind its name, and which of these atomic numbers it cannot do."""
     reference = opened(spec)
-    return {"method": reference.method, "cannot": sorted(reference.can(numbers))}
+    identity = of_elements(json.loads(reference.identity), [chemical_symbols[z] for z in numbers])
+    return {"method": reference.method, "identity": identity, "cannot": sorted(reference.can(numbers))}
 
 
 def single_point(spec: ReferenceSpec, crystal: dict[str, Any], family: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from evo.settings import ReferenceSection, Settings, SettingsError
 from potentials.library import Library
 from potentials.network import Shape
 from potentials.recipe import Recipe
+from potentials.storage.methods import comparable
 from potentials.stratum import Stratum
 from potentials.units import EV_PER_A3_PER_GPA
 
@@ -46,6 +47,9 @@ class Ground:
     breeding: Breeding
     reference: ReferenceSpec | None
     reference_method: str
+    reference_identity: (
+        Any  # what stands behind the name of the method, for the elements of the campaign; None: not known
+    )
     relaxer: Relaxer
     library: Library | None
     seeds: list[Atoms]
@@ -58,19 +62,20 @@ def lay(settings: Settings, directory: Path, desk: Desk, accept_library: bool = 
     """Yields Progress while the library is made, and at last the Ground."""
     space = space_of(settings)
     spec: ReferenceSpec | None = None
-    method = ""
+    identity: Any = None
     for step in _reference(settings, directory, desk, space):
         if isinstance(step, Progress):
             yield step
         else:
-            spec, method = step
+            spec, identity = step
     seeds = [s for f in settings.seeds.files for s in read_seeds(directory / f, space)]
     _refuse_other_seeds(desk, seeds)
     ground = Ground(
         space=space,
         breeding=breeding(settings, space),
         reference=spec,
-        reference_method=method,
+        reference_method=spec.method if spec is not None else "",
+        reference_identity=identity,
         relaxer=CalculatorRelaxer("", "{}", "", ""),
         library=None,
         seeds=seeds,
@@ -171,11 +176,11 @@ def checked_method(settings: Settings, about: dict[str, Any]) -> str:
 
 def _reference(
     settings: Settings, directory: Path, desk: Desk, space: Space
-) -> Iterator[Progress | tuple[ReferenceSpec | None, str]]:
-    """The reference and its method, which stays what it was when the campaign began."""
+) -> Iterator[Progress | tuple[ReferenceSpec | None, Any]]:
+    """The reference, with its method, which stays what it was when the campaign began, and what stands behind that."""
     spec = reference_spec(settings, directory)
     if spec is None:
-        yield None, ""
+        yield None, None
         return
     if settings.reference.queue:
         check_options(settings.reference)
@@ -192,7 +197,7 @@ def _reference(
             f"the reference is {method} now, but this campaign began with {before}: a program, its files or the settings "
             "are others; put the old ones back, or start in another directory"
         )
-    yield replace(spec, method=method), method
+    yield replace(spec, method=method), desk.remember("reference/identity", about.get("identity"))
 
 
 def network_relaxer(settings: Settings, library: Library, versions: dict[str, int], space: Space) -> NetworkRelaxer:
@@ -236,7 +241,9 @@ def _library(
     versions |= given
     missing = [s for s in wanted if s.name not in given]
     if network.library and ground.reference is not None:
-        ground.labels += given_labels(library, ground.reference_method, ground.space.elements)
+        ground.labels += given_labels(
+            library, ground.reference_method, ground.space.elements, ground.reference_identity
+        )
     if missing and ground.reference is not None:
         yield from _bootstrap(settings, directory, desk, ground, missing)
         training = learn.Training(
@@ -267,11 +274,15 @@ def lacking(library: str, missing: Sequence[Stratum]) -> ReferenceUnavailable:
     )
 
 
-def given_labels(library: Library, method: str, elements: Sequence[int]) -> list[dict[str, Any]]:
-    """What a library's own data hold of these elements by this method: others cannot be trained on together."""
-    data = library.data_as_labelled()
+def given_labels(library: Library, method: str, elements: Sequence[int], identity: Any = None) -> list[dict[str, Any]]:
+    """What a library's own data hold of these elements by this method: others cannot be trained on together.
+
+    By this method, or by one that differs only in elements that the campaign or the library's crystals do not have.
+    """
+    data, symbols = library.data_as_labelled(), [chemical_symbols[z] for z in elements]
+    taken = {m for m, known in library.methods.items() if m == method or comparable(known, identity, symbols)}
     ours = [s.numbers for s in data.strata()]
-    chosen = [c for c, m in enumerate(data.methods) if m == method and set(ours[c]) <= set(elements)]
+    chosen = [c for c, m in enumerate(data.methods) if m in taken and set(ours[c]) <= set(elements)]
     return labels.of_dataset(data.select(chosen)) if chosen else []
 
 

@@ -24,9 +24,9 @@ from evo.candidate import Failure, atoms_from_json, atoms_to_json
 from evo.reference import Label, Reference
 from evo.reference.journal import Journal
 from potentials.dataset import DataError
+from potentials.labelled.identity import differences, read_identities, stem, write_identities
 from potentials.occupancy import shared
 
-SUFFIXES = (".extxyz", ".extxyz.gz", ".extxyz.xz", ".extxyz.bz2")
 WITH_MOMENTS = ("extxyz", "traj", "db", "json")  # formats in which zero moments are told, not made up
 PASSED_ON = ("family", "weight", "kind")  # of a structure's own remarks
 Record = dict[str, Any]
@@ -37,7 +37,10 @@ class Collection:
 
     def __init__(self, out: Path, reference: Reference) -> None:
         self._out, self._reference = out, reference
-        self._stem = _stem(out)
+        try:
+            self._stem = stem(out)
+        except ValueError as error:
+            raise DataError(f"OUT {error}") from None
         self._earlier: list[str] = []  # keys of what OUT held when it was opened
         self._journal = Journal(self._stem.with_name(self._stem.name + ".journal"))
         try:
@@ -77,11 +80,7 @@ class Collection:
             unfinished = self._stem.with_name(self._stem.name + ".part" + self._out.name.removeprefix(self._stem.name))
             write(unfinished, labelled, format="extxyz")
             os.replace(unfinished, self._out)
-            whole = self._method_file.with_suffix(".part")
-            whole.write_text(
-                json.dumps({self._reference.method: json.loads(self._reference.identity)}, indent=1), "utf-8"
-            )
-            os.replace(whole, self._method_file)
+            write_identities(self._out, {self._reference.method: json.loads(self._reference.identity)})
         failures = self._failures
         failed = [r for r in self.records.values() if "failure" in r]
         if failed or failures.exists():
@@ -92,17 +91,12 @@ class Collection:
     def close(self) -> None:
         self._journal.close()
 
-    @property
-    def _method_file(self) -> Path:
-        return self._stem.with_name(self._stem.name + ".method.json")
-
     def _difference(self) -> str:
         """In brackets, what the method of OUT and this one have different, as far as OUT's is known."""
-        try:
-            (there,) = json.loads(self._method_file.read_text(encoding="utf-8")).values()
-        except (OSError, ValueError, AttributeError):
+        there = list(read_identities(self._out).values())
+        if len(there) != 1:
             return ""
-        told = differences(there, json.loads(self._reference.identity))
+        told = differences(there[0], json.loads(self._reference.identity))
         return f" ({'; '.join(told[:3])}{'; ...' if len(told) > 3 else ''})" if told else ""
 
     @property
@@ -130,28 +124,6 @@ class Collection:
                 "energies of two methods cannot be mixed: choose another OUT, or the settings of the first"
             )
         return known
-
-
-def differences(one: Any, two: Any, name: str = "") -> list[str]:
-    """ "cutoff 400.0 against 300.0" for every place in which two JSON values differ."""
-    if (
-        isinstance(one, list)
-        and isinstance(two, list)
-        and len(one) == len(two)
-        and any(isinstance(x, dict) for x in one)
-    ):
-        one, two = dict(enumerate(one)), dict(enumerate(two))
-    if isinstance(one, dict) and isinstance(two, dict):
-        found = []
-        for key in sorted({*one, *two}, key=str):
-            found += differences(one.get(key, "not set"), two.get(key, "not set"), f"{name}.{key}".lstrip("."))
-        return found
-    return [] if one == two else [f"{name} {_short(one)} against {_short(two)}".lstrip()]
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 24 else text[:21] + "..."
 
 
 def structures(file: Path) -> list[Atoms]:
@@ -266,10 +238,3 @@ def _from_atoms(atoms: Atoms) -> Record:
 def _like_a_number(text: Any) -> bool:
     """Whether ASE took a key for a number when it read it: 0123..., or 74230e1156399850, which is infinite."""
     return not isinstance(text, str)
-
-
-def _stem(out: Path) -> Path:
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if out.name.endswith(suffix) and out.name != suffix:
-            return out.with_name(out.name.removesuffix(suffix))
-    raise DataError(f"OUT must end in {', '.join(SUFFIXES)}, got {out.name}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from lzma import LZMAError
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from ase.io.formats import UnknownFileTypeError, filetype
 
 from potentials.labelled import espresso, vasp
 from potentials.labelled.archives import content
+from potentials.labelled.identity import read_identities
 from potentials.labelled.images import Refused, entry, fault, to_dataset
 from potentials.labelled.record import DataError, Dataset
 from potentials.labelled.run import Run
@@ -43,6 +44,9 @@ class Reading:
     dataset: Dataset
     refused: list[Refused]
     run: Run | None  # of a DFT program whose output says how it was run
+    identities: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what stands behind the names of methods, where it is known
 
 
 def read_labels(path: str | Path, method: str = "") -> Reading:
@@ -94,7 +98,7 @@ def read_labels(path: str | Path, method: str = "") -> Reading:
         seconds=seconds,
         sources=tuple(f"{digits}:{n + 1}" for n in steps),
     )
-    return Reading(path, digits, dataset, refused, run)
+    return Reading(path, digits, dataset, refused, run, read_identities(path) if kind in COLLECTIONS else {})
 
 
 NO_METHOD = "does not say who labelled it; give it a `method`, or use --method NAME"

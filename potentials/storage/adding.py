@@ -11,7 +11,7 @@ from potentials.labelled.duplicates import first_in_each_place, first_of_each
 from potentials.labelled.reading import Reading
 from potentials.labelled.record import Dataset
 from potentials.storage.crystals import append, stored
-from potentials.storage.methods import MixedMethodsError, Shift, declare, renamed
+from potentials.storage.methods import MixedMethodsError, Shift, declare, recognised, renamed
 from potentials.stratum import Stratum
 
 
@@ -31,10 +31,13 @@ def add_readings(
     The caller writes the index. MixedMethodsError, before anything is written, where energies cannot be compared.
     """
     data = index.setdefault("data", {"method": "", "methods": {}, "files": {}, "strata": {}})
-    named = [(r, renamed(r, data["methods"])) for r in readings]
-    named = [(r, d) for r, d in named if len(d)]
-    if not data["method"]:
-        data["method"] = _method(index) or (named[0][1].methods[0] if named else "")
+    data["method"] = data["method"] or _method(index)
+    named = []
+    for reading in readings:
+        dataset = renamed(reading, data["methods"])
+        if len(dataset):
+            data["method"] = data["method"] or dataset.methods[0]
+            named.append((reading, recognised(data, reading.identities, dataset)))
     others = {m for _, d in named for m in d.methods} - {data["method"]}
     if shift is not None and len(others) != 1:
         what = f"by {', '.join(sorted(others))}" if others else f"all by {data['method']}, the library's own method"

@@ -6,12 +6,13 @@ where the user declares these constants (a free-atom shift) crystals of both may
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ase.data import chemical_symbols
 
+from potentials.labelled.identity import differences, joined, of_elements
 from potentials.labelled.reading import Reading
 from potentials.labelled.record import DataError, Dataset
 from potentials.labelled.run import Method
@@ -53,6 +54,43 @@ def renamed(reading: Reading, methods: dict[str, Any]) -> Dataset:
     return dataset
 
 
+def recognised(data: dict[str, Any], identities: Mapping[str, Any], dataset: Dataset) -> Dataset:
+    """The crystals under the library's own name, where their method is the same but for elements that one side lacks.
+
+    What stands behind the names (`identities`) is kept, as far as it belongs to elements of crystals that are here.
+    """
+    names = {name: name for name in dataset.methods}
+    for name in sorted(identities.keys() & names.keys()):
+        symbols = symbols_of(dataset, name)
+        if name != data["method"] and comparable(data["methods"].get(data["method"], {}), identities[name], symbols):
+            names[name] = data["method"]
+            if not data["methods"][name]:  # no crystal is kept under it
+                del data["methods"][name]
+        _identify(data["methods"].setdefault(names[name], {}), identities[name], symbols)
+    return replace(dataset, methods=tuple(names[m] for m in dataset.methods))
+
+
+def comparable(known: Mapping[str, Any], identity: Any, symbols: Collection[str]) -> bool:
+    """Whether a method of this identity gives crystals of these elements energies as the one that a library knows does."""
+    if "identity" not in known:
+        return False
+    shared = set(known["labelled"]) & set(symbols)
+    return bool(of_elements(known["identity"], shared) == of_elements(identity, shared))
+
+
+def symbols_of(dataset: Dataset, method: str) -> list[str]:
+    """The elements of the crystals that this method labelled."""
+    mine = [c for c, m in enumerate(dataset.methods) if m == method]
+    return sorted({chemical_symbols[z] for z in dataset.select(mine).structures.numbers.tolist()})
+
+
+def _identify(known: dict[str, Any], identity: Any, symbols: Collection[str]) -> None:
+    """Enter what stands behind a name, and for which elements that is known."""
+    mine = of_elements(identity, symbols)
+    known["identity"] = joined(known["identity"], mine) if "identity" in known else mine
+    known["labelled"] = sorted({*known.get("labelled", ()), *symbols})
+
+
 def declare(data: dict[str, Any], dataset: Dataset, shift: Shift | None, where: str) -> None:
     """Enter the shift of the dataset's other method; MixedMethodsError where it is missing or contradicts what is known.
 
@@ -69,9 +107,7 @@ def declare(data: dict[str, Any], dataset: Dataset, shift: Shift | None, where: 
                     "what is there was added with it"
                 )
             known[symbol] = float(value)
-        mine = [c for c, m in enumerate(dataset.methods) if m == name]
-        symbols = sorted({chemical_symbols[z] for z in dataset.select(mine).structures.numbers.tolist()})
-        if missing := [s for s in symbols if s not in known]:
+        if missing := [s for s in symbols_of(dataset, name) if s not in known]:
             declared = ",".join(f"{s}=..." for s in missing)
             raise MixedMethodsError(
                 f"{where} has labels by {name}, the library has those by {own}{_difference(methods, name, own)}; "
@@ -95,6 +131,10 @@ def on_one_scale(data: Mapping[str, Any], dataset: Dataset) -> Dataset:
 def _difference(methods: Mapping[str, Any], name: str, own: str) -> str:
     """In brackets, what the two have different."""
     one, two = methods[name], methods.get(own, {})
+    if "identity" in one and "identity" in two:
+        shared = set(one["labelled"]) & set(two["labelled"])
+        parts = differences(*(of_elements(known["identity"], shared) for known in (one, two)))
+        return f" ({'; '.join(parts[:3])})" if parts else ""
     parts = _pairs(one.get("settings", {}), two.get("settings", {}))
     for symbol in sorted(set(one.get("elements", {})) & set(two.get("elements", {}))):
         parts += [f"{symbol} {p}" for p in _pairs(one["elements"][symbol], two["elements"][symbol])]

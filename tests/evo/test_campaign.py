@@ -458,3 +458,10 @@ def test_data_by_another_method_are_left_alone(library_with_data):
     assert len(given_labels(library_with_data, method, (29, 46))) == library_with_data.n_crystals()
     assert len(given_labels(library_with_data, method, (29,))) == library_with_data.n_crystals("Cu")
     assert given_labels(library_with_data, "ref:another", (29, 46)) == []
+
+
+def test_data_of_the_same_method_under_another_name_are_taken(library_with_data):
+    known = library_with_data.methods[library_with_data.data_as_labelled().methods[0]]["identity"]
+    assert known[0] == "emt"
+    assert len(given_labels(library_with_data, "ref:another", (29, 46), known)) == library_with_data.n_crystals()
+    assert given_labels(library_with_data, "ref:another", (29, 46), ["emt", {"asap_cutoff": True}, known[2]]) == []

@@ -16,6 +16,7 @@ from ase.io import read
 from potentials.dataset import Dataset, write_dataset
 from potentials.labelled.duplicates import first_in_each_place, first_of_each
 from potentials.labelled.files import parse, render
+from potentials.labelled.identity import write_identities
 from potentials.labelled.reading import read_labels
 from potentials.library import Library, LibraryError, LibraryLockedError
 from potentials.storage import lock
@@ -256,6 +257,59 @@ def test_one_method_for_all_strata_and_another_pseudopotential_is_another(librar
     ):
         library.add_data([written(tmp_path, "pv", outcar(steps(seed=2), potcar="PAW_PBE {}_pv 06Sep2000"))])
     assert len(library.methods) == 1
+
+
+def identity(cutoff=400.0, **pulay):
+    """Of a program with PAW sets for more elements than anybody labels, and constants for some of them."""
+    sets = {s: {"file": f"{s}-1", "valence": 11} for s in ("Cu", "Pd", "Ag", "Au")} | {"Ac": None}
+    return {"engine": "gpaw", "cutoff": cutoff, "pulay": pulay, "files": {"gpaw": "26.7", "setups": sets}}
+
+
+def identified(tmp_path, name, numbers, seed, method, known):
+    data = dataset(numbers, 4, seed)
+    write_dataset(tmp_path / f"{name}.extxyz.xz", replace(data, methods=(method,) * len(data)))
+    write_identities(tmp_path / f"{name}.extxyz.xz", {method: known})
+    return read_labels(tmp_path / f"{name}.extxyz.xz")
+
+
+def test_an_element_that_is_added_later_makes_no_other_method(library, tmp_path):
+    first = identified(tmp_path, "first", (CU, PD), 1, "ref:one", identity(Cu=0.57, Pd=0.25))
+    library.add_data([first])
+    with_silver = identity(Cu=0.57, Pd=0.25, Ag=0.264)
+    with_silver["files"]["setups"]["Au"]["file"] = "Au-2"  # nobody has labelled gold
+    added = library.add_data([identified(tmp_path, "second", (CU, AG), 2, "ref:two", with_silver)])
+    assert added.crystals == {"CuAg": 4}
+    assert list(library.methods) == ["ref:one"] == sorted(set(library.data_as_labelled().methods))
+    known = library.methods["ref:one"]
+    assert known["labelled"] == ["Ag", "Cu", "Pd"] and known["identity"]["pulay"] == {
+        "Cu": 0.57,
+        "Pd": 0.25,
+        "Ag": 0.264,
+    }
+    assert set(known["identity"]["files"]["setups"]) == {"Cu", "Pd", "Ag"}
+
+    for name, other, told in (
+        ("copper", identity(Cu=0.6, Ag=0.264), r"pulay\.Cu 0\.6 against 0\.57"),
+        ("silver", identity(Cu=0.57, Ag=0.3), r"pulay\.Ag 0\.3 against 0\.264"),
+        ("cutoff", identity(500.0, Cu=0.57, Ag=0.264), r"cutoff 500\.0 against 400\.0"),
+    ):
+        with pytest.raises(MixedMethodsError, match=told):
+            library.add_data([identified(tmp_path, name, (CU, AG), 3, f"ref:{name}", other)])
+    assert len(library.data()) == 8 and list(library.methods) == ["ref:one"]
+
+
+def test_methods_of_which_nothing_is_known_stay_apart(library, tmp_path):
+    library.add_data([given(tmp_path, dataset((CU,), 3, 3))])
+    other = identified(tmp_path, "other", (PD,), 1, "ref:two", identity(Pd=0.25))
+    with pytest.raises(MixedMethodsError, match="has labels by ref:two, the library has those by ref:emt"):
+        library.add_data([other])
+
+
+def test_two_files_at_once_may_be_of_one_method_with_two_names(library, tmp_path):
+    one = identified(tmp_path, "one", (CU,), 1, "ref:one", identity(Cu=0.57))
+    two = identified(tmp_path, "two", (PD,), 2, "ref:two", identity(Pd=0.25))
+    assert library.add_data([one, two]).crystals == {"Cu": 4, "Pd": 4}
+    assert list(library.methods) == ["ref:one"]
 
 
 def test_labels_must_fit_what_the_strata_were_trained_on(library, tmp_path):

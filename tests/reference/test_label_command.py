@@ -20,8 +20,8 @@ from ase.io import read, write
 from evo.__main__ import main
 from evo.reference.collect import key
 from evo.reference.collect import structures as structures_of
-from evo.reference.collection import differences
 from potentials.dataset import DataError, read_dataset
+from potentials.labelled.identity import differences
 from tests.reference.programs import PRETENDER
 
 SLOW = """
