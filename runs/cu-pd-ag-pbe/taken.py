@@ -3,9 +3,9 @@
     python runs/cu-pd-ag-pbe/taken.py [--export DIR]
 
 All calculations of rounds 0 to 7 and of campaigns, and of round 8 the crystals without silver, by a mesh of 0.04 1/Å; where a
-crystal has been labelled by 0.026 1/Å as well (silver.py, vibrating.py), that label in place of the other. Only the mesh is
-another, so all of them count as of one method; what a label says of its mesh is kept, and a label that took the place of another
-has the CPU seconds of both.
+crystal has been labelled by 0.026 1/Å as well (silver.py, vibrating.py), that label in place of the other, and strained silver
+by 0.0125 (strained.py). Only the mesh is another, so all of them count as of one method; what a label says of its mesh is kept, and
+a label that took the place of another has the CPU seconds of both.
 --export: CuPdAg.train.extxyz and CuPdAg.test.extxyz in DIR, as benchmarks/pypolymlp_peer.py takes them.
 """
 
@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from potentials.dataset import Dataset, first_in_each_place, read_dataset, write_dataset
+from potentials.labelled.identity import read_identities, write_identities
 
 HERE = Path(__file__).resolve().parent
 COARSE = ("labels.extxyz.xz", "searched.extxyz", "vibrating-coarse.extxyz.xz", "long-period-labels.extxyz.xz")
-DENSE = ("vibrating-labels.extxyz.xz", "silver-labels.extxyz.xz")
+DENSE = ("vibrating-labels.extxyz.xz", "silver-labels.extxyz.xz", "strained-labels.extxyz.xz")
 SILVER = 47
 
 
@@ -60,6 +61,7 @@ def main() -> None:
     path = HERE / "out" / "taken.extxyz.xz"
     path.parent.mkdir(exist_ok=True)
     write_dataset(path, data)
+    write_identities(path, read_identities(HERE / "labels.extxyz.xz"))
     held_out = data.is_held_out()
     print(f"{len(data)} labels in {path}, {dense} of them by the denser mesh; {held_out.sum()} are held out")
     if asked.export:
