@@ -4,8 +4,8 @@
 
 All calculations of rounds 0 to 7 and of campaigns, and of round 8 the crystals without silver, by a mesh of 0.04 1/Å; where a
 crystal has been labelled by 0.026 1/Å as well (silver.py, vibrating.py), that label in place of the other, and strained silver
-by 0.0125 (strained.py). Only the mesh is another, so all of them count as of one method; what a label says of its mesh is kept, and
-a label that took the place of another has the CPU seconds of both.
+by 0.0125 (strained.py). Only the mesh is another, so all of them count as of one method; what a label says of its mesh is kept,
+and a label that took the place of another has the CPU seconds of both.
 --export: CuPdAg.train.extxyz and CuPdAg.test.extxyz in DIR, as benchmarks/pypolymlp_peer.py takes them.
 """
 
