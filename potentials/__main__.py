@@ -1,7 +1,7 @@
 """potentials: the commands of `potentials.commands`.
 
 Exit codes: 0 done, 64 wrong usage, 65 a file that cannot be used, 71 memory ran out, 73 a library that another process
-is changing, 74 a file that cannot be written.
+is changing, 74 a file that cannot be written, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from potentials.commands import COMMANDS
-from potentials.commands.command import IO, MEMORY, USAGE, Run
+from potentials.commands.command import INTERRUPTED, IO, MEMORY, USAGE, Run
 
 # One thread in every linear algebra library: bits must not depend on the machine. Before numpy is imported.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(chosen)
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("potentials: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough: `potentials describe LIB | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:

@@ -16,7 +16,7 @@ from ase.geometry import complete_cell
 from numpy.typing import NDArray
 
 from potentials.descent import CURVATURE, Descent
-from potentials.runaway import collapsed, exploded, overlapping, shortest_allowed
+from potentials.runaway import collapsed, exploded, overlapping, shortest_allowed, spheres
 from potentials.structures import VOIGT, Floats, Ints, Prediction, Structures
 
 Bools = NDArray[np.bool_]
@@ -70,6 +70,7 @@ class Crystals:
     movable: Floats  # (c, 3, 3) projector on the periodic subspace, in which strain acts
     allowed: Floats  # (c, p, p) Å, shortest distances
     first_volumes: Floats  # (c,) Å³
+    of_spheres: Floats  # (c,) Å³, of the atoms
     first_lengths: Floats  # (c,) Å, longest periodic vector
 
     @property
@@ -116,9 +117,13 @@ class Batch:
         numbers[real], positions[real] = chosen.numbers, chosen.positions
         cells = chosen.cells.copy()
         for c in np.flatnonzero(~chosen.periodic.all(axis=1)):
+            if not abs(np.linalg.det(cells[c])) > 0.0:  # a vector along an axis that is not periodic may be anything
+                cells[c][~chosen.periodic[c]] = 0.0
+        bare = np.logical_not(cells.any(axis=2))
+        for c in np.flatnonzero(~chosen.periodic.all(axis=1)):
             cells[c] = complete_cell(cells[c])
         # without a volume a layer or wire has no stress, and its periodic vectors would stay as they are
-        absent = np.logical_not(chosen.cells.any(axis=2)) & chosen.periodic.any(axis=1, keepdims=True)
+        absent = bare & chosen.periodic.any(axis=1, keepdims=True)
         crystals = Crystals(
             index=index,
             numbers=numbers,
@@ -129,6 +134,7 @@ class Batch:
             movable=np.zeros_like(cells) if fixed_cell else _periodic_subspace(cells, chosen.periodic),
             allowed=shortest_allowed(numbers, real),
             first_volumes=np.abs(np.linalg.det(cells)),
+            of_spheres=spheres(numbers, real),
             first_lengths=_longest(cells, chosen.periodic),
         )
         first = None if inverses is None else np.stack([padded_inverse(inverses[c], padding) for c in index])
@@ -248,9 +254,10 @@ class Batch:
         positions = np.where(placed[:, None, None], self.positions, 0.0)
         cells = np.where(sound[:, None, None], self.cells, np.eye(3))
         close = overlapping(positions, cells, fixed.periodic, fixed.allowed)
-        dense = placed & (flat | close | collapsed(volumes, fixed.first_volumes, fixed.solid))
+        dense = placed & (flat | close | collapsed(volumes, fixed.first_volumes, fixed.of_spheres, fixed.solid))
         lengths = _longest(self.cells, fixed.periodic)
-        wide = exploded(volumes, fixed.first_volumes, lengths, fixed.first_lengths, fixed.sizes, fixed.solid)
+        first = fixed.first_volumes, fixed.of_spheres
+        wide = exploded(volumes, *first, lengths, fixed.first_lengths, fixed.sizes, fixed.solid)
         wide &= placed & ~dense
         broken = ~(np.isfinite(sums) & placed | dense | wide)
         if not (dense | wide | broken).any():

@@ -17,23 +17,19 @@ if TYPE_CHECKING:
 
 
 class StratifiedCalculator(Calculator):
-    """A Potential as an ASE calculator, on one core. `energy_spread` (eV per cell) is the deviation over the committee.
+    """A Potential as an ASE calculator, on one core.
 
     ASE's CalculationFailed where there is no finite energy: dynamics would go on with it.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
-        "energy",
-        "free_energy",
-        "energies",
-        "forces",
-        "stress",
-        "energy_spread",
-    ]
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
 
     def __init__(self, potential: Potential, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.potential = potential
+        self.energy_spread = (
+            np.nan
+        )  # eV per cell, deviation over the committee, of what was calculated last; none of ASE's results
 
     def calculate(
         self,
@@ -41,7 +37,7 @@ class StratifiedCalculator(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """All properties at once; stress is missing from the results where not all axes are periodic."""
+        """All properties at once; stress is missing from the results where the cell has no volume or no axis is periodic."""
         super().calculate(atoms, properties, system_changes)
         prediction = self.potential.evaluate(Structures.from_ase([self.atoms]))
         energy, stress = float(prediction.energies[0]), prediction.stresses[0]
@@ -55,9 +51,9 @@ class StratifiedCalculator(Calculator):
             "free_energy": energy,
             "energies": prediction.atomic_energies,
             "forces": prediction.forces,
-            "energy_spread": float(prediction.spreads[0]),
         }
-        if self.atoms.pbc.all():
+        self.energy_spread = float(prediction.spreads[0])
+        if self.atoms.pbc.any() and self.atoms.cell.rank == 3:
             self.results["stress"] = stress[VOIGT]
 
 

@@ -188,7 +188,8 @@ class Library:
         """A stratum as it was added; the current version unless another is named."""
         name = stratum.name
         number = self.versions().get(name, 0) if version is None else version
-        return load_stratum(stratum_file(self.path, name, number), stratum, self._entry(name, number))
+        file = stratum_file(self.path, name, number)
+        return load_stratum(file, stratum, self._entry(name, number), self.form.to_json())
 
     def add(self, trained: TrainedStratum) -> int:
         """Make this the current version of its stratum and return its number; one that is there already is not made twice."""

@@ -30,6 +30,11 @@ class Potential:
     calibrations: Mapping[Stratum, Calibration] = field(default_factory=dict)  # where enough crystals were held out
     _known: dict[tuple[Stratum, int], Surroundings | None] = field(default_factory=dict, repr=False)
 
+    @property
+    def cutoff(self) -> float:
+        """Å, beyond which atoms do not feel each other."""
+        return self.model.cutoff if isinstance(self.model, GuptaModel) else self.model.shape.cutoff
+
     def evaluate(self, structures: Structures, n_threads: int = 1, kernel: str = "auto") -> Prediction:
         """What the committee says of every crystal; NaN where one cannot be evaluated."""
         return kernels.evaluate(structures, self.model, n_threads, kernel, self.device)

@@ -15,6 +15,7 @@ from potentials.structures import Floats, Ints
 
 SHORTEST = 0.4  # of the sum of covalent radii
 LARGEST_VOLUME, SMALLEST_VOLUME = 4.0, 0.25  # of the volume at the start
+DENSE, LOOSE = 0.5, 4.0  # of the volume of spheres with covalent radii: what starts far from it may come so far
 SWOLLEN = 1.5  # of the volume at the start, of what has been beyond VOLUME_PER_ATOM all the time: a molecule in a box
 VOLUME_PER_ATOM = 500.0  # Å³, three times the largest elemental solid (caesium) at ambient pressure
 LONGEST = 4.0  # of the longest lattice vector at the start: shear runs away at constant volume
@@ -74,21 +75,29 @@ def _squares(fractions: Floats, cells: Floats) -> Floats:
     return total
 
 
-def collapsed(volumes: Floats, first_volumes: Floats, solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def spheres(numbers: Ints, real: NDArray[np.bool_]) -> Floats:
+    """(c,) Å³, of all atoms with their covalent radii."""
+    return np.asarray((4 / 3 * np.pi * np.where(real, covalent_radii[numbers], 0.0) ** 3).sum(axis=1))
+
+
+def collapsed(
+    volumes: Floats, first_volumes: Floats, of_spheres: Floats, solid: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """(c,) crystals periodic along three axes (`solid`) whose volume fell too far."""
-    return solid & (volumes < SMALLEST_VOLUME * first_volumes)
+    return solid & (volumes < np.minimum(SMALLEST_VOLUME * first_volumes, DENSE * of_spheres))
 
 
 def exploded(
     volumes: Floats,
     first_volumes: Floats,
+    of_spheres: Floats,
     lengths: Floats,
     first_lengths: Floats,
     sizes: Ints,
     solid: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """(c,) crystals that swell or shear without end; `lengths` are those of the longest periodic vector, Å."""
-    swollen = (volumes > LARGEST_VOLUME * first_volumes) | (
+    swollen = (volumes > np.maximum(LARGEST_VOLUME * first_volumes, LOOSE * of_spheres)) | (
         volumes > np.maximum(VOLUME_PER_ATOM * sizes, SWOLLEN * first_volumes)
     )
     return (solid & swollen) | (lengths > LONGEST * first_lengths)

@@ -122,8 +122,8 @@ def pack(trained: TrainedStratum, recipe: Mapping[str, Any]) -> bytes:
     return stream.getvalue()
 
 
-def unpack(data: bytes, name: str) -> TrainedStratum:
-    """The stratum in these bytes; LibraryError naming the file when they are not what was written."""
+def unpack(data: bytes, name: str, recipe: Mapping[str, Any] | None = None) -> TrainedStratum:
+    """The stratum in these bytes; LibraryError naming the file when they are not what was written, or not by this recipe."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays: Arrays = {k: archive[k] for k in archive.files}
@@ -137,7 +137,17 @@ def unpack(data: bytes, name: str) -> TrainedStratum:
         raise LibraryError(f"{name} is damaged ({type(error).__name__}); restore it from a copy") from None
     if trained.content_hash() != header["content"]:
         raise LibraryError(f"{name} is damaged (its content has another hash); restore it from a copy")
+    if recipe is not None and (unlike := _unlike(recipe, header["recipe"])):
+        raise LibraryError(
+            f"{name} was made by another recipe than the library says it has ({unlike}); restore both from one copy"
+        )
     return trained
+
+
+def _unlike(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
+    """What decides predictions and differs between two recipes; how fits weigh their residuals does not."""
+    names = sorted((one.keys() | two.keys()) - {"fitting"})
+    return ", ".join(f"`{n}`" for n in names if one.get(n) != two.get(n))
 
 
 def _assemble(header: dict[str, Any], arrays: Arrays) -> TrainedStratum:

@@ -34,13 +34,13 @@ class SymmetryError(ValueError):
 
 
 class NoGroupError(SymmetryError):
-    """A crystal of which spglib says nothing at all: two of its atoms are on one spot, its cell is flat."""
+    """A crystal that has no group, or of which spglib says nothing: two of its atoms are on one spot, its cell is flat."""
 
 
 def symmetrised(atoms: Atoms, tolerance: float = TOLERANCE) -> Atoms:
     """The crystal with cell and positions made exact; SymmetryError where spglib finds no consistent group, or none."""
     if not atoms.pbc.all():
-        raise SymmetryError("is not periodic along three axes; only crystals that are have a space group")
+        raise NoGroupError("has no space group: it is not periodic along three axes")
     if not _finite(atoms):
         raise NoGroupError("has no space group: positions or a cell that are not finite")
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 USAGE, DATA, MEMORY, IO = 64, 65, 71, 74  # exit codes, as in sysexits.h
+INTERRUPTED = 130  # as shells have it
 
 Commands = Any  # what ArgumentParser.add_subparsers returns; its type has no public name
 Run = Callable[[argparse.Namespace], None]

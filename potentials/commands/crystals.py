@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 # what the crystals' comment lines get here; an entry of the input with such a name is not kept
 OWN = (
-    "energy",
-    "free_energy",
-    "stress",
+    *("energy", "energies", "free_energy", "forces", "stress", "stresses", "virial", "virials"),
+    *("dipole", "magmom", "magmoms", "charges"),  # results of a calculator, as ASE's reader has it
     "method",
     "spread",
     "grade",
@@ -45,6 +44,7 @@ OWN = (
     "above_hull_network",
     "above_hull_reference",
 )
+COLUMNS = ("numbers", "positions", "pos", "species", "spreads", "grades")  # of the atoms, besides results
 FORMATS = ("", ".extxyz", ".xyz")  # suffixes of OUT
 STDOUT = ("-", "/dev/stdout")
 
@@ -162,7 +162,7 @@ def predicted(
     structures: Structures,
     prediction: Prediction,
     potential: Potential,
-    infos: list[dict[str, Any]],
+    crystals: list[Atoms],
     threads: int,
     own: list[dict[str, Any]] | None = None,
 ) -> tuple[list[str], Floats]:
@@ -171,8 +171,9 @@ def predicted(
     Energy, forces, stress, energies of atoms are ASE's own results; besides there are method, spreads, grades.
 
     `spread` is in eV per cell, `spreads` in eV per atom; `grade` is that of the worst atom. `band`, eV per atom, holds the
-    reference's energy nine times in ten, for crystals like those held out. What else `infos`, of the input, say of a
-    crystal stays with it where it is a text or a number; `own` is said of it besides.
+    reference's energy nine times in ten, for crystals like those held out. What else `crystals`, of the input, say of themselves
+    stays with them where it is a text, a number or a row of numbers, and so do numbers of their atoms (tags, moments); `own`
+    is said besides.
     """
     import numpy as np
 
@@ -182,7 +183,7 @@ def predicted(
     worst = np.maximum.reduceat(grades, structures.offsets[:-1])
     bands = potential.bands(structures, prediction, worst)
     lines = []
-    for c, info in enumerate(infos):
+    for c, crystal in enumerate(crystals):
         atoms = slice(structures.offsets[c], structures.offsets[c + 1])
         entries: dict[str, Entry] = {"energy": float(prediction.energies[c])}
         if structures.periodic[c].all():
@@ -194,12 +195,15 @@ def predicted(
         }
         if np.isfinite(bands[c]):
             entries["band"] = float(bands[c])
-        kept = {k: v for k, v in info.items() if k not in OWN and re.fullmatch(r"[A-Za-z]\w*", str(k))}
+        kept = {k: v for k, v in crystal.info.items() if _is_kept(k)}
         kept |= own[c] if own is not None else {}
         for name, value in kept.items():
             if isinstance(value, str | bool | int | float | np.integer | np.floating | np.bool_):
                 entries[name] = value if isinstance(value, str | bool) else str(value)
-        columns = {
+            elif isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iuf" and len(value):
+                entries[name] = value
+        columns = {k: v for k, v in crystal.arrays.items() if _is_kept(k) and v.dtype.kind in "iuf" and v.ndim <= 2}
+        columns |= {
             "forces": prediction.forces[atoms],
             "energies": prediction.atomic_energies[atoms],
             "spreads": spreads[atoms],
@@ -208,6 +212,11 @@ def predicted(
         parts = (structures.numbers[atoms], structures.positions[atoms], structures.cells[c], structures.periodic[c])
         lines.append(frame(*parts, columns, entries))
     return lines, worst
+
+
+def _is_kept(name: Any) -> bool:
+    """Whether what a crystal or its atoms have under this name in the input is passed on."""
+    return name not in (*OWN, *COLUMNS) and re.fullmatch(r"[A-Za-z]\w*", str(name)) is not None
 
 
 def write(path: Path, lines: list[str]) -> None:

@@ -24,8 +24,7 @@ def run(chosen: argparse.Namespace) -> None:
     for potential, indices in by_stratum(library, chosen.file, crystals):
         structures = Structures.from_ase([crystals[n] for n in indices])
         prediction = potential.evaluate(structures, n_threads=chosen.threads)
-        infos = [crystals[n].info for n in indices]
-        texts, worst = predicted(structures, prediction, potential, infos, chosen.threads)
+        texts, worst = predicted(structures, prediction, potential, [crystals[n] for n in indices], chosen.threads)
         for n, text, grade in zip(indices, texts, worst.tolist(), strict=True):
             lines[n], grades[n] = text, grade
         failed += [indices[c] + 1 for c in np.flatnonzero(~np.isfinite(prediction.energies))]

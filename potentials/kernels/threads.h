@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -35,16 +36,23 @@ void over_crystals(std::int64_t n_crystals, int n_threads, Make&& make, Each&& e
   if (n_threads <= 1) return run();
   std::exception_ptr failure;
   std::atomic_flag taken = ATOMIC_FLAG_INIT;
+  auto careful = [&] {
+    try {
+      run();
+    } catch (...) {
+      if (!taken.test_and_set()) failure = std::current_exception();
+    }
+  };
   std::vector<std::thread> threads;
-  for (int t = 0; t < n_threads; ++t) {
-    threads.emplace_back([&] {
-      try {
-        run();
-      } catch (...) {
-        if (!taken.test_and_set()) failure = std::current_exception();
-      }
-    });
+  threads.reserve(n_threads - 1);
+  for (int t = 1; t < n_threads; ++t) {
+    try {
+      threads.emplace_back(careful);
+    } catch (const std::system_error&) {  // the machine gives no more of them: those that are there do it all
+      break;
+    }
   }
+  careful();
   for (std::thread& t : threads) t.join();
   if (failure) std::rethrow_exception(failure);
 }

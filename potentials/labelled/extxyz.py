@@ -41,23 +41,28 @@ def frame(
     positions: Floats,
     cell: Floats,
     periodic: NDArray[np.bool_],
-    columns: Mapping[str, Floats],
+    columns: Mapping[str, Floats | Ints],
     entries: Mapping[str, Entry],
 ) -> str:
-    """The lines of one crystal. Columns have shape (n,) or (n, 3); a matrix among the entries goes row by row.
+    """The lines of one crystal. Columns have shape (n,) or (n, k); a matrix among the entries goes row by row.
 
-    An entry that is an empty text is left out: ASE's reader takes what follows it for its value.
+    An entry that is an empty text is left out: ASE's reader takes what follows it for its value. Line breaks become spaces.
     """
-    tables = {"pos": positions, **columns}
-    widths = "".join(f":{name}:R:{1 if t.ndim == 1 else t.shape[1]}" for name, t in tables.items())
+    tables: dict[str, Floats | Ints] = {"pos": positions, **columns}
+    kinds = "".join(f":{name}:{_kind(t)}:{1 if t.ndim == 1 else t.shape[1]}" for name, t in tables.items())
     pbc = " ".join("FT"[p] for p in periodic.tolist())
-    told = {name: value for name, value in entries.items() if not (isinstance(value, str) and not value)}
-    head = {"Lattice": cell, "Properties": f"species:S:1{widths}", **told, "pbc": pbc}
-    joined = np.concatenate([t.reshape(len(numbers), -1) for t in tables.values()], axis=1)
+    lined = {name: " ".join(v.splitlines()) if isinstance(v, str) else v for name, v in entries.items()}
+    told = {name: value for name, value in lined.items() if not (isinstance(value, str) and not value)}
+    head = {"Lattice": cell, "Properties": f"species:S:1{kinds}", **told, "pbc": pbc}
     lines = [str(len(numbers)), " ".join(f"{name}={_quoted(value)}" for name, value in head.items())]
-    for z, row in zip(numbers.tolist(), joined.tolist(), strict=True):
-        lines.append(f"{chemical_symbols[z]} {' '.join(map(repr, row))}")
+    rows = zip(*(t.reshape(len(numbers), -1).tolist() for t in tables.values()), strict=True)
+    for z, parts in zip(numbers.tolist(), rows, strict=True):
+        lines.append(f"{chemical_symbols[z]} {' '.join(repr(x) for part in parts for x in part)}")
     return "\n".join(lines) + "\n"
+
+
+def _kind(table: Floats | Ints) -> str:
+    return "I" if table.dtype.kind in "iu" else "R"
 
 
 def frames(text: str) -> Iterator[Frame]:
@@ -92,7 +97,7 @@ def _quoted(value: Entry) -> str:
     if isinstance(value, float):
         return repr(float(value))
     plain = re.fullmatch(r"[\w.:+/#-]+", value)
-    return value if plain else '"' + value.replace("\\", r"\\").replace('"', r"\"").replace("\n", " ") + '"'
+    return value if plain else '"' + value.replace("\\", r"\\").replace('"', r"\"") + '"'
 
 
 def _unquoted(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def read_file(path: Path) -> ModelFile:
     """MaiseError when this is no model of a kind that can be imported; OSError when it cannot be read."""
     data = path.read_bytes()
     try:
-        lines = tuple(data.decode("ascii").splitlines())
+        lines = tuple(data.removeprefix(codecs.BOM_UTF8).decode("ascii").splitlines())
     except UnicodeDecodeError:
         raise MaiseError(f"{path} is no MAISE model: it is not plain text") from None
     title = lines[1].strip(" |") if len(lines) > 1 and lines[1].startswith("|") else ""

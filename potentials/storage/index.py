@@ -56,7 +56,15 @@ def _check(content: dict[str, Any]) -> None:
         for version in entry["versions"].values():
             for key in ("content", "file", "parents", "n_parameters", "metadata"):
                 version[key]
-    for name, entry in content.get("data", {}).get("strata", {}).items():
+            for mapping in (version["parents"], version["metadata"], version["metadata"].get("errors", {})):
+                mapping.items()
+    if "data" not in content:
+        return
+    data = content["data"]
+    data["method"]
+    for known in (*data["methods"].values(), *data["files"].values()):
+        known.items()
+    for name, entry in data["strata"].items():
         Stratum.parse(name)
         for key in ("bytes", "sha256", "crystals"):
             entry[key]

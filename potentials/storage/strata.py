@@ -17,9 +17,9 @@ def stratum_file(directory: Path, name: str, version: int) -> Path:
     return directory / f"{name}.v{version:04d}.npz"
 
 
-def load_stratum(path: Path, stratum: Stratum, entry: Mapping[str, Any]) -> TrainedStratum:
-    """What is in the file; LibraryError when it is not what the entry of the index says."""
-    trained = unpack(stratum_bytes(path, entry), str(path))
+def load_stratum(path: Path, stratum: Stratum, entry: Mapping[str, Any], recipe: Mapping[str, Any]) -> TrainedStratum:
+    """What is in the file; LibraryError when it is not what the entry of the index says, or of another recipe."""
+    trained = unpack(stratum_bytes(path, entry), str(path), recipe)
     if trained.stratum != stratum or trained.content_hash() != entry["content"]:
         raise LibraryError(f"{path} is not the file that {INDEX} lists; restore both from one copy")
     return trained

@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import CalculationFailed, Calculator, PropertyNotImplementedError, all_changes
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from potentials.calculator import StratifiedCalculator, from_calculator
 from potentials.stratum import Stratum
@@ -29,12 +30,37 @@ def test_ase_gets_what_the_potential_says(potential):
             atoms.get_forces(), expected.forces[structures.offsets[c] : structures.offsets[c + 1]]
         )
         np.testing.assert_allclose(atoms.get_stress(voigt=False), expected.stresses[c], atol=1e-12)
-        assert atoms.calc.results["energy_spread"] == pytest.approx(expected.spreads[c], abs=1e-12)
+        assert atoms.calc.energy_spread == pytest.approx(expected.spreads[c], abs=1e-12)
     cluster = Atoms("Cu2", positions=[[0, 0, 0], [2.4, 0, 0]])
     cluster.calc = StratifiedCalculator(potential)
     assert np.isfinite(cluster.get_potential_energy())
     with pytest.raises(PropertyNotImplementedError):
         cluster.get_stress()
+
+
+def test_results_are_ases_own(potential):
+    atoms = bulk("Cu", a=3.7)
+    atoms.calc = StratifiedCalculator(potential)
+    energy = atoms.get_potential_energy()
+    kept = SinglePointCalculator(atoms, **atoms.calc.results)
+    assert kept.get_property("energy", atoms) == energy == atoms.get_properties(["energy"])["energy"]
+
+
+def test_a_layer_has_the_stress_of_its_cell(potential):
+    """In its plane it is the derivative of the energy; across the vacuum there is none."""
+
+    def layer(strain=0.0):
+        atoms = Atoms("Cu2", [[0, 0, 5], [1.3, 1.3, 6.7]], cell=[2.6, 2.6, 20], pbc=(True, True, False))
+        atoms.set_cell(atoms.cell[:] @ np.diag([1 + strain, 1, 1]), scale_atoms=True)
+        atoms.calc = StratifiedCalculator(potential)
+        return atoms
+
+    slope = (layer(1e-4).get_potential_energy() - layer(-1e-4).get_potential_energy()) / 2e-4
+    assert layer().get_stress()[0] == pytest.approx(slope / layer().get_volume(), rel=1e-5)
+    bare = Atoms("Cu", cell=[2.6, 2.6, 0], pbc=(True, True, False))
+    bare.calc = StratifiedCalculator(potential)
+    with pytest.raises(PropertyNotImplementedError):
+        bare.get_stress()
 
 
 def test_what_has_no_finite_energy_is_an_error_that_dynamics_stop_at(potential):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import read, write
@@ -397,6 +397,71 @@ def test_what_was_never_trained_on_is_said(files, capsys, tmp_path):
     assert said(capsys, "evaluate", tmp_path / "lib", tmp_path / "near.xyz", "-o", out).err == ""
 
 
+def test_vacuum_in_a_periodic_box_stays_as_it_is(capsys, tmp_path):
+    """A POSCAR or CIF calls slabs periodic; the stress of atoms that are not relaxed yet would strain the empty axis."""
+    slab = fcc111("Cu", (1, 1, 5), a=3.6, vacuum=8.0)
+    slab.pbc = True
+    slab.rattle(0.05, seed=1)
+    slab.info.clear()
+    wire = Atoms("Cu2", [[0, 0, 0], [0.3, 0, 2.4]], cell=[15.0, 15.0, 4.6], pbc=True)
+    write(tmp_path / "in.extxyz", [bulk("Cu", a=3.55), slab, wire])
+    result = said(capsys, "relax", "cu-pd-ag-pbe", tmp_path / "in.extxyz", "-o", tmp_path / "out.extxyz")
+    assert "crystal 2 holds vacuum across c, wider than the potential reaches (and 1 more such)" in result.err
+    whole, flat, thin = read(tmp_path / "out.extxyz", index=":")
+    assert [a.info["outcome"] for a in (whole, flat, thin)] == ["converged"] * 3
+    assert abs(whole.cell.cellpar()[0] - bulk("Cu", a=3.55).cell.cellpar()[0]) > 0.03
+    assert flat.pbc.all() and "stress" in flat.calc.results
+    np.testing.assert_array_equal(flat.cell[2], slab.cell[2])
+    assert np.abs(flat.cell[:2] - slab.cell[:2]).max() > 1e-3
+    np.testing.assert_array_equal(thin.cell[:2], wire.cell[:2])
+    assert abs(thin.cell[2, 2] - 4.6) > 1e-3
+    error = said(
+        capsys, "relax", "cu-pd-ag-pbe", tmp_path / "in.extxyz", "-o", tmp_path / "o.xyz", "--pressure", "5", code=65
+    ).err
+    assert "crystal 2 holds vacuum across c" in error and error.count("\n") == 1
+
+
+def test_a_smaller_stress_may_be_asked_for(capsys, tmp_path):
+    write(tmp_path / "in.extxyz", bulk("Cu", a=3.7))
+    left = []
+    for smax in ("0.1", "0.0001"):
+        said(capsys, "relax", "cu-pd-ag-pbe", tmp_path / "in.extxyz", "-o", tmp_path / "o.xyz", "--smax", smax)
+        left.append(np.abs(read(tmp_path / "o.xyz").get_stress()).max() / EV_PER_A3_PER_GPA)
+    assert left[1] < 1e-4 < left[0] < 0.1
+
+
+def test_what_atoms_carry_stays_with_them(files, capsys, tmp_path):
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_tags([3, 1, 2, 0])
+    atoms.set_initial_magnetic_moments([0.5, 0.25, 0.0, -1.0])
+    atoms.info = {"weights": np.array([1.5, 2.5]), "remark": "two\r lines\u2028here", "virial": "none", "dipole": 1.2}
+    write(tmp_path / "in.traj", atoms)
+    for command in ("evaluate", "relax"):
+        said(capsys, command, files / "lib", tmp_path / "in.traj", "-o", tmp_path / "out.xyz")
+        found = read(tmp_path / "out.xyz")
+        assert found.get_tags().tolist() == [3, 1, 2, 0] and found.get_tags().dtype.kind == "i"
+        assert found.get_initial_magnetic_moments().tolist() == [0.5, 0.25, 0.0, -1.0]
+        assert found.info["weights"].tolist() == [1.5, 2.5] and found.info["remark"] == "two  lines here"
+        assert not {"virial", "dipole"} & set(found.info) and "dipole" not in found.calc.results
+    atoms = bulk("Cu", cubic=True)
+    atoms.set_array("layer", np.arange(8.0).reshape(4, 2) / 4)
+    atoms.set_array("spreads", np.ones(4))
+    write(tmp_path / "in.xyz", atoms, format="extxyz")
+    said(capsys, "evaluate", files / "lib", tmp_path / "in.xyz", "-o", tmp_path / "out.xyz")
+    found = read(tmp_path / "out.xyz")
+    np.testing.assert_array_equal(found.get_array("layer"), atoms.get_array("layer"))
+    assert (found.get_array("spreads") != 1.0).all()
+
+
+def test_an_interruption_is_one_line(files, capsys, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("potentials.library.Library.assemble", interrupted)
+    error = said(capsys, "evaluate", files / "lib", files / "cells.xyz", "-o", tmp_path / "o.xyz", code=130).err
+    assert error == "potentials: interrupted\n"
+
+
 def test_a_crystal_too_large_for_memory_is_said_before_anything_is_done(files, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("potentials.memory.free_bytes", lambda device="cpu": 2**24)
     write(tmp_path / "large.xyz", [bulk("Cu"), bulk("Cu").repeat(8)], format="extxyz")
@@ -450,7 +515,7 @@ def test_errors_are_one_line_and_a_code(files, capsys, tmp_path):
         (64, ["relax", library, cells, "-o", out, "--fmax", "0"], "--fmax must be positive"),
         (64, ["relax", library, cells, "-o", out, "--pressure", "1", "--fixed-cell"], "leave out --fixed-cell"),
         (65, ["relax", library, tmp_path / "cluster.xyz", "-o", out, "--pressure", "1"], "crystal 1 is not periodic"),
-        (65, ["relax", library, tmp_path / "cluster.xyz", "-o", out, "--symmetry"], "crystal 1 is not periodic"),
+        (64, ["relax", library, cells, "-o", out, "--smax", "0"], "--smax must be positive"),
         (
             65,
             ["relax", library, tmp_path / "fixed.traj", "-o", out],
@@ -507,6 +572,25 @@ def test_altered_model_files_are_seen(library, files, capsys, tmp_path, damage):
     error = said(capsys, "evaluate", library, files / "cells.xyz", "-o", tmp_path / "out.xyz", code=65).err
     assert ("cannot be read" if damage == "missing" else "is damaged") in error and error.count("\n") == 1
     assert os.path.basename(path) in error and not (tmp_path / "out.xyz").exists()
+
+
+@pytest.mark.parametrize("change", ["recipe", "metadata", "errors", "methods"])
+def test_an_index_that_says_something_else_is_seen(library, files, capsys, tmp_path, change):
+    path = Path(library) / "library.json"
+    index = json.loads(path.read_text())
+    version = index["strata"]["CuPd"]["versions"]["1"]
+    if change == "recipe":
+        index["recipe"]["shape"]["cutoff"] -= 0.5
+    if change == "metadata":
+        version["metadata"] = []
+    if change == "errors":
+        version["metadata"]["errors"] = "x"
+    if change == "methods":
+        del index["data"]["methods"]
+    path.write_text(json.dumps(index))
+    error = said(capsys, "evaluate", library, files / "cells.xyz", "-o", tmp_path / "out.xyz", code=65).err
+    expected = "by another recipe than the library says it has (`shape`)" if change == "recipe" else "is damaged"
+    assert expected in error and error.count("\n") == 1
 
 
 def test_help_imports_neither_torch_nor_numpy():

@@ -1,5 +1,7 @@
 """The kernels: compiled and torch agree; a result is the crystal's own, to the last bit; absurd input gives NaN."""
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -416,3 +418,26 @@ def test_the_choice_of_the_kernel(monkeypatch):
     with pytest.raises(RuntimeError, match="it was not built"):
         kernels.evaluate(structures, model, kernel="compiled")
     same_bits(kernels.evaluate(structures, model), kernels.evaluate(structures, model, kernel="torch"))
+
+
+@needs_compiled
+def test_threads_that_cannot_be_had_are_done_without():
+    """A limit on processes or memory of a batch system; here one on the address space, which holds no forty stacks."""
+    program = """
+import resource
+from ase.build import bulk
+from potentials.library import Library
+from potentials.stratum import Stratum
+from potentials.structures import Structures
+potential = Library.open("cu-pd-ag-pbe").assemble(Stratum((29,)))
+structures = Structures.from_ase([bulk("Cu", cubic=True)] * 50)
+expected = potential.evaluate(structures)
+with open("/proc/self/status") as status:
+    used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, used + 2**25))
+found = potential.evaluate(structures, n_threads=40)
+assert found.energies.tobytes() == expected.energies.tobytes()
+assert found.forces.tobytes() == expected.forces.tobytes()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

@@ -255,6 +255,25 @@ def test_a_needle_of_constant_volume_is_an_explosion() -> None:
     assert result.structures.volumes[0] == pytest.approx(3.61**3, rel=0.01)
 
 
+def test_a_start_far_from_its_volume_is_no_runaway() -> None:
+    """Two thirds of the lattice constant, or nearly twice: less, and more, than a factor of four in the volume."""
+    potential = Library.open("cu-pd-ag-pbe").assemble(Stratum((29,)))
+    starts = Structures.from_ase([bulk("Cu", a=a) for a in (2.2, 3.6, 6.5)])
+    found = relax(potential.evaluate, starts)
+    assert found.outcomes == ["converged"] * 3
+    np.testing.assert_allclose(found.prediction.energies, found.prediction.energies[1], atol=1e-3)
+
+
+def test_a_vector_along_an_axis_that_is_not_periodic_may_be_anything() -> None:
+    layer = Atoms("Cu", cell=[[2.5, 0, 0], [0, 2.5, 0], [1, 0, 0]], pbc=(True, True, False))
+    cluster = Atoms("Cu2", [[0, 0, 0], [2.4, 0, 0]], cell=[[10, 0, 0], [20, 0, 0], [0, 0, 0]])
+    potential = Library.open("cu-pd-ag-pbe").assemble(Stratum((29,)))
+    found = relax(potential.evaluate, Structures.from_ase([layer, cluster]))
+    assert found.outcomes == ["converged"] * 2
+    np.testing.assert_array_equal(found.structures.cells[1], cluster.cell[:])
+    assert abs(found.structures.cells[0, 0, 0] - 2.5) > 0.01
+
+
 def test_step_limit_keeps_the_best_geometry() -> None:
     cells = Structures.from_ase(random_cells(4, (3, 3)))
     first = EMT_(cells).energies
