@@ -34,7 +34,7 @@ EXIT_FINISHED, EXIT_DRAINED = 0, 75
 # may change between two runs: a longer campaign begins like the shorter one, and who asks the reference changes nothing
 EXTENSIBLE = {"search.chunks", "reference.queue", "reference.lease"}
 # grows when the same settings lead to other choices: a campaign cannot be replayed by a program that chooses otherwise
-ALGORITHM = 8
+ALGORITHM = 9
 LISTING_SHARE = 50  # seconds of campaign for each that goes into the list of what is near the hull
 
 
