@@ -29,6 +29,7 @@ EXIT_ABSENT = 69  # a program or package that is needed is not there
 EXIT_INTERNAL = 70  # an unforeseen error; please report it
 EXIT_LOCKED = 73  # the directory is being run by another process
 EXIT_IO = 74  # disk full, directory not writable, damaged database
+EXIT_INTERRUPTED = 130  # by a second ^C
 EXIT_DRAINED = 75  # stopped on request; the same command goes on
 
 
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
+    except KeyboardInterrupt:
+        print("evo: interrupted; nothing acknowledged is lost", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK

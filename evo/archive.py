@@ -124,15 +124,19 @@ class Archive:
         return [float(a) for a in hull.above_many([c.reduced_counts for c in candidates], energies)]
 
     def parents(self) -> list[Parent]:
-        """The best distinct crystals of every niche, lower fitness first."""
-        hull = self.hull()
+        """The best distinct crystals of every niche, lower fitness first.
+
+        Where the reference contradicts all of them, they are better parents than none.
+        """
+        contradicted = self.refuted if self.hull() is not None else set()
+        hull = self.hull() or self._hull_without(contradicted)
         if hull is None:
             return []
         # all of a niche are of one composition
         levels = hull.energies([self.members[ids[0]].reduced_counts for ids in self._niches.values()]).tolist()
         pool = []
         for ids, level in zip(self._niches.values(), levels, strict=True):
-            above = [(self.members[i].per_atom(self.method) - level, i) for i in ids if i not in self.refuted]
+            above = [(self.members[i].per_atom(self.method) - level, i) for i in ids if i not in contradicted]
             ranked = sorted(((0.0 if abs(a) < SAME else a) + USE_PENALTY * self._used[i], i) for a, i in above)
             for value, i in ranked[: self._niche_size]:
                 if value <= BREEDING_WINDOW:

@@ -18,6 +18,8 @@ from evo.settings import GateSection, OperatorWeights
 from evo.tools import Parent, breed, toolbox
 from potentials.structures import Structures
 
+SEED = "seed file"  # the operator of the user's own crystals
+
 
 @dataclass(frozen=True, slots=True)
 class Breeding:
@@ -39,7 +41,7 @@ def bred(
 ) -> list[dict[str, Any]]:
     """Chunk `chunk`: first the given crystals (seed files; JSON values of Atoms), then children of the parents."""
     box = toolbox(breeding.weights, breeding.space, tournament=breeding.tournament)
-    children: list[tuple[Atoms, Origin]] = [(records.atoms_from_json(a), Origin("seed file")) for a in given]
+    children: list[tuple[Atoms, Origin]] = [(records.atoms_from_json(a), Origin(SEED)) for a in given]
     for slot in range(len(children), n_slots):
         rng = np.random.default_rng([breeding.seed, chunk, slot])
         atoms, operator, ancestors = breed(rng, parents, box, first=chunk == 0, slot=slot)

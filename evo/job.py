@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 from evo import labels, orders
 from evo.campaign import Campaign
+from evo.chunk import SEED
 from evo.desk import Desk, Drained
 from evo.parallel import Pool
 from evo.prepare import seed_remarks
@@ -24,7 +26,7 @@ from evo.queue.directory import Queue
 from evo.queue.pool import QueuePool
 from evo.reference import PROGRAMS
 from evo.reference.job import MACHINE
-from evo.relaxers import kernel_note
+from evo.relaxers import kernel_note, labelled_otherwise
 from evo.report import export, phases
 from evo.settings import Settings, SettingsError, duration, load, parse
 from evo.software import versions
@@ -35,6 +37,17 @@ EXIT_FINISHED, EXIT_DRAINED = 0, 75
 EXTENSIBLE = {"search.chunks", "reference.queue", "reference.lease"}
 # grows when the same settings lead to other choices: a campaign cannot be replayed by a program that chooses otherwise
 ALGORITHM = 9
+# what a campaign says of itself before its first result
+SAID = (
+    "search/chunks",
+    "seeds",
+    "relaxer/method",
+    "reference/about",
+    "reference/method",
+    "reference/identity",
+    "library/given",
+    "library/versions",
+)
 LISTING_SHARE = 50  # seconds of campaign for each that goes into the list of what is near the hull
 
 
@@ -51,6 +64,8 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
     store = Store(directory / "out" / "campaign.sqlite", writer=True)
     everybody = pool
     try:
+        if not _has_results(store):
+            _begin_anew(store, directory)
         _compare(store, settings)
         _write_resolved(directory / "out" / "resolved.json", store)
         for remark in seed_remarks(settings, directory):
@@ -62,17 +77,26 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         show = _Display(quiet, settings.relax.device if settings.relax.engine == "network" else None)
         notes = _Notes(store, campaign)
         try:
+            step, remarked = None, False
             for step in campaign.run():
                 notes.write(step)
                 show(step)
+                if campaign.started and not remarked:
+                    remarked = True
+                    for remark in _method_remarks(campaign, directory):
+                        print(f"evo: beware: {remark}", file=sys.stderr)
                 if stop():
                     campaign.desk.drain()
                     raise Drained
         except Drained:
-            notes.list_near()
+            notes.list_near(only_new=True)
             show.end()
             print(f"evo: stopped on request, nothing is lost; `evo run {directory}` goes on", file=sys.stderr)
             return EXIT_DRAINED
+        if step is not None:
+            notes.write(
+                step, only_new=False
+            )  # a replay to the end is the truth, also where it is that of a shorter campaign
         notes.list_near()
         show.end()
         _finish(directory / "out", campaign)
@@ -83,6 +107,16 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
         if isinstance(everybody, QueuePool):
             everybody.leave()
         store.close()
+
+
+def _method_remarks(campaign: Campaign, directory: Path) -> list[str]:
+    """That the given library was labelled by another method than the reference's, if it was."""
+    name, ground = campaign.settings.network.library, campaign.ground
+    if campaign.settings.relax.engine != "network" or not name or ground.reference is None:
+        return []
+    method, identity = ground.reference_method, ground.reference_identity
+    remark = labelled_otherwise(name, directory, method, identity, ground.space.elements)
+    return [remark] if remark else []
 
 
 class _Stop:
@@ -155,16 +189,18 @@ class _Notes:
         self._campaign = campaign
         self._next = 0.0  # monotonic time of the next list of what is near
 
-    def write(self, step: Progress) -> None:
-        if not self._campaign.desk.n_new and self._store.note("state") is not None:
+    def write(self, step: Progress, *, only_new: bool = True) -> None:
+        if only_new and not self._campaign.desk.n_new and self._store.note("state") is not None:
             return  # a replay of what is known; who looks at the campaign has seen more already
         rows = phases.to_json(phases.phases(self._campaign)) if self._campaign.started else []
         self._store.set_note("state", json.dumps({"progress": asdict(step), "line": step.line(), "phases": rows}))
         if time.monotonic() >= self._next:
             self.list_near()
 
-    def list_near(self) -> None:
+    def list_near(self, *, only_new: bool = False) -> None:
         if not self._campaign.started:
+            return
+        if only_new and not self._campaign.desk.n_new and self._store.note("near") is not None:
             return
         start = time.monotonic()
         self._store.set_note("near", json.dumps(phases.near(self._campaign)))
@@ -174,15 +210,18 @@ class _Notes:
 
 def _finish(out: Path, campaign: Campaign) -> None:
     rows = phases.phases(campaign)
-    written = export.write(rows, out / "hull" / "hull.cif")
+    print(phases.table(rows))
+    written = []
+    if rows:
+        export.write(rows, out / "hull.db", campaign.ground.breeding.pressure)
+        written = export.write(rows, out / "hull" / "hull.cif")
+    else:
+        (out / "hull.db").unlink(missing_ok=True)
     for file in (out / "hull").glob("hull-*.cif"):  # phases of a shorter campaign
         if file not in written:
             file.unlink()
-    export.write(rows, out / "hull.db", campaign.ground.breeding.pressure)
-    print(phases.table(rows))
-    print(
-        f"\nCIF files in {out / 'hull'}, ASE database {out / 'hull.db'}, everything evaluated in {out / 'campaign.sqlite'}"
-    )
+    files = f"CIF files in {out / 'hull'}, ASE database {out / 'hull.db'}, " if rows else ""
+    print(f"\n{files}everything evaluated in {out / 'campaign.sqlite'}")
     reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(campaign.archive.reasons.items()))
     print(
         f"{campaign.archive.n_relaxed} relaxed, {len(campaign.archive.members)} distinct, kept out: {reasons or 'none'}; "
@@ -191,10 +230,27 @@ def _finish(out: Path, campaign: Campaign) -> None:
     if failures := campaign.failures():
         often = ", ".join(f"{n} {reason}" for reason, n in Counter(reason for reason, _ in failures).most_common())
         print(f"evo: {len(failures)} reference calls failed: {often}; the last: {failures[-1][1]}", file=sys.stderr)
+    for c in campaign.archive.failed.values():
+        if c.origin.operator == SEED and c.failure is not None:
+            text = f"{c.formula}, {len(c.atoms)} atoms, was kept out: {c.failure.reason} {c.failure.detail}"
+            print(f"evo: a crystal of seeds.files, {text}", file=sys.stderr)
     for line in phases.doubts(campaign, rows):
         print(f"evo: {line}", file=sys.stderr)
     if not rows:
         print("evo: nothing was found that could be kept; the reasons are in the line above", file=sys.stderr)
+
+
+def _has_results(store: Store) -> bool:
+    """Whether anything has been worked out; what a start has only said of itself does not count."""
+    return any(key not in SAID for key in store.keys(""))
+
+
+def _begin_anew(store: Store, directory: Path) -> None:
+    """Forget what starts have left that were refused or killed before the first result: their settings bind nobody."""
+    for key in SAID:
+        store.remove(key)
+    store.forget_notes()
+    shutil.rmtree(directory / "out" / "library", ignore_errors=True)  # without strata, or a copy of the given one
 
 
 def _compare(store: Store, settings: Settings) -> None:

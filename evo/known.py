@@ -36,8 +36,9 @@ class Known:
             if label["failure"] is None:
                 numbers = label["crystal"]["numbers"]
                 counts = counts_of(numbers)
-                # the bootstrap also asked about the elements of the end members
-                if self._space.spans(counts) and self._has_enthalpy(atoms_from_json(label["crystal"])):
+                # the bootstrap also asked about the elements of the end members, about slabs and clusters
+                crystal = all(label["crystal"]["pbc"]) and self._space.spans(counts)
+                if crystal and self._has_enthalpy(atoms_from_json(label["crystal"])):
                     self._points.append(Point(counts, self.enthalpy(label) / len(numbers), self._method, str(n)))
         self._hull = None
 

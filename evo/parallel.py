@@ -216,6 +216,12 @@ def launched_by_mpi() -> bool:
     return any(name in os.environ for name in LAUNCHER_VARIABLES)
 
 
+def only_a_batch_script() -> bool:
+    """Whether Slurm alone speaks of ranks, and of no more than one: its batch scripts have SLURM_PROCID too."""
+    others = [name for name in LAUNCHER_VARIABLES if name != "SLURM_PROCID" and name in os.environ]
+    return not others and os.environ.get("SLURM_STEP_NUM_TASKS", "1") == "1"
+
+
 def open_pool() -> Pool | None:
     """The pool on rank 0; on every other rank serve tasks until the job ends, then None."""
     if not launched_by_mpi():
@@ -223,6 +229,8 @@ def open_pool() -> Pool | None:
     try:
         from mpi4py import MPI
     except ImportError:
+        if only_a_batch_script():
+            return SerialPool()
         raise MpiAbsent(
             "started by mpirun, but mpi4py is not installed; pip install 'outcrop[mpi]', or start without mpirun"
         ) from None

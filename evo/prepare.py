@@ -25,6 +25,7 @@ from evo.reference import PROGRAMS, ReferenceUnavailable, check_options, open_re
 from evo.reference.unavailable import EngineBroken
 from evo.relaxers import CalculatorRelaxer, NetworkRelaxer, Relaxer
 from evo.settings import ReferenceSection, Settings, SettingsError
+from potentials.kernels.repulsion import reach
 from potentials.library import Library
 from potentials.network import Shape
 from potentials.recipe import Recipe
@@ -304,9 +305,25 @@ def _open_library(settings: Settings, directory: Path) -> Library:
         return Library.open(own)
     if network.library:
         return Library.open(network.library, directory).copy(own)
-    shape = Shape(network.cutoff, n_max=network.radial, l_max=network.angular, n_pair=network.pair)
-    recipe = Recipe(shape=shape, hidden=network.hidden, members=network.members, refined=network.refined)
-    return Library.create(own, recipe)
+    return Library.create(own, recipe_of(settings))
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """What [network] says of a new library; SettingsError where there is no such network of these elements."""
+    network = settings.network
+    try:
+        shape = Shape(network.cutoff, n_max=network.radial, l_max=network.angular, n_pair=network.pair)
+        recipe = Recipe(shape=shape, hidden=network.hidden, members=network.members, refined=network.refined)
+    except ValueError as error:
+        text = str(error)
+        for ours, theirs in {"radial": "n_max", "angular": "l_max", "pair": "n_pair"}.items():
+            text = text.replace(f"`{theirs}`", f"`{ours}`")
+        raise SettingsError(f"[network]: {text}") from None
+    if (least := reach(tuple(space_of(settings).elements))) > network.cutoff:
+        raise SettingsError(
+            f"[network]: `cutoff` must be at least {least:.2f} Å, where the repulsion ends, got {network.cutoff}"
+        )
+    return recipe
 
 
 def enough_calls(calls: int, space: Space) -> None:

@@ -6,11 +6,14 @@ A relaxer travels to the ranks as a small record; each rank loads what it stands
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from evo.reference import load_calculator
 from potentials import kernels
@@ -19,6 +22,7 @@ from potentials.curvature import inverse_hessian
 from potentials.library import Library
 from potentials.potential import Potential, resolve_device
 from potentials.relax import Evaluate, Relaxed, relax
+from potentials.storage.methods import comparable
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Prediction, Structures
 
@@ -82,10 +86,14 @@ def library_note(name: str, beside: Path) -> str:
     return f"{', '.join(s.name for s in library.strata())} ({library.version()})"
 
 
-def labelled_otherwise(name: str, beside: Path, method: str) -> str:
-    """A remark where the library's own crystals were labelled by another method than this one; empty where they were not."""
-    known = list(Library.open(name, beside).methods)
-    if not known or method in known:
+def labelled_otherwise(name: str, beside: Path, method: str, identity: Any, elements: Sequence[int]) -> str:
+    """A remark where the library's own crystals were labelled by another method than this one; empty where they were not.
+
+    identity: what stands behind the method's name, for these elements; None where that is not known.
+    """
+    methods = Library.open(name, beside).methods
+    symbols, known = [chemical_symbols[z] for z in elements], list(methods)
+    if not known or method in known or any(comparable(m, identity, symbols) for m in methods.values()):
         return ""
     return (
         f"{name} was labelled by {', '.join(known)}, the reference is {method}: if their energies have other zeros, nothing that "

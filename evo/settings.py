@@ -299,7 +299,7 @@ def load_reference(path: Path) -> ReferenceSection:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path} is not there; write one with `evo init Cu-Pd {path.parent}`") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -45,7 +45,7 @@ def _frames(path: Path) -> list[Atoms]:
     try:
         frames = ase.io.read(path, index=":")
     except Exception as error:  # noqa: BLE001  (ASE's hundred readers raise whatever they like on bad input)
-        reason = " ".join(str(error).split())[:160] or "no reason given"
+        reason = " ".join(str(error).split())[:160] or "it is damaged, or its name does not say what it is"
         raise SeedError(
             f"seed file {path}: expected a format that ASE reads, got {type(error).__name__}: {reason}"
         ) from None

@@ -20,6 +20,7 @@ from evo.prepare import (
     calculator_relaxer,
     checked_method,
     lacking,
+    recipe_of,
     reference_spec,
     seed_remarks,
     space_of,
@@ -52,6 +53,8 @@ def check(directory: Path) -> Iterator[str]:
             missing = [s for s in missing if s not in there]
             if missing and settings.reference.engine == "none":
                 raise lacking(settings.network.library, missing)
+        if not settings.network.library:
+            recipe_of(settings)
         if missing:
             first_calls = sum(task.calls for task in bootstrap_tasks(settings, space, missing))
     else:
@@ -103,7 +106,8 @@ def _reference(
         yield f"reference  {section.engine} through {section.queue}: {census(directory / section.queue)}"
         yield f"cost       at most {most_calls} reference calls; {n_relaxed} relaxations"
         return
-    method = checked_method(settings, labels.about(spec, space.elements))
+    about = labels.about(spec, space.elements)
+    method = checked_method(settings, about)
     # a program takes minutes for each: the cheapest tells how fast this machine is
     predicted = [predicted_seconds(section, atoms) for atoms in crystals]
     order = np.argsort(predicted, kind="stable")[: 1 if section.engine in PER_POINT else 3]
@@ -119,8 +123,9 @@ def _reference(
     per_call = float(np.median(ratios) * np.median(predicted))
     yield f"reference  {settings.reference.engine} {settings.reference.calculator} ({method}), {per_call:.3g} s a call"
     library = settings.network.library
-    if settings.relax.engine == "network" and library and (remark := labelled_otherwise(library, directory, method)):
-        yield f"reference  beware: {remark}"
+    if settings.relax.engine == "network" and library:
+        remark = labelled_otherwise(library, directory, method, about["identity"], space.elements)
+        yield from [f"reference  beware: {remark}"] if remark else []
     if settings.relax.engine == "ase":
         hours = n_relaxed * MEAN_CALLS * per_call / 3600
         yield f"cost       {n_relaxed} relaxations by {settings.relax.calculator}, if as fast: about {hours:.2g} CPU hours"

@@ -18,15 +18,23 @@ from ase.formula import Formula
 from evo.symmetry import Conventional, conventional
 from potentials.structures import Floats, Ints
 
-SYMPREC = 0.01  # Å that an atom may be off its place: a relaxation ends closer, a distortion goes further
+# Å that an atom may be off its place: a relaxation ends closer than the first, a distortion goes further than the last
+SYMPRECS = (0.01, 0.02, 0.05)
 
 
-def write_cif(path: Path, atoms: Atoms, remarks: Iterable[str] = ()) -> None:
+def write_cif(path: Path, atoms: Atoms, remarks: Iterable[str] = (), number: int | None = None) -> None:
     """One crystal, periodic along three axes; remarks become comments at the top.
 
+    number: of the space group, where it is known: the smallest tolerance that finds it counts, if one does.
     ValueError: the crystal is not periodic along three axes.
     """
-    path.write_text(text(conventional(atoms, SYMPREC), path.stem, remarks), encoding="ascii", errors="replace")
+    found = [conventional(atoms, SYMPRECS[0])]
+    for symprec in SYMPRECS[1:]:
+        if number is None or found[-1].number == number:
+            break
+        found.append(conventional(atoms, symprec))
+    crystal = found[-1] if found[-1].number == number else found[0]
+    path.write_text(text(crystal, path.stem, remarks), encoding="ascii", errors="replace")
 
 
 def text(crystal: Conventional, name: str, remarks: Iterable[str] = ()) -> str:

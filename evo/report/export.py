@@ -52,22 +52,38 @@ def write(rows: Sequence[Phase], path: Path, pressure: float = 0.0) -> list[Path
     """The files with these phases, by the suffix of the path: .db, .extxyz, or .cif (one per phase, named by formula and id)."""
     if path.suffix not in SUFFIXES:
         raise ExportError(f"`{path}` must end in one of {', '.join(SUFFIXES)}")
+    if not rows:
+        raise ExportError("there is nothing to write: no phase is on the hull yet; --within 100 takes what is near it")
     atoms = crystals(rows, pressure)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".cif":
         files = [path.with_name(f"{path.stem}-{a.info['formula']}-{a.info['id']}.cif") for a in atoms]
         for file, a in zip(files, atoms, strict=True):
-            write_cif(file, a, [f"{a.info['formula']}, {a.info['status']}, candidate {a.info['id']}"])
+            remarks = [f"{a.info['formula']}, {a.info['status']}, candidate {a.info['id']}"]
+            write_cif(file, a, remarks, a.info["space_group"])
         return files
     temporary = path.with_name(f".{path.name}.part{path.suffix}")
     temporary.unlink(missing_ok=True)
-    if path.suffix == ".db":
-        with ase.db.connect(temporary, type="db", use_lock_file=False) as database:
-            for a in atoms:
+    try:
+        if path.suffix == ".db":
+            _write_database(temporary, atoms)
+        else:
+            ase.io.write(temporary, atoms, format="extxyz")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return [path]
+
+
+def _write_database(path: Path, crystals: Sequence[Atoms]) -> None:
+    """OSError where there is no room, or no right to write."""
+    try:
+        with ase.db.connect(path, type="db", use_lock_file=False) as database:
+            for a in crystals:
                 # ASE's database refuses a key that reads as a formula or is its own column
                 pairs = {k: v for k, v in a.info.items() if k not in ("id", "formula")}
                 database.write(a, key_value_pairs={"candidate": a.info["id"], **pairs})
-    else:
-        ase.io.write(temporary, atoms, format="extxyz")
-    os.replace(temporary, path)
-    return [path]
+    except Exception as error:
+        if type(error).__module__ == "sqlite3":  # whose home is evo.store
+            raise OSError(f"{path} cannot be written: {error}; choose another place, or make room") from None
+        raise

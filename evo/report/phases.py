@@ -25,6 +25,7 @@ UNCONFIRMED = "unconfirmed"  # the reference has not been asked, or has not answ
 FAILED = "failed"  # it has been asked, and its calculation failed
 METASTABLE = "metastable"  # above the reference's hull
 NOT_RELAXED = 3.0  # times the limits of relaxations: what is within is a matter of meshes
+MANY = 5  # crystals: if the reference contradicts so many and all, something is wrong with more than these
 NEAR = 0.2  # eV/atom above the hull, as far as `near` goes
 
 
@@ -190,10 +191,17 @@ def _symmetry(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def doubts(campaign: Campaign, rows: Sequence[Phase]) -> list[str]:
     """What to know before the table is believed: stable phases that are not relaxed, end members that are not there."""
+    said = []
+    method, archive = campaign.ground.reference_method, campaign.archive
+    asked = [c.id for c in archive.members.values() if method in c.energies and archive.method != method]
+    if len(asked) >= MANY and archive.refuted.issuperset(asked):
+        said.append(
+            f"the reference puts all {len(asked)} crystals that it was asked about far above the networks: do both have the same "
+            "method, settings and pseudopotentials? `evo check` says what the library was labelled by"
+        )
     stable = [p for p in rows if p.status == STABLE]
     if not stable:
-        return []
-    said = []
+        return said
     section, ends = campaign.settings.relax, [formula_of(c) for c in campaign.ground.space.corners()]
     absent = [e for e in ends if e not in {p.formula for p in stable}] if campaign.ground.space.formula is None else []
     if absent:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+PATIENCE_S = 600.0  # with others who have the file open: someone who looks on may hold it for minutes
 
 
 class StoreError(RuntimeError):
@@ -76,7 +77,7 @@ class Store:
     def _open_database(self, writer: bool) -> None:
         if writer:
             # one thread at a time: the pool keeps results in its own while the first one is in a calculation
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(self.path, PATIENCE_S, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=TRUNCATE")
             self._db.execute("PRAGMA synchronous=FULL")
             found = self._db.execute("PRAGMA quick_check").fetchone()[0]
@@ -134,18 +135,31 @@ class Store:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """The keys that start so."""
-        for (key,) in self._db.execute("SELECT key FROM results ORDER BY rowid"):
-            if key.startswith(prefix):
-                yield key
+        try:
+            for (key,) in self._db.execute("SELECT key FROM results ORDER BY rowid"):
+                if key.startswith(prefix):
+                    yield key
+        except sqlite3.Error as error:
+            raise self._error(error) from None
 
     def note(self, key: str) -> str | None:
         """A line about the campaign itself, such as its settings."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        try:
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._error(error) from None
         return None if row is None else str(row[0])
 
     def set_note(self, key: str, value: str) -> None:
         try:
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        except sqlite3.Error as error:
+            raise self._error(error) from None
+
+    def forget_notes(self) -> None:
+        """As if nothing had been noted yet."""
+        try:
+            self._db.execute("DELETE FROM meta WHERE key != 'schema'")
         except sqlite3.Error as error:
             raise self._error(error) from None
 
@@ -164,6 +178,10 @@ class Store:
             )
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return StoreError(f"{self.path} is not a campaign database; move it away and start again")
+        if "locked" in str(error):
+            return StoreError(
+                f"{self.path} was held by another program for {PATIENCE_S / 60:.0f} minutes; end its transaction and start again"
+            )
         return StoreError(f"{self.path}: {error}; nothing acknowledged is lost, make room or rights and start again")
 
 

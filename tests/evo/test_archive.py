@@ -126,6 +126,14 @@ def test_a_refuted_candidate_leaves_hull_and_parents(archive):
     assert "hole" not in [p.id for p in archive.parents()]
 
 
+def test_where_all_are_refuted_they_are_better_parents_than_none(archive):
+    for name, per_atom in (("cu", -3.5), ("pd", -3.7)):
+        assert archive.parents()
+        archive.add_energy(name, Energy(REF, archive.members[name].n_atoms * (per_atom + 1.0)))
+    assert archive.hull() is None
+    assert {p.id for p in archive.parents()} == {"cu", "pd"}
+
+
 def test_niches_limit_parents_of_one_composition(archive):
     crystals = [candidate(f"n{k}", bulk("Cu", "hcp", a=2.5, c=3.9 + 0.2 * k), -3.49 + 0.01 * k) for k in range(4)]
     archive.absorb(crystals, None)

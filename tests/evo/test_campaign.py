@@ -136,6 +136,8 @@ def test_status_does_not_go_back_when_a_finished_campaign_runs_again(trained, tm
     done = evo("run", tmp_path / "c", "--quiet", "--walltime", "00:00")
     assert done.returncode in (0, 75)
     assert evo("status", tmp_path / "c", "--json").stdout == before
+    near = evo("results", trained, "--within", "200").stdout
+    assert len(near.splitlines()) > 6 and evo("results", tmp_path / "c", "--within", "200").stdout == near
 
 
 def test_what_is_not_relaxed_to_the_end_is_said(tmp_path):

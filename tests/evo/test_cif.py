@@ -79,6 +79,15 @@ def test_a_distortion_is_kept(tmp_path) -> None:
     assert "_space_group_IT_number 99\n" in (tmp_path / "x.cif").read_text()
 
 
+def test_the_group_that_is_shown_is_the_group_that_is_written(tmp_path) -> None:
+    """A table has the group within 0.05 Å; atoms that are a little further off than a relaxation leaves them do not change it."""
+    atoms = bulk("CuPd", "cesiumchloride", a=3.0)
+    atoms.positions[1] += [0.0, 0.0, 0.02]
+    for number, written in ((None, 99), (221, 221), (99, 99), (12, 99)):
+        write_cif(tmp_path / "x.cif", atoms, number=number)
+        assert f"_space_group_IT_number {written}\n" in (tmp_path / "x.cif").read_text()
+
+
 def test_what_is_no_crystal_is_refused(tmp_path) -> None:
     with pytest.raises(ValueError, match="periodic along all three axes"):
         write_cif(tmp_path / "x.cif", Atoms("Cu"))

@@ -124,3 +124,13 @@ def test_room_for_an_atom_is_found_in_any_cell():
         del atoms[13]
         atoms.positions += 1.234
         assert gate.hollow(atoms, space)
+
+
+def test_a_slab_is_no_phase():
+    """It may be the only crystal of its composition that has a label."""
+    known = Known("ref:1", Space((29, 46), (1, 8)), 0.0)
+    slab = Atoms("Cu2Pd", [[0, 0, 5], [1.3, 1.3, 6.8], [0, 0, 8.6]], cell=[2.6, 2.6, 20], pbc=(True, True, False))
+    ends = [bulk("Cu"), bulk("Pd")]
+    known.add([said(ends[0], -3.5, "a"), said(ends[1], -3.7, "b"), said(slab, -3.9, "c")])
+    assert [n for n, _ in known.lowest()] == [0, 1]
+    assert len(known.dataset()) == 3

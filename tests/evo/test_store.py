@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -50,6 +51,21 @@ def test_second_writer_is_refused_and_readers_are_not(tmp_path):
     reader = Store(tmp_path / "c.sqlite", writer=False)
     assert reader.get("k") == 1
     reader.close()
+    store.close()
+
+
+def test_somebody_who_looks_on_for_long_is_waited_for(tmp_path):
+    """A browser of databases, a copy: five seconds, SQLite's own patience, are not enough."""
+    store = Store(tmp_path / "c.sqlite", writer=True)
+    store.put("k", 1)
+    held = sqlite3.connect(tmp_path / "c.sqlite", isolation_level=None, check_same_thread=False)
+    held.execute("BEGIN")
+    held.execute("SELECT * FROM results").fetchall()
+    release = threading.Timer(6.0, held.close)
+    release.start()
+    store.put("l", 2)
+    release.join()
+    assert store.get("l") == 2
     store.close()
 
 

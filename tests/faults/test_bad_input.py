@@ -12,6 +12,7 @@ from ase.build import bulk
 
 from evo.prepare import seed_remarks
 from evo.settings import parse
+from evo.store import Store
 from potentials.library import Library
 from tests.faults.campaigns import BY_EMT, SMALL, evo, start, write
 
@@ -129,6 +130,10 @@ def test_check_tells_of_a_library_that_was_labelled_by_another_method(tmp_path):
     assert checked.returncode == 0, checked.stderr
     (method,) = set(Library.open("cu-pd-ag-pbe").data_as_labelled().methods)
     assert f"beware: cu-pd-ag-pbe was labelled by {method}, the reference is ref:" in checked.stdout
+    few = "[search]\nchunks = 1\nchunk_size = 4\n"
+    (directory / "campaign.toml").write_text(text + "max_calls = 2\n" + few)
+    done = evo("run", directory, "--quiet")
+    assert done.returncode == 0 and f"beware: cu-pd-ag-pbe was labelled by {method}" in done.stderr
     (directory / "campaign.toml").write_text('[system]\nelements = ["Cu"]\n')
     assert "beware" not in evo("check", directory).stdout
 
@@ -140,6 +145,59 @@ def test_changed_settings_are_refused_and_more_chunks_are_not(tmp_path):
     assert "campaign.seed was 0" in complaint(evo("run", directory), 64)
     write(directory, BY_EMT, chunks=2)
     assert evo("run", directory).returncode == 0
+
+
+def test_a_refused_start_binds_nobody(tmp_path):
+    """What was wrong is put right in the same directory, as the message says."""
+    wrong = {
+        "max_calls = 60": ("max_calls = 5", "must allow at least 27 calls"),
+        "hidden = 4": ("hidden = 4\ncutoff = 1.0", "`cutoff` must be at least 1.8"),
+        "radial = 2": ("radial = 30", "`radial` must be between"),
+        '["Cu", "Pd"]': ('["Cu", "Fe"]', "cannot do Fe"),
+        "max_calls = 30": ('max_calls = 30\nengine = "ase"\ncalculator = "no.such:Thing"', "no.such"),
+    }
+    directory = tmp_path / "c"
+    for right, (other, expected) in wrong.items():
+        assert right in SMALL
+        write(directory, SMALL.replace(right, other), chunks=3)
+        for command in ("check", "run"):
+            assert expected in complaint(evo(command, directory, *(["--quiet"] if command == "run" else [])), 64)
+    write(directory, SMALL.replace("elements", "elements"), chunks=1)
+    done = evo("run", directory, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "done 1/1" in evo("status", directory).stdout
+
+
+def test_a_start_that_was_killed_at_once_is_no_other_version(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    (directory / "out").mkdir()
+    store = Store(directory / "out" / "campaign.sqlite", writer=True)
+    store.set_note("settings", "{}")
+    store.close()
+    assert evo("run", directory, "--quiet").returncode == 0
+
+
+def test_a_seed_that_is_kept_out_is_named(tmp_path):
+    directory = write(tmp_path / "c", '[seeds]\nfiles = ["slab.extxyz"]\n' + BY_EMT, chunks=1)
+    slab = bulk("Cu", "fcc", a=3.6, cubic=True)
+    slab.center(vacuum=40.0, axis=2)
+    slab.write(directory / "slab.extxyz")
+    done = evo("run", directory, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "evo: a crystal of seeds.files, Cu, 4 atoms, was kept out: absurd volume" in done.stderr
+
+
+def test_an_export_that_cannot_be_written(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    assert evo("run", directory, "--quiet").returncode == 0
+    assert "cannot be written" in complaint(evo("export", directory, "-o", "/proc/hull.db"), 74)
+
+
+def test_a_mark_at_the_beginning_of_the_settings_is_no_error(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    file = directory / "campaign.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert evo("check", directory).returncode == 0
 
 
 def test_a_campaign_of_another_version_is_refused_in_one_line(tmp_path):
@@ -162,6 +220,8 @@ def test_what_belongs_to_the_machine_may_change(tmp_path):
     finally:
         first.terminate()
         first.communicate(timeout=120)
+    with sqlite3.connect(directory / "out" / "campaign.sqlite") as database:  # something has been worked out
+        database.execute("INSERT INTO results (key, value) VALUES ('bootstrap/0', '{}')")
     for old, new, refused in (("60.0", "90.0", False), ("500.0", "600.0", True)):
         write(directory, text := text.replace(old, new), chunks=1)
         again = start(1, "run", directory)

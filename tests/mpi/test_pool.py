@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from evo import parallel
+
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 WORK = Path(__file__).with_name("pool_program.py")
 
@@ -126,6 +128,18 @@ def test_a_launcher_of_another_mpi_is_told(tmp_path):
     assert "one of 2 ranks" in done.stderr
     assert "MPI4PY_LIBMPI" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_batch_script_of_slurm_needs_no_mpi(monkeypatch):
+    """It has SLURM_PROCID, though nothing has started ranks there."""
+    for name in parallel.LAUNCHER_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "mpi4py", None)  # not installed
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert isinstance(parallel.open_pool(), parallel.SerialPool)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(parallel.MpiAbsent):
+        parallel.open_pool()
 
 
 # what gives a process numbers of its own, as containers do
