@@ -49,6 +49,7 @@ def label_file(
     reference.require({z for atoms in crystals.values() for z in atoms.numbers.tolist()})
     collection = Collection(out, reference)
     try:
+        collection.remark(crystals.values())
         done = collection.records
         missing = [k for k in crystals if k not in done or (retry and "failure" in done[k])]
         say(

@@ -60,6 +60,12 @@ class Collection:
         self.records[record["key"]] = record
         self._journal.append(record)
 
+    def remark(self, crystals: Iterable[Atoms]) -> None:
+        """What these say of themselves now, such as another weight, in the place of what they said when they were labelled."""
+        for atoms in crystals:
+            if (known := self.records.get(key(atoms))) is not None:
+                self.records[known["key"]] = known | {"remarks": known["remarks"] | _remarks(atoms)}
+
     def arrange(self, keys: Iterable[str]) -> None:
         """Records of these crystals stand last, in this order, whichever came first: files must not depend on that."""
         last = {k: self.records.pop(k) for k in keys if k in self.records}

@@ -17,6 +17,7 @@ from ase.io import write
 
 HERE = Path(__file__).resolve().parent
 SILVER = 4.149  # lattice constant by DFT, Å
+WEIGHT = 10.0  # in fits, each as so many others: their labels are right, those of many crystals near them are not
 SHEARS = (0.03, 0.06)  # of the engineer, in one plane
 ALONG = (-0.03, 0.03)  # of the engineer, in all three planes; stretches of one axis
 
@@ -40,7 +41,7 @@ def main() -> None:
     for name, deformation in strains():
         atoms = bulk("Ag", "fcc", a=SILVER)
         atoms.set_cell(atoms.cell[:] @ deformation, scale_atoms=True)
-        atoms.info = {"family": f"strained fcc Ag {name}", "kind": "strained"}
+        atoms.info = {"family": f"strained fcc Ag {name}", "kind": "strained", "weight": WEIGHT}
         crystals.append(atoms)
     write(HERE / "strained.extxyz", crystals, format="extxyz")
     print(f"{len(crystals)} crystals")

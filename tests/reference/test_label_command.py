@@ -98,6 +98,21 @@ def test_nothing_is_done_twice_and_failures_only_when_asked(tmp_path, structures
     assert "4 structures, 3 done, 1 to do" in capsys.readouterr().err
 
 
+def test_what_crystals_say_of_themselves_later_is_written(tmp_path, structures, capsys):
+    options = ["--settings", str(settings(tmp_path))]
+    assert label(tmp_path, *options) == 0
+    before = read_dataset(tmp_path / "out.extxyz.xz")
+    for atoms in structures:
+        atoms.info["weight"] = 4.0
+        del atoms.info["family"]
+    write(tmp_path / "in.extxyz", structures)
+    assert label(tmp_path, *options) == 0
+    after = read_dataset(tmp_path / "out.extxyz.xz")
+    assert after.weights.tolist() == [4.0] * 3 and before.weights.tolist() == [1.0] * 3
+    assert after.families == before.families
+    assert after.labels.energies.tolist() == before.labels.energies.tolist()
+
+
 def test_the_labelled_file_and_the_failures_are_enough(tmp_path, structures, capsys):
     options = ["--settings", str(settings(tmp_path))]
     label(tmp_path, *options)
