@@ -24,6 +24,7 @@ from evo.candidate import Failure, atoms_from_json, atoms_to_json
 from evo.reference import Label, Reference
 from evo.reference.journal import Journal
 from potentials.dataset import DataError
+from potentials.labelled.archives import unpacked
 from potentials.labelled.identity import differences, read_identities, stem, write_identities
 from potentials.occupancy import shared
 
@@ -137,8 +138,9 @@ def structures(file: Path) -> list[Atoms]:
     if not file.exists():
         raise DataError(f"{file} is not there; name a file of structures")
     try:
-        found = read(file, index=":", do_not_split_by_at_sign=True)
-        own = filetype(str(file)) in WITH_MOMENTS
+        with unpacked(file) as plain:
+            found = read(plain, index=":", do_not_split_by_at_sign=True)
+            own = filetype(str(plain)) in WITH_MOMENTS
     except Exception as error:  # noqa: BLE001 - readers raise whatever the first odd byte leads to
         raise DataError(f"{file} cannot be read: {type(error).__name__}: {error}".splitlines()[0]) from None
     if not found:

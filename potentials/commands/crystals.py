@@ -65,6 +65,7 @@ def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
     from ase.data import chemical_symbols
     from ase.io import read
 
+    from potentials.labelled.archives import unpacked
     from potentials.occupancy import shared
 
     if chosen.threads < 1:
@@ -79,7 +80,8 @@ def read_crystals(chosen: argparse.Namespace) -> list[Atoms]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the readers' remarks on odd files are not the user's problem here
-            crystals: Any = read(path, index=":", do_not_split_by_at_sign=True)
+            with unpacked(path) as plain:
+                crystals: Any = read(plain, index=":", do_not_split_by_at_sign=True)
     except Exception as error:  # noqa: BLE001 - the readers raise whatever the first odd byte leads to
         raise Unusable(f"{path} cannot be read: {type(error).__name__}: {error}".splitlines()[0]) from None
     if not crystals:

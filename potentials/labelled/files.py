@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from ase.io import read
 
-from potentials.labelled.archives import packed
+from potentials.labelled.archives import packed, unpacked
 from potentials.labelled.extxyz import Entry, frame, frames
 from potentials.labelled.images import Refused, fault, to_dataset
 from potentials.labelled.record import DataError, Dataset
@@ -25,7 +25,8 @@ def write_dataset(path: str | Path, dataset: Dataset) -> None:
 def read_dataset(path: str | Path) -> Dataset:
     """The labelled crystals of an extxyz file; DataError in one line when it is not one."""
     try:
-        images = read(path, index=":", format="extxyz", do_not_split_by_at_sign=True)
+        with unpacked(Path(path)) as file:
+            images = read(file, index=":", format="extxyz", do_not_split_by_at_sign=True)
     except Exception as error:  # noqa: BLE001 - the reader raises whatever the first odd byte leads to
         raise DataError(f"{path} cannot be read as extxyz: {type(error).__name__}: {error}".splitlines()[0]) from None
     if not images:

@@ -17,7 +17,7 @@ from ase.io import read
 from ase.io.formats import UnknownFileTypeError, filetype
 
 from potentials.labelled import espresso, vasp
-from potentials.labelled.archives import content
+from potentials.labelled.archives import content, unpacked
 from potentials.labelled.identity import read_identities
 from potentials.labelled.images import Refused, entry, fault, to_dataset
 from potentials.labelled.record import DataError, Dataset
@@ -65,7 +65,8 @@ def read_labels(path: str | Path, method: str = "") -> Reading:
     except (ValueError, KeyError, IndexError) as error:
         raise DataError(f"{path} cannot be read as {kind}: {error}".splitlines()[0]) from None
     if run is None:
-        images = _images(path, path, kind, None)
+        with unpacked(path) as copy:
+            images = _images(path, copy, kind, None)
     else:  # away from a POSCAR beside it, and unpacked: ASE's reader of OUTCAR takes no archives but gzip's
         with TemporaryDirectory() as folder:
             copy = Path(folder) / "output"

@@ -370,6 +370,8 @@ def test_a_worker_that_cannot_says_so_and_leaves_the_task(posted, tmp_path):
 def test_a_program_of_another_version_ends_a_campaign_that_goes_on(tmp_path):
     directory = campaign(tmp_path / "c", "", queue="")
     assert evo("run", directory, "--quiet", "--walltime", "00:00").returncode == 75
+    with sqlite3.connect(directory / "out" / "campaign.sqlite") as database:  # something has been worked out
+        database.execute("INSERT INTO results (key, value) VALUES ('bootstrap/0', '{}')")
     (directory / "slow.py").write_text(SLOW + "\n# another version\n")
     done = evo("run", directory, "--quiet")
     assert done.returncode == 65

@@ -207,7 +207,7 @@ def test_gpaw_labels_what_is_nearly_or_partly_symmetric(name):
     assert np.abs(found.forces).max() < 5
 
 
-@pytest.mark.parametrize("name", ["elongated", "hcp"])
+@pytest.mark.parametrize("name", [pytest.param("elongated", marks=pytest.mark.nightly), "hcp"])
 def test_gpaw_says_the_same_of_a_crystal_with_and_without_its_symmetry(name):
     """In another cell, with rotations that need translations; without symmetry on the same k-points all of it is worked out."""
     try:

@@ -19,6 +19,7 @@ from evo.reference import EngineAbsent, open_reference
 from evo.reference.collect import key
 from evo.settings import load, load_reference
 from potentials.dataset import read_dataset
+from potentials.labelled.archives import unpacked
 from potentials.library import Library
 from potentials.stratum import Stratum
 
@@ -53,7 +54,8 @@ def test_labels_are_of_these_structures_and_of_one_method(structures):
     if not labels.exists():
         pytest.skip("no labels yet: make pbe-labels")
     asked = {key(a) for a in structures}
-    found = read(labels, ":")
+    with unpacked(labels) as plain:
+        found = read(plain, ":")
     assert {key(a) for a in found} <= asked
     # ASE takes a key of digits alone for a number
     assert all(a.info["key"] == key(a) for a in found if isinstance(a.info["key"], str))
