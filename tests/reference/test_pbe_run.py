@@ -210,3 +210,16 @@ def test_settings_are_those_of_an_engine():
         asked = load(RUN.parent / campaign / "campaign.toml").reference
         assert (asked.engine, asked.options) == (section.engine, section.options)
         assert asked.max_calls - asked.final_calls <= 60 and asked.final_calls <= 40
+
+
+def test_moduli_are_those_of_dft():
+    """Of the elements and of B2 CuPd, from the same strained crystals; the goal is a tenth."""
+    command = [sys.executable, str(RUN / "moduli.py"), "cu-pd-ag-pbe"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert {line[0] for line in lines} == {"CuPd", "Ag", "Cu", "Pd"}
+    for name, *words in lines:
+        values = [float(word) for word in words[:6]]
+        for networks, dft in zip(values[::2], values[1::2], strict=True):
+            assert networks == pytest.approx(dft, rel=0.1), name
