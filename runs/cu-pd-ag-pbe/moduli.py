@@ -55,8 +55,9 @@ def strained() -> list[Atoms]:
 def moduli(stresses: dict[str, Floats]) -> tuple[float, float, float]:
     """C11, C12, C44 in GPa of the stresses (3, 3) in eV/Å³ of the three."""
     between = (stresses["stretched"] - stresses["pressed"]) / (2 * STRAIN)
-    found = between[0, 0], (between[1, 1] + between[2, 2]) / 2, stresses["sheared"][1, 2] / STRAIN
-    return tuple(GPA_PER_EV_PER_A3 * float(x) for x in found)  # type: ignore[return-value]
+    c11, c12 = between[0, 0], (between[1, 1] + between[2, 2]) / 2
+    c44 = stresses["sheared"][1, 2] / STRAIN
+    return GPA_PER_EV_PER_A3 * c11, GPA_PER_EV_PER_A3 * c12, GPA_PER_EV_PER_A3 * c44
 
 
 def main() -> None:
