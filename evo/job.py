@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from dataclasses import asdict
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from evo.report import export, phases
 from evo.settings import Settings, SettingsError, duration, load, parse
 from evo.software import versions
 from evo.store import Store
+from potentials.library import Library
 
 EXIT_FINISHED, EXIT_DRAINED = 0, 75
 # may change between two runs: a longer campaign begins like the shorter one, and who asks the reference changes nothing
@@ -94,9 +96,8 @@ def run(directory: Path, pool: Pool, *, walltime: str | None, accept_library: bo
             print(f"evo: stopped on request, nothing is lost; `evo run {directory}` goes on", file=sys.stderr)
             return EXIT_DRAINED
         if step is not None:
-            notes.write(
-                step, only_new=False
-            )  # a replay to the end is the truth, also where it is that of a shorter campaign
+            # a replay to the end is the truth, also where it is that of a shorter campaign
+            notes.write(step, only_new=False)
         notes.list_near()
         show.end()
         _finish(directory / "out", campaign)
@@ -250,7 +251,19 @@ def _begin_anew(store: Store, directory: Path) -> None:
     for key in SAID:
         store.remove(key)
     store.forget_notes()
-    shutil.rmtree(directory / "out" / "library", ignore_errors=True)  # without strata, or a copy of the given one
+    library = directory / "out" / "library"
+    if not (library / "library.json").exists():
+        return
+    if not Library.open(library).strata():
+        shutil.rmtree(library)
+        return
+    # a copy of a given one, or what a campaign has trained whose database is gone: nobody but the user knows
+    aside = next(p for n in count(1) if not (p := library.with_name(f"library.before-{n}")).exists())
+    library.rename(aside)
+    print(
+        f"evo: {library} was there before this campaign; it is {aside.name} now, network.library takes it",
+        file=sys.stderr,
+    )
 
 
 def _compare(store: Store, settings: Settings) -> None:

@@ -169,6 +169,14 @@ def test_a_refused_start_binds_nobody(tmp_path):
     assert "done 1/1" in evo("status", directory).stdout
 
 
+def test_networks_of_a_campaign_whose_database_is_gone_are_kept(tmp_path):
+    directory = write(tmp_path / "c", BY_EMT, chunks=1)
+    Library.open("cu-pd-ag-pbe").copy(directory / "out" / "library")
+    done = evo("run", directory, "--quiet")
+    assert done.returncode == 0 and "it is library.before-1 now, network.library takes it" in done.stderr
+    assert Library.open(directory / "out" / "library.before-1").version() == Library.open("cu-pd-ag-pbe").version()
+
+
 def test_a_start_that_was_killed_at_once_is_no_other_version(tmp_path):
     directory = write(tmp_path / "c", BY_EMT, chunks=1)
     (directory / "out").mkdir()
