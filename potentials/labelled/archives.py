@@ -30,7 +30,7 @@ def content_of(data: bytes) -> bytes:
 def unpacked(path: Path) -> Iterator[Path]:
     """The file itself, or of an archive a copy of what is in it, which has the name without the last ending.
 
-    ASE's reader of extxyz goes back and forth in a file, and an archive begins anew each time: a hundred times as long.
+    ASE's reader of extxyz goes back and forth in a file, and an archive begins anew each time.
     """
     data = path.read_bytes()
     plain = content_of(data)
