@@ -18,6 +18,11 @@ def test_a_longer_campaign_leaves_no_phases_of_the_shorter_one(tmp_path):
     rows = run(directory)
     names = {f"hull-{r['formula']}-{r['id']}.cif" for r in rows}
     assert {f.name for f in (directory / "out" / "hull").iterdir()} == names
+    write(directory, SMALL, chunks=1)  # and a shorter one is the truth again, everywhere
+    run(directory)
+    assert json.loads(evo("status", directory, "--json").stdout)["done"] == 1
+    shown = {f"hull-{r['formula']}-{r['id']}.cif" for r in json.loads(evo("results", directory, "--json").stdout)}
+    assert {f.name for f in (directory / "out" / "hull").iterdir()} == shown
 
 
 def test_a_longer_campaign_begins_like_the_shorter_one(tmp_path):
