@@ -77,7 +77,7 @@ def random_model(
         repulsion=not second,
         second_weights=rng.normal(size=(n, members, hidden, second)) if second else None,
         second_biases=rng.normal(size=(n, members, second)) if second else None,
-        embedded=EmbeddedAtoms.of(species, shape.cutoff, atoms) if embedded else None,
+        embedded=EmbeddedAtoms.of(species, shape.cutoff, atoms, degree=4) if embedded else None,
     )
 
 

@@ -99,7 +99,9 @@ def main() -> int:
     recipe = RECIPE
     if way == "embedded":
         fitting = replace(RECIPE.fitting, decay=DECAY_OF_REST, pull=PULL_OF_REST)
-        recipe = replace(RECIPE, shape=Shape(REACH, n_max=5, l_max=4, n_pair=8), embedded=True, fitting=fitting)
+        recipe = replace(
+            RECIPE, shape=Shape(REACH, n_max=5, l_max=4, n_pair=8), embedded=True, degree=4, fitting=fitting
+        )
     path, weight = asked.output or HERE / "vasp_cu_ag" / f"{way}.json", 1.0 if asked.stratified else WEIGHT
     below = dataset.select([]) if way == "alone" else labelled_elements()
     below = replace(below, weights=np.full(len(below), weight))

@@ -107,7 +107,7 @@ def _lowest(task: FitTask, stratum: Stratum, per_atom: Floats) -> float:
 def errors_of(task: FitTask, stratum: Stratum, data: Dataset, strata: Sequence[StratumParameters]) -> dict[str, float]:
     """RMSE of the committee over crystals at most `high_energy` above the lowest, eV/atom and eV/Å, and how many these are."""
     recipe = task.recipe
-    model = fold(recipe.shape, stratum.numbers, strata, recipe.repulsion, recipe.core_energy)
+    model = fold(recipe.shape, stratum.numbers, strata, recipe.repulsion, recipe.core_energy, recipe.degree)
     if not len(data):
         return {}
     held_out, low = data.is_held_out(), heights(data, task.lowest) <= task.recipe.fitting.high_energy
@@ -142,7 +142,9 @@ def calibration_of(
     if not len(held_out):
         return None
     subsets = [s for s in stratum.subsets() if s in strata]
-    model = fold(recipe.shape, stratum.numbers, [strata[s] for s in subsets], recipe.repulsion, recipe.core_energy)
+    model = fold(
+        recipe.shape, stratum.numbers, [strata[s] for s in subsets], recipe.repulsion, recipe.core_energy, recipe.degree
+    )
     potential = Potential(model, stratum, "", {s: known[s] for s in subsets if known[s].factors})
     predicted, sizes = potential.evaluate(held_out.structures), held_out.structures.sizes
     errors = np.abs(predicted.energies - held_out.labels.energies) / sizes

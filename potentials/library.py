@@ -287,7 +287,7 @@ class Library:
     def _model(self, stratum: Stratum, parameters: list[StratumParameters]) -> Model | GuptaModel:
         if isinstance(self.form, Recipe):
             form = self.form
-            return fold(form.shape, stratum.numbers, parameters, form.repulsion, form.core_energy)
+            return fold(form.shape, stratum.numbers, parameters, form.repulsion, form.core_energy, form.degree)
         try:
             return fold_gupta(stratum.numbers, parameters)
         except ValueError as error:

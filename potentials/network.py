@@ -196,6 +196,7 @@ def fold(
     parameters: Collection[StratumParameters],
     repulsion: bool,
     core_energy: float = 0.0,
+    degree: int = 3,
 ) -> Model:
     """The Model of `species`, from every unary stratum and from those larger strata that exist.
 
@@ -238,7 +239,7 @@ def fold(
             if own.second_weights is not None and own.second_biases is not None:
                 second.append((own.second_weights, own.second_biases))
     added, refined = _added(shape, species, by_stratum, members), _refined(species, parameters)
-    under = embedded_atoms(shape, species, parameters)
+    under = embedded_atoms(shape, species, parameters, degree)
     if not second:
         last = np.array(outputs).reshape(len(species), lanes)
         deepest = (None, None, core_energy, added, refined, under)
@@ -252,13 +253,13 @@ def fold(
 
 
 def embedded_atoms(
-    shape: Descriptor, species: tuple[int, ...], parameters: Collection[StratumParameters]
+    shape: Descriptor, species: tuple[int, ...], parameters: Collection[StratumParameters], degree: int
 ) -> EmbeddedAtoms | None:
     """What lies under the networks of these elements; None where none of the strata has any of it."""
     known = {
         p.stratum: p.embedded for p in parameters if p.embedded is not None and set(p.stratum.numbers) <= set(species)
     }
-    return EmbeddedAtoms.of(species, shape.cutoff, known) if known else None
+    return EmbeddedAtoms.of(species, shape.cutoff, known, degree) if known else None
 
 
 def _added(

@@ -7,6 +7,7 @@ from typing import Any
 
 from potentials import features
 from potentials.features.symmetry_functions import VP2017
+from potentials.kernels.embedded import DEGREES
 from potentials.network import Descriptor, Shape
 
 
@@ -50,6 +51,9 @@ class Recipe:
     widened: int = 0  # units of its own that a pair or triple adds for each of its elements
     refined: bool = False  # pairs and triples have networks of their own beside their columns (potentials.refine)
     embedded: bool = False  # an embedded-atom potential of few parameters lies under the networks (potentials.embedded)
+    degree: int = (
+        3  # of its functions (potentials.kernels.embedded); libraries made before there were fourths have cubes
+    )
 
     def __post_init__(self) -> None:
         for name, least in (("hidden", 1), ("members", 1), ("second", 0), ("widened", 0)):
@@ -59,6 +63,8 @@ class Recipe:
             raise ValueError(f'`scaling` must be "deviation" or "range", got "{self.scaling}"')
         if self.refined and (self.widened or self.second or not isinstance(self.shape, Shape)):
             raise ValueError("`refined` strata need the density, one hidden layer, and `widened` 0")
+        if self.degree not in DEGREES:
+            raise ValueError(f"`degree` must be one of {', '.join(map(str, DEGREES))}, got {self.degree}")
         if not 0.0 <= self.core_energy < float("inf"):
             raise ValueError(f"`core_energy` must be an energy in eV, or 0 for none, got {self.core_energy}")
 
@@ -77,7 +83,7 @@ class Recipe:
             "repulsion": self.repulsion,
             "fitting": asdict(self.fitting),
         }
-        later = ("second", "scaling", "core_energy", "widened", "refined", "embedded")
+        later = ("second", "scaling", "core_energy", "widened", "refined", "embedded", "degree")
         late = {f.name: f.default for f in fields(self) if f.name in later}
         return value | {name: getattr(self, name) for name, usual in late.items() if getattr(self, name) != usual}
 
@@ -111,7 +117,11 @@ RECIPES = {
     "fine": Recipe(Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10, refined=True),
     # for few labels of metals: what networks learn is small, so they are drawn to nothing more strongly (docs/cu-pd-ag-pbe.md)
     "embedded": Recipe(
-        Shape(6.0, n_max=6, l_max=4, n_pair=8), hidden=10, embedded=True, fitting=Fitting(decay=5.0, pull=20.0, few=100)
+        Shape(6.0, n_max=6, l_max=4, n_pair=8),
+        hidden=10,
+        embedded=True,
+        degree=4,
+        fitting=Fitting(decay=5.0, pull=20.0, few=100),
     ),
     "vp2017": Recipe(VP2017, hidden=10, second=10, repulsion=False, scaling="range"),
 }

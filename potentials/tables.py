@@ -94,7 +94,7 @@ def baseline(
         lanes,
         recipe.repulsion,
         core_energy=recipe.core_energy,
-        embedded=embedded_atoms(recipe.shape, stratum.numbers, below),
+        embedded=embedded_atoms(recipe.shape, stratum.numbers, below, recipe.degree),
     )
     return kernels.evaluate(structures, model)
 

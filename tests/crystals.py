@@ -112,9 +112,9 @@ def library(
     core_energy: float = 0.0,
     own: int = 0,
     refined: bool = False,
-    embedded: bool = False,
+    embedded: int = 0,
 ) -> Model:
-    """The model of `species` from such strata."""
+    """The model of `species` from such strata; embedded: degree of the potential under the networks, 0 without one."""
     strata = [s for s in Stratum(species).subsets() if s.order <= 3]
-    parameters = [stratum_parameters(s, shape, members, hidden, second, own, refined, embedded) for s in strata]
-    return fold(shape, species, parameters, repulsion, core_energy)
+    parameters = [stratum_parameters(s, shape, members, hidden, second, own, refined, embedded > 0) for s in strata]
+    return fold(shape, species, parameters, repulsion, core_energy, embedded or 3)

@@ -57,7 +57,7 @@ def fitted(
     if not len(dataset) or not np.isfinite(dataset.labels.energies).all():
         raise ValueError(f"an embedded-atom potential needs crystals with finite energies, got {len(dataset)} crystals")
     species = tuple(sorted({z for s in strata for z in s.numbers}))
-    layout = Layout(species, recipe.shape.cutoff)
+    layout = Layout(species, recipe.shape.cutoff, recipe.degree)
     given = {p.stratum: p.embedded for p in below if p.embedded is not None and p.stratum in layout.places}
     fixed = dict(given)
     if absent := [s for s in layout.places if s not in chosen and s not in given]:

@@ -22,10 +22,10 @@ BONDS = 40_000  # of crystals whose derivatives are formed at once, bounds the m
 class Layout:
     """Where each parameter stands: those of every element, then of every pair, in the order of `potentials.kernels.embedded`."""
 
-    def __init__(self, species: tuple[int, ...], cutoff: float) -> None:
-        """species: ascending atomic numbers. cutoff: Å."""
+    def __init__(self, species: tuple[int, ...], cutoff: float, degree: int) -> None:
+        """species: ascending atomic numbers. cutoff: Å. degree: of the functions."""
         n = len(species)
-        self.species, self.cutoff = species, cutoff
+        self.species, self.cutoff, self.degree = species, cutoff, degree
         self.places: dict[Stratum, slice] = {}
         self.size = 0
         for stratum in (Stratum(s) for order in (1, 2) for s in combinations(species, order)):
@@ -112,17 +112,18 @@ class Part:
     @cached_property
     def pair_functions(self) -> tuple[Floats, Floats]:
         """(n_bonds, knots) g_k and dg_k/dr."""
-        return self._cubes(self.layout.pair_knots)
+        return self._powers(self.layout.pair_knots)
 
     @cached_property
     def density_functions(self) -> tuple[Floats, Floats]:
         """(n_bonds, knots) h_k and dh_k/dr."""
-        return self._cubes(self.layout.density_knots)
+        return self._powers(self.layout.density_knots)
 
-    def _cubes(self, of_pairs: Floats) -> tuple[Floats, Floats]:
+    def _powers(self, of_pairs: Floats) -> tuple[Floats, Floats]:
         ends = of_pairs[self.species[self.first], self.species[self.second]]
         inside = np.maximum(ends - (self.lengths / self.scale)[:, None], 0.0)
-        return inside**3, -3 * inside**2 / self.scale[:, None]
+        degree = self.layout.degree
+        return inside**degree, -degree * inside ** (degree - 1) / self.scale[:, None]
 
     @cached_property
     def pairs(self) -> Ints:

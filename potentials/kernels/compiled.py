@@ -107,10 +107,11 @@ def _pack(model: ModelLike | GuptaModel) -> Any:
         parts = (np.ascontiguousarray(a) for a in (own.weights, own.biases, own.outputs, own.shifts))
         refined.append((own.centre, y, z, *parts))
     flat = (np.ascontiguousarray(a) for a in arrays)
-    under = [np.zeros(0)] * 5
+    under, degree = [np.zeros(0)] * 5, 0
     if (atoms := model.embedded) is not None:
         under = [atoms.pair_knots, atoms.pairs, atoms.density_knots, atoms.densities, atoms.embedding]
-    below = tuple(np.ascontiguousarray(a) for a in under)
+        degree = atoms.degree
+    below = (*(np.ascontiguousarray(a) for a in under), degree)
     return _kernel.Network(_descriptor(model.shape), between, *numbers, *flat, sight, refined, below, LEAST_DENSITY)
 
 

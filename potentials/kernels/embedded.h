@@ -13,8 +13,14 @@ struct Embedding {
   Buffer<V> slopes;  // (blocks,) drho/dr of each bond
 
   // Energy of one centre; adds the slopes to the blocks of its neighbours.
-  template <class Centre, class Elements>
-  double embed(const EmbeddedAtoms& it, int n_species, int centre, const Elements& elements, const Group* groups,
+  template <class... Rest>
+  double embed(const EmbeddedAtoms& it, const Rest&... rest) {
+    return it.degree == 4 ? embed_by<4>(it, rest...) : embed_by<3>(it, rest...);
+  }
+
+ private:
+  template <int DEGREE, class Centre, class Elements>
+  double embed_by(const EmbeddedAtoms& it, int n_species, int centre, const Elements& elements, const Group* groups,
                int n_kinds, const Centre& around) {
     V* const slope = slopes.need(std::size_t(around.shell.count / WIDTH) + 1);
     V halves = splat(0.0), density = splat(0.0);
@@ -25,10 +31,10 @@ struct Embedding {
         const int real = groups[y].neighbours - (b - groups[y].first) * WIDTH;
         const V weight{1.0, real > 1 ? 1.0 : 0.0, real > 2 ? 1.0 : 0.0, real > 3 ? 1.0 : 0.0};
         V value, by_r;
-        add_cubes(it.halves[pair], rows[Centre::R], value, by_r);
+        powers<DEGREE>(it.halves[pair], rows[Centre::R], value, by_r);
         halves += weight * value;
         rows[Centre::PUSH] += weight * by_r;
-        add_cubes(it.densities[pair], rows[Centre::R], value, by_r);
+        powers<DEGREE>(it.densities[pair], rows[Centre::R], value, by_r);
         density += weight * value;
         slope[b] = weight * by_r;
       }
@@ -41,17 +47,18 @@ struct Embedding {
     return sum(halves) + e[3] - e[0] * root + e[1] * rho + e[2] * rho * rho;
   }
 
- private:
-  static OUTCROP_INLINE void add_cubes(const Cubes& cubes, V r, V& value, V& slope) {
+  template <int DEGREE>
+  static OUTCROP_INLINE void powers(const Knotted& of, V r, V& value, V& slope) {
     value = slope = splat(0.0);
-    for (std::size_t k = 0; k < cubes.knots.size(); ++k) {
-      V inside = cubes.knots[k] - r;
+    for (std::size_t k = 0; k < of.knots.size(); ++k) {
+      V inside = of.knots[k] - r;
       inside = inside < 0.0 ? splat(0.0) : inside;
-      const V square = cubes.factors[k] * inside * inside;
-      value += square * inside;
-      slope += square;
+      V lower = of.factors[k] * inside * inside;
+      if constexpr (DEGREE == 4) lower *= inside;
+      value += lower * inside;
+      slope += lower;
     }
-    slope *= -3.0;
+    slope *= -double(DEGREE);
   }
 };
 

@@ -2,8 +2,11 @@
 
 E_i = e_s + F_s(rho_i) + 1/2 sum_j phi_st(r_ij), rho_i = sum_j m_st sum_k exp(b_tk) h_k(r_ij), with s, t the elements of i and j
 (Daw, Baskes, Phys. Rev. B 29, 6443 (1984)); phi_st = sum_k a_stk g_k(r), F = -exp(A) sqrt(rho) + B rho + C rho². g_k and h_k are
-the cubes (x_k - x)³ below a knot x_k and zero beyond (Ackland et al., Phil. Mag. A 56, 735 (1987)), x is r over the sum of the
-covalent radii. The knots lie in equal ratios; where the networks' cut-off is shorter than the last one, all shrink alike.
+the powers (x_k - x)^d below a knot x_k and zero beyond (d = 3: Ackland et al., Phil. Mag. A 56, 735 (1987)), x is r over the sum
+of the covalent radii. The knots lie in equal ratios; where the networks' cut-off is shorter than the last one, all shrink alike.
+
+The derivative of order d jumps at the knots. With cubes that leaves waves in the forces of steep bonds, shorter than any radial
+function of the networks, which therefore cannot mend them; fourth powers leave a fourth of them or less (docs/vasp-cu-ag.md).
 
 An element owns b, a of its own bonds, A, B, C and e; a pair owns a of the bonds between its elements, and the logarithms of the
 two m, which are one between equal atoms.
@@ -22,6 +25,7 @@ from potentials.stratum import Stratum
 from potentials.structures import Floats
 
 N_PAIR, N_DENSITY = 10, 5  # knots of phi, of rho
+DEGREES = (3, 4)  # d
 NEAREST = (0.71, 0.95)  # x of their first knots
 FARTHEST = (2.35, 2.25)  # of their last ones
 LEAST_DENSITY = 1e-4  # added to rho under the root: an atom by itself has a finite slope
@@ -46,24 +50,29 @@ def knots(s: int, t: int, cutoff: float) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedAtoms:
-    """The potential of some elements, ready for evaluation: phi_st = sum_k pairs (pair_knots - r)³, and rho likewise.
+    """The potential of some elements, ready for evaluation: phi_st = sum_k pairs (pair_knots - r)^degree, and rho likewise.
 
     Arrays by the centre's element, then the neighbour's.
     """
 
     pair_knots: Floats  # (n_species, n_species, N_PAIR) Å
-    pairs: Floats  # (n_species, n_species, N_PAIR) eV/Å³
+    pairs: Floats  # (n_species, n_species, N_PAIR) eV/Å^degree
     density_knots: Floats  # (n_species, n_species, N_DENSITY) Å
-    densities: Floats  # (n_species, n_species, N_DENSITY) 1/Å³
+    densities: Floats  # (n_species, n_species, N_DENSITY) 1/Å^degree
     embedding: Floats  # (n_species, 4) exp(A), B, C, e
+    degree: int
 
     @classmethod
-    def of(cls, species: tuple[int, ...], cutoff: float, strata: Mapping[Stratum, Floats]) -> EmbeddedAtoms:
+    def of(
+        cls, species: tuple[int, ...], cutoff: float, strata: Mapping[Stratum, Floats], degree: int
+    ) -> EmbeddedAtoms:
         """From the parameters of every element and of those pairs that have some.
 
         species: ascending atomic numbers. cutoff: Å, of the networks. A missing pair has the mean a of its elements and m of one.
-        ValueError where an element is missing, or a stratum has not as many parameters as it must.
+        ValueError where an element is missing, a stratum has not as many parameters as it must, or `degree` is none of DEGREES.
         """
+        if degree not in DEGREES:
+            raise ValueError(f"`degree` must be one of {DEGREES}, got {degree}")
         n = len(species)
         for stratum, own in strata.items():
             if own.shape != (wanted := (OF_ELEMENT if stratum.order == 1 else OF_PAIR,)):
@@ -84,4 +93,11 @@ class EmbeddedAtoms:
         pair_knots, density_knots = (np.array([[k[which] for k in row] for row in places]) for which in (0, 1))
         embedding = np.array([own[N_DENSITY + N_PAIR :] for own in elements])
         embedding[:, 0] = np.exp(embedding[:, 0])
-        return cls(pair_knots * scales, pairs / scales**3, density_knots * scales, densities / scales**3, embedding)
+        return cls(
+            pair_knots * scales,
+            pairs / scales**degree,
+            density_knots * scales,
+            densities / scales**degree,
+            embedding,
+            degree,
+        )

@@ -58,14 +58,15 @@ struct Repulsion {
 };
 
 // Embedded-atom potential under the networks; formulas in embedded.py. Sums of cubes c (x - r)³ below x.
-struct Cubes {
+struct Knotted {
   std::vector<double> knots, factors;  // Å, c; as long as each other
 };
 struct EmbeddedAtoms {
   bool on = false;
   double least_density;
-  std::vector<Cubes> halves, densities;  // (n_species, n_species) half of phi, eV/Å³; rho, 1/Å³
-  std::vector<double> embedding;         // (n_species, 4) strength, linear, square, free
+  int degree;                             // 3 or 4
+  std::vector<Knotted> halves, densities;  // (n_species, n_species) half of phi, eV/Å^degree; rho, 1/Å^degree
+  std::vector<double> embedding;          // (n_species, 4) strength, linear, square, free
 };
 
 // Many crystals, concatenated; crystal c owns atoms offsets[c]..offsets[c + 1].

@@ -81,12 +81,12 @@ Repulsion repulsion_of(bool screened, double core_energy, const In& charges, con
 }
 
 // pair knots, pairs, density knots, densities, embedding; all empty where there is none
-using EmbeddedIn = std::tuple<In, In, In, In, In>;
+using EmbeddedIn = std::tuple<In, In, In, In, In, int>;
 
-std::vector<Cubes> cubes_of(const In& knots, const In& factors, std::size_t n_pairs, double factor) {
+std::vector<Knotted> powers_of(const In& knots, const In& factors, std::size_t n_pairs, double factor) {
   expect(knots.size() == factors.size() && knots.size() % n_pairs == 0, "the knots of `embedded` do not fit the factors");
   const std::size_t n = knots.size() / n_pairs;
-  std::vector<Cubes> found(n_pairs);
+  std::vector<Knotted> found(n_pairs);
   for (std::size_t x = 0; x < knots.size(); ++x) {
     found[x / n].knots.push_back(knots.data()[x]);
     found[x / n].factors.push_back(factor * factors.data()[x]);
@@ -96,13 +96,15 @@ std::vector<Cubes> cubes_of(const In& knots, const In& factors, std::size_t n_pa
 
 EmbeddedAtoms embedded_of(const EmbeddedIn& in, double least_density, std::size_t n) {
   EmbeddedAtoms it{};
-  const auto& [pair_knots, pairs, density_knots, densities, embedding] = in;
+  const auto& [pair_knots, pairs, density_knots, densities, embedding, degree] = in;
   it.on = embedding.size() > 0;
   if (!it.on) return it;
   expect(embedding.size() == 4 * n, "`embedding` must have four numbers for each element");
+  expect(degree == 3 || degree == 4, "the degree of `embedded` must be 3 or 4");
+  it.degree = degree;
   it.least_density = least_density;
-  it.halves = cubes_of(pair_knots, pairs, n * n, 0.5);
-  it.densities = cubes_of(density_knots, densities, n * n, 1.0);
+  it.halves = powers_of(pair_knots, pairs, n * n, 0.5);
+  it.densities = powers_of(density_knots, densities, n * n, 1.0);
   it.embedding.assign(embedding.data(), embedding.data() + 4 * n);
   return it;
 }

@@ -46,16 +46,16 @@ def embedded(bonds: Tensor, near: Neighbours, kinds: Tensor, model: EmbeddedAtom
     distance = bonds.norm(dim=2)
     theirs = kinds[near.others]
 
-    def cubes(knots: Floats, factors: Floats) -> Tensor:
+    def powers(knots: Floats, factors: Floats) -> Tensor:
         """(n_atoms,) sums over neighbours and knots."""
         x, c = (torch.as_tensor(a, device=bonds.device)[kinds[:, None], theirs] for a in (knots, factors))
         inside = (x - distance[:, :, None]).clamp(min=0.0)
-        return ((c * inside**3).sum(2) * near.real).sum(1)
+        return ((c * inside**model.degree).sum(2) * near.real).sum(1)
 
-    rho = cubes(model.density_knots, model.densities)
+    rho = powers(model.density_knots, model.densities)
     strength, linear, square, free = torch.as_tensor(model.embedding, device=bonds.device)[kinds].unbind(1)
     bound = free - strength * torch.sqrt(rho + LEAST_DENSITY) + linear * rho + square * rho**2
-    return bound + 0.5 * cubes(model.pair_knots, model.pairs)
+    return bound + 0.5 * powers(model.pair_knots, model.pairs)
 
 
 def gupta(bonds: Tensor, near: Neighbours, kinds: Tensor, model: GuptaModel) -> Tensor:

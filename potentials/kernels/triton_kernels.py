@@ -178,15 +178,17 @@ def network(
 
 
 @triton.jit
-def cubes(r, knots, factors, entry, n: tl.constexpr):
-    """Sum of factor (knot - r)³ over the knots beyond r, and its slope; `entry` of so many knots each."""
+def powers(r, knots, factors, entry, n: tl.constexpr, DEGREE: tl.constexpr):
+    """Sum of factor (knot - r)^DEGREE over the knots beyond r, and its slope; `entry` of so many knots each."""
     value = r * 0.0
     slope = r * 0.0
     for k in tl.static_range(n):
         inside = tl.maximum(tl.load(knots + entry * n + k) - r, 0.0)
-        square = tl.load(factors + entry * n + k) * inside * inside
-        value += square * inside
-        slope -= 3.0 * square
+        lower = tl.load(factors + entry * n + k) * inside * inside
+        if DEGREE == 4:
+            lower = lower * inside
+        value += lower * inside
+        slope -= DEGREE * lower
     return value, slope
 
 
@@ -212,14 +214,15 @@ def embedded_sums(
     bounds,  # (n_species + 1, size) first bond of a centre to each element
     kinds,  # (size,) of the centres
     pair_knots,  # (n_species, n_species, N_PAIR) Å
-    halves,  # the same, eV/Å³
+    halves,  # the same, eV/Å^DEGREE
     density_knots,  # (n_species, n_species, N_DENSITY) Å
-    densities,  # the same, 1/Å³
+    densities,  # the same, 1/Å^DEGREE
     sums,  # (n_species, 2, size) float64: half of the pair energies (eV), density
     size,
     n_species,
     N_PAIR: tl.constexpr,
     N_DENSITY: tl.constexpr,
+    DEGREE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """What the bonds of a centre to one element say in the embedded-atom potential under the networks."""
@@ -233,8 +236,8 @@ def embedded_sums(
     for k in range(0, tl.max(count)):
         real = k < count
         _x, _y, _z, r = bond(bonds, begin + k, real)
-        half, _ = cubes(r, pair_knots, halves, entry, N_PAIR)
-        rho, _ = cubes(r, density_knots, densities, entry, N_DENSITY)
+        half, _ = powers(r, pair_knots, halves, entry, N_PAIR, DEGREE)
+        rho, _ = powers(r, density_knots, densities, entry, N_DENSITY, DEGREE)
         energy += tl.where(real, half, 0.0).to(tl.float64)
         density += tl.where(real, rho, 0.0).to(tl.float64)
     tl.store(sums + 2 * species * size + lane, energy, mask=here)
@@ -258,6 +261,7 @@ def embedded_slopes(
     n_species,
     N_PAIR: tl.constexpr,
     N_DENSITY: tl.constexpr,
+    DEGREE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """The way back from there to the bonds."""
@@ -270,8 +274,8 @@ def embedded_slopes(
     for k in range(0, tl.max(count)):
         real = k < count
         x, y, z, r = bond(bonds, begin + k, real)
-        _, half = cubes(r, pair_knots, halves, entry, N_PAIR)
-        _, rho = cubes(r, density_knots, densities, entry, N_DENSITY)
+        _, half = powers(r, pair_knots, halves, entry, N_PAIR, DEGREE)
+        _, rho = powers(r, density_knots, densities, entry, N_DENSITY, DEGREE)
         push = tl.where(real, (half + bent * rho) / r, 0.0).to(tl.float64)
         fx = push * x
         fy = push * y

@@ -48,6 +48,7 @@ class Atoms:
 
     tables: tuple[Tensor, ...]  # (n_species, n_species, knots): knots and halves of phi, knots and factors of rho
     embedding: Tensor  # (n_species, 4) float64
+    degree: int
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,9 @@ def _anew(model: ModelLike, where: torch.device, precision: torch.dtype) -> Pack
     if (atoms := model.embedded) is not None:
         tables = (atoms.pair_knots, 0.5 * atoms.pairs, atoms.density_knots, atoms.densities)
         under = Atoms(
-            tuple(on_device(t, where, precision) for t in tables), on_device(atoms.embedding, where, torch.float64)
+            tuple(on_device(t, where, precision) for t in tables),
+            on_device(atoms.embedding, where, torch.float64),
+            atoms.degree,
         )
     places = np.full(119, -1)
     places[list(model.species)] = np.arange(n)

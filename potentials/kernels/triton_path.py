@@ -261,7 +261,8 @@ def _embed(
     """(size,) eV of every centre in the embedded-atom potential; its slopes come on top of `forces` and `virials`."""
     n, size = len(atoms.embedding), len(kinds)
     grid, where = _over(size, PLAIN["BLOCK"], n), (size, n)
-    options: dict[str, Any] = {"N_PAIR": atoms.tables[0].shape[2], "N_DENSITY": atoms.tables[2].shape[2], **PLAIN}
+    options: dict[str, Any] = {"N_PAIR": atoms.tables[0].shape[2], "N_DENSITY": atoms.tables[2].shape[2]}
+    options |= {"DEGREE": atoms.degree, **PLAIN}
     sums = torch.empty(n, 2, size, dtype=torch.float64, device=bonds.device)
     triton_kernels.embedded_sums[grid](bonds, bounds, kinds, *atoms.tables, sums, *where, **options)
     halves, rho = _total(sums)

@@ -81,7 +81,7 @@ def main():
         size = build("network", own.network, fused, BLOCK=own.NETWORK_TILE // LANES, LANES=LANES, ADDED=added)
         print(f"network {size}", flush=True)
     for name in ("reactions", "crystal_sums", "embedded_sums", "embedded_slopes"):
-        size = build(name, getattr(own, name), own.PLAIN, BLOCK=plain, N_PAIR=N_PAIR, N_DENSITY=N_DENSITY)
+        size = build(name, getattr(own, name), own.PLAIN, BLOCK=plain, N_PAIR=N_PAIR, N_DENSITY=N_DENSITY, DEGREE=4)
         print(f"{name} {size}", flush=True)
 
 

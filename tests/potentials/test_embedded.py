@@ -15,6 +15,7 @@ from potentials import embedded
 from potentials.embedded.residuals import Residuals
 from potentials.embedded.state import Layout
 from potentials.jointly import plan_jointly, plan_together
+from potentials.kernels.embedded import DEGREES, N_DENSITY, OF_ELEMENT, knots, scale
 from potentials.library import Library, LibraryError
 from potentials.network import StratumParameters
 from potentials.recipe import RECIPES
@@ -64,9 +65,9 @@ def known() -> dict[Stratum, Floats]:
     return fitted(RECIPE, SOME.select(kept), STRATA, (), {})
 
 
-@pytest.mark.parametrize("given", [False, True])
-def test_derivatives_by_the_parameters_are_those_of_the_residuals(given: bool) -> None:
-    layout, rng = Layout((CU, PD), 6.0), np.random.default_rng(4)
+@pytest.mark.parametrize(("given", "degree"), [(False, 3), (True, 3), (False, 4)])
+def test_derivatives_by_the_parameters_are_those_of_the_residuals(given: bool, degree: int) -> None:
+    layout, rng = Layout((CU, PD), 6.0, degree), np.random.default_rng(4)
     frozen = {STRATA[0]: rng.normal(scale=0.1, size=19)} if given else {}
     problem = Residuals(SOME.select(range(20, 30)), layout, frozen, {}, high=0.4)
     p = problem.start({})
@@ -91,8 +92,25 @@ def test_the_fit_and_the_kernels_have_the_same_formulas(known: dict[Stratum, Flo
     assert len(own) > 20
     kernels = said(known, own.structures)
     labels = replace(own.labels, energies=kernels.energies, forces=kernels.forces, stresses=kernels.stresses)
-    problem = Residuals(replace(own, labels=labels), Layout((CU, PD), 6.0), {}, {}, high=0.4)
+    problem = Residuals(replace(own, labels=labels), Layout((CU, PD), 6.0, RECIPE.degree), {}, {}, high=0.4)
     assert problem.costs(problem.start(known))[0] < 1e-12
+
+
+def test_fourth_powers_have_no_waves_at_the_knots() -> None:
+    """The third derivative of a bond's energy jumps at the knots of cubes; networks of long waves could not mend that."""
+    own, h = np.random.default_rng(2).normal(scale=0.3, size=OF_ELEMENT), 2e-4
+    own[N_DENSITY + 4] = 5.0
+    ends, _ = knots(CU, CU, RECIPE.shape.cutoff)
+    knot = ends[4] * scale(CU, CU)
+    dimers = [Atoms("Cu2", positions=[[0, 0, 0], [0, 0, knot + k * h]]) for k in range(-3, 4)]
+    jumps = {}
+    for degree in DEGREES:
+        recipe = replace(RECIPE, degree=degree, repulsion=False)
+        energies = baseline(Structures.from_ase(dimers), recipe, STRATA[0], bare({STRATA[0]: own})).energies
+        below, above = np.diff(energies[:4], 3)[0] / h**3, np.diff(energies[3:], 3)[0] / h**3
+        jumps[degree] = abs(above - below)
+    expected = 6 * own[N_DENSITY + 4] / scale(CU, CU) ** 3
+    assert jumps[3] == pytest.approx(expected, rel=0.05) and jumps[4] < 0.05 * expected
 
 
 def test_what_one_to_one_and_the_elements_teach_holds_for_other_compositions(known: dict[Stratum, Floats]) -> None:
