@@ -8,15 +8,18 @@ coordinator would be half the machine. A thread serves the others meanwhile: a D
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
+import stat
 import sys
+import termios
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 EXIT_INTERNAL = 70
@@ -29,6 +32,7 @@ SLOW_S = (
 PARENT = os.getppid()  # as early as can be; 1 in a container, where it tells of no orphan
 LARGEST_WORKING_COORDINATOR = 8  # with more ranks than this, rank 0 only coordinates
 POLL_S = 0.001
+LAST_WORDS_S = 0.5  # between what a rank said, read by its launcher, and the end of all ranks
 SLOWEST_POLL_S = 0.02  # while rank 0 has a task of its own
 
 Task = tuple[str, Callable[..., Any], tuple[Any, ...]]
@@ -256,7 +260,20 @@ def abort(code: int) -> None:
     if mpi is not None and mpi.COMM_WORLD.Get_size() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
+        # the launcher ends every rank at once and drops what it has not passed on by then: the reason, of all things
+        with suppress(OSError, ValueError):  # a closed descriptor is read by nobody
+            _wait_until_read(2)
+        time.sleep(LAST_WORDS_S)
         mpi.COMM_WORLD.Abort(code)
+
+
+def _wait_until_read(descriptor: int, seconds: float = 5.0) -> None:
+    """Until whoever reads this pipe has emptied it, for so long at most; at once when it is none."""
+    end = time.monotonic() + seconds
+    while stat.S_ISFIFO(os.fstat(descriptor).st_mode) and time.monotonic() < end:
+        if not int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder):
+            return
+        time.sleep(POLL_S)
 
 
 def _serve(communicator: Any) -> None:
@@ -280,7 +297,7 @@ def _serve(communicator: Any) -> None:
             ]:  # rank 0 may be minutes into a calculation; a blocking send would burn a core as well
                 time.sleep(POLL_S)
     except Exception:  # noqa: BLE001 - an unforeseen error of one rank must end all, with its trace
-        traceback.print_exc()
+        sys.stderr.write(traceback.format_exc())  # in one piece: other ranks write too
         abort(EXIT_INTERNAL)
 
 
