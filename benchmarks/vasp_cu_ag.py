@@ -16,9 +16,9 @@ embedded-atom potential (potentials/embedded) under the networks of --elements: 
 so that other compositions follow.
 
 The settings stand below, the same for every fold. They were chosen on another division into folds (--division 7), but for
-`decay`, `pull` and the cut-off of --embedded, which were set on the equation of state itself as well, with crystals of the elements: its
-figure is no prediction of what a new composition would show. No crystal is held out or validates beyond the folds, so that nine
-tenths are fitted; a fit ends by its number of iterations.
+`decay`, `pull` and the cut-off of --embedded, which were set on the equation of state itself as well, with crystals of the
+elements: its figure is no prediction of what a new composition would show. No crystal is held out or validates beyond the
+folds, so that nine tenths are fitted; a fit ends by its number of iterations.
 """
 
 from __future__ import annotations
