@@ -121,7 +121,7 @@ RECIPES = {
         hidden=10,
         embedded=True,
         degree=4,
-        fitting=Fitting(decay=5.0, pull=20.0, few=100),
+        fitting=Fitting(decay=20.0, pull=50.0, few=100),
     ),
     "vp2017": Recipe(VP2017, hidden=10, second=10, repulsion=False, scaling="range"),
 }

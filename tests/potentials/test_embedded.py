@@ -81,7 +81,7 @@ def test_derivatives_by_the_parameters_are_those_of_the_residuals(given: bool, d
         step = np.zeros(len(p))
         step[k] = 1e-5
         numeric = (problem.rows(p + step)[1] - problem.rows(p - step)[1]) / 2e-5
-        limit = 1e-4 * np.abs(rows[:, column]).max() + 1e-9
+        limit = 1e-4 * np.abs(rows[:, column]).max() + 1e-7  # what differences of residuals of 1e3 carry
         assert np.allclose(rows[:, column], numeric, rtol=1e-4, atol=limit), k
 
 
