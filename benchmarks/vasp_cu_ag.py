@@ -57,7 +57,7 @@ HERE = Path(__file__).resolve().parent
 PAIR = Stratum.parse("CuAg")
 FOLDS, LOW, WORST = 10, 0.90, 0.05  # folds; share of the energies that count; share left out of the trimmed errors
 WEIGHT = 0.1  # of a crystal of one element
-ITERATIONS, ITERATIONS_OF_ELEMENTS, ITERATIONS_OF_REST = 25, 60, 18
+USUAL_ITERATIONS, ITERATIONS_OF_ELEMENTS, ITERATIONS = 25, 60, {"embedded": 18}
 DECAY_OF_REST, PULL_OF_REST = (
     5.0,
     3000.0,
@@ -110,7 +110,7 @@ def main() -> int:
     below = replace(below, weights=np.full(len(below), weight))
     setup = {
         "recipe": recipe.to_json(),
-        "iterations": ITERATIONS_OF_REST if way == "embedded" else ITERATIONS,
+        "iterations": ITERATIONS.get(way, USUAL_ITERATIONS),
         "weight": weight,
         "division": asked.division,
         "data": hashlib.sha256((dataset.content_hash() + below.content_hash()).encode()).hexdigest(),
@@ -161,10 +161,10 @@ def one_fold(training: Dataset, dataset: Dataset, test: np.ndarray, way: str, re
         library = Library.create(Path(directory) / "fold", recipe)
         for stratum in PAIR.subsets() if way == "stratified" else [PAIR]:
             if way == "stratified":
-                iterations = ITERATIONS if stratum == PAIR else ITERATIONS_OF_ELEMENTS
+                iterations = USUAL_ITERATIONS if stratum == PAIR else ITERATIONS_OF_ELEMENTS
                 tasks = plan(library, library.versions(), fitted, stratum, iterations=iterations)
             else:
-                iterations = ITERATIONS_OF_REST if way == "embedded" else ITERATIONS
+                iterations = ITERATIONS.get(way, USUAL_ITERATIONS)
                 tasks = plan_jointly(recipe, fitted, PAIR, iterations=iterations)
             library.add_all(finish_all(tasks, [fit_member(task) for task in tasks]))
         potential = library.assemble(PAIR)

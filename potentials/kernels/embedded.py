@@ -6,7 +6,7 @@ the powers (x_k - x)^d below a knot x_k and zero beyond (d = 3: Ackland et al., 
 of the covalent radii. The knots lie in equal ratios; where the networks' cut-off is shorter than the last one, all shrink alike.
 
 The derivative of order d jumps at the knots. With cubes that leaves waves in the forces of steep bonds, shorter than any radial
-function of the networks, which therefore cannot mend them; fourth powers leave a fourth of them or less (docs/vasp-cu-ag.md).
+function of the networks, which therefore cannot mend them; of fourth powers they mend what is left (docs/vasp-cu-ag.md).
 
 An element owns b, a of its own bonds, A, B, C and e; a pair owns a of the bonds between its elements, and the logarithms of the
 two m, which are one between equal atoms.
