@@ -71,7 +71,7 @@ class Recipe:
     def __str__(self) -> str:
         hidden = f"{self.hidden} + {self.second}" if self.second else str(self.hidden)
         widened = f", widened by {self.widened}" if self.widened else ", refined" if self.refined else ""
-        atoms = ", on embedded atoms" if self.embedded else ""
+        atoms = f", on embedded atoms of degree {self.degree}" if self.embedded else ""
         return f"{self.shape}, hidden {hidden}{widened}, members {self.members}{atoms}"
 
     def to_json(self) -> dict[str, Any]:

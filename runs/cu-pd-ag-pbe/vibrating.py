@@ -1,6 +1,6 @@
 """Crystals that move a little about low phases, and long-period relatives of L1_2: vibrating.extxyz, long-period.extxyz.
 
-    python runs/cu-pd-ag-pbe/vibrating.py LIB --round 8 [--strata Pd=14 Ag=6 ...] [--long Cu3Pd]
+    python runs/cu-pd-ag-pbe/vibrating.py LIB --round 8 [--strata Pd=14 Ag=6 ...] [--parents B2 ...] [--times 2]
     python runs/cu-pd-ag-pbe/vibrating.py LIB --judge FILE    # what LIB says of labelled ones
     python runs/cu-pd-ag-pbe/vibrating.py --meshes    # what labels by 0.04 1/Å have beside those by 0.026
 
@@ -49,10 +49,10 @@ def relaxed(crystals: list[Atoms], potential: Potential) -> list[Atoms]:
     return done.structures.to_ase()
 
 
-def phases(stratum: Stratum) -> list[tuple[str, Atoms]]:
-    """The parents, with their names, at the volume of the elements."""
+def phases(stratum: Stratum, parents: list[str] | None) -> list[tuple[str, Atoms]]:
+    """The parents (of PARENTS, all or those of these names), with their names, at the volume of the elements."""
     made = []
-    for name in PARENTS[stratum.order]:
+    for name in (n for n in PARENTS[stratum.order] if parents is None or n in parents):
         (kind,) = (p for p in PROTOTYPES if p.name == name)
         for order in [(0,)] if stratum.order == 1 else kind.orders or [(0, 1), (1, 0)]:
             atoms = crystal(kind, tuple(stratum.numbers[i] for i in order))
@@ -61,15 +61,17 @@ def phases(stratum: Stratum) -> list[tuple[str, Atoms]]:
     return made
 
 
-def vibrating(stratum: Stratum, quota: int, turn: int, potential: Potential) -> list[Atoms]:
-    """So many crystals about the phases of a stratum, in turn."""
+def vibrating(
+    stratum: Stratum, quota: int, turn: int, potential: Potential, parents: list[str] | None, times: int
+) -> list[Atoms]:
+    """So many crystals about the phases of a stratum, in turn; in supercells of at least so many cells."""
     rng = np.random.default_rng([SEED, turn, *stratum.numbers])
-    names, starts = zip(*phases(stratum), strict=True)
-    parents = relaxed(list(starts), potential)
+    names, starts = zip(*phases(stratum, parents), strict=True)
+    ends = relaxed(list(starts), potential)
     made: list[Atoms] = []
     for n in range(quota):
-        name, parent = names[n % len(parents)], parents[n % len(parents)]
-        factors = [f for f in range(1, LARGEST + 1) if 1 < f * len(parent) <= LARGEST]
+        name, parent = names[n % len(ends)], ends[n % len(ends)]
+        factors = [f for f in range(1, LARGEST + 1) if f >= times and 1 < f * len(parent) <= LARGEST]
         cell = random_supercell(rng, parent, int(rng.choice(factors)))
         atoms = reduce_cell(shaken(rng, cell, STRAIN, log_uniform(rng, *DISPLACEMENTS)))
         atoms.info = {"family": f"vibrating {name} {turn}-{n}", "kind": "vibrating"}
@@ -122,6 +124,8 @@ def compare_meshes() -> None:
     places = {family: place for place, family in enumerate(coarse.families)}
     print(f"{'':24}meV/atom  meV/Å    GPa")
     for n, family in enumerate(dense.families):
+        if family not in places:
+            continue
         new, old = dense.select([n]).labels, coarse.select([places[family]]).labels
         energy = 1e3 * (old.energies[0] - new.energies[0]) / dense.structures.sizes[n]
         force = 1e3 * np.sqrt(np.mean((old.forces - new.forces) ** 2))
@@ -137,6 +141,8 @@ def main() -> None:
     what.add_argument("--judge", metavar="FILE", type=Path, help="labels of what this program makes")
     what.add_argument("--meshes", action="store_true", help="labels by the coarser mesh less those by the denser one")
     parser.add_argument("--strata", metavar="STRATUM=N", nargs="+", default=STRATA, help="how many of each")
+    parser.add_argument("--parents", metavar="PHASE", nargs="+", help="only about these")
+    parser.add_argument("--times", metavar="N", type=int, default=1, help="supercells of at least so many cells")
     parser.add_argument(
         "--long", metavar="COMPOUND", nargs="*", default=["Cu3Pd"], help="of three atoms of one, one of the other"
     )
@@ -155,7 +161,7 @@ def main() -> None:
     if any(a.info.get("round", 0) >= asked.round for a in taken):
         sys.exit(f"{asked.structures} holds round {asked.round} already; the next is --round {asked.round + 1}")
     quotas = {Stratum.parse(name): int(n) for name, n in (text.split("=") for text in asked.strata)}
-    new = [a for s, n in quotas.items() for a in vibrating(s, n, asked.round, potential)]
+    new = [a for s, n in quotas.items() for a in vibrating(s, n, asked.round, potential, asked.parents, asked.times)]
     new = [new[n] for n in np.random.default_rng([SEED, asked.round]).permutation(len(new))]
     long: list[Atoms] = []
     for formula in asked.long:
@@ -165,7 +171,8 @@ def main() -> None:
         atoms.info["round"] = int(asked.round)
     write(asked.structures, [*taken, *new], format="extxyz")
     beside = asked.structures.with_name("long-period.extxyz")
-    write(beside, long, format="extxyz")
+    if long:
+        write(beside, [*(read(beside, ":") if beside.exists() else []), *long], format="extxyz")
     for path, made in ((asked.structures, new), (beside, long)):
         hours = seconds(made).sum() / 3600
         print(f"{len(made)} structures of round {asked.round} in {path}, some {hours:.1f} CPU h of DFT")
