@@ -9,11 +9,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
+from evo.archive import Archive
 from evo.campaign import Campaign
 from evo.candidate import Candidate, atoms_from_json, atoms_to_json, formula_of
 from evo.hull import Hull, Point
@@ -44,6 +46,7 @@ class Phase:
     formation_reference: float | None
     above_hull_network: float | None
     above_hull_reference: float | None
+    decomposition: dict[str, float]  # above the hull: formula -> fraction of the atoms of what it decays to; else empty
     id: str
     operator: str
     ancestors: list[str]
@@ -80,8 +83,8 @@ def _rows(campaign: Campaign, shown: list[Candidate], crystals: list[Atoms]) -> 
     archive, reference = campaign.archive, campaign.ground.reference_method
     network_hull, reference_hull = archive.hull(), campaign.reference_hull()
     stable = set() if reference_hull is None else set(reference_hull.vertices)
-    by_network = _values(network_hull, shown, archive.method, _between(campaign))
-    by_reference = _values(reference_hull, shown, reference)
+    by_network = _values(network_hull, shown, archive, archive.method, _between(campaign))
+    by_reference = _values(reference_hull, shown, archive, reference)
     everyone = {**archive.failed, **archive.members}
     rows = {}
     for c, atoms in zip(shown, crystals, strict=True):
@@ -96,6 +99,7 @@ def _rows(campaign: Campaign, shown: list[Candidate], crystals: list[Atoms]) -> 
             "formation_reference": confirmed.formation,
             "above_hull_network": network.above,
             "above_hull_reference": confirmed.above,
+            "decomposition": dict((network if confirmed.energy is None else confirmed).parts),
             "id": c.id,
             "operator": c.origin.operator,
             "ancestors": _ancestors(c, everyone),
@@ -120,6 +124,7 @@ class _Values(NamedTuple):
     energy: float | None = None
     formation: float | None = None
     above: float | None = None
+    parts: Mapping[str, float] = MappingProxyType({})  # formula -> fraction of the atoms, of what lies above the hull
 
 
 def _between(campaign: Campaign) -> Hull | None:
@@ -136,9 +141,9 @@ def _between(campaign: Campaign) -> Hull | None:
 
 
 def _values(
-    hull: Hull | None, candidates: list[Candidate], method: str, between: Hull | None = None
+    hull: Hull | None, candidates: list[Candidate], archive: Archive, method: str, between: Hull | None = None
 ) -> dict[str, _Values]:
-    """By id; formation energies from `between` where that is another hull."""
+    """By id; formation energies from `between` where that is another hull. `archive` knows the hull's corners."""
     between = between or hull
     found = {c.id: _Values() for c in candidates}
     asked = [c for c in candidates if method in c.energies]
@@ -146,10 +151,15 @@ def _values(
         return found | {c.id: _Values(c.per_atom(method)) for c in asked}
     energies = [c.per_atom(method) for c in asked]
     above = hull.above_many([c.reduced_counts for c in asked], energies).tolist()
+    decays: dict[str, dict[str, float]] = {}  # by formula
     for c, energy, height in zip(asked, energies, above, strict=True):
+        if c.formula not in decays:
+            parts = hull.decomposition(c.reduced_counts)
+            decays[c.formula] = {archive.candidate(i).formula: part for i, part in parts.items()}
         # a hull without the end members does not reach everywhere, and JSON knows no infinity
         formation = between.formation(c.reduced_counts, energy)
-        found[c.id] = _Values(energy, formation, height if math.isfinite(height) else None)
+        parts = decays[c.formula] if height > 0.0 else {}
+        found[c.id] = _Values(energy, formation, height if math.isfinite(height) else None, parts)
     return found
 
 
@@ -173,10 +183,10 @@ def to_json(rows: list[Phase]) -> list[dict[str, Any]]:
 
 def from_json(data: Iterable[Mapping[str, Any]], within: float = math.inf) -> list[Phase]:
     """The phases; `within` eV/atom of the hull. Space groups that are not there are worked out."""
-    # campaigns from before had no formation energies
-    formation = {"formation_network": None, "formation_reference": None}
+    # campaigns from before had neither
+    later: dict[str, Any] = {"formation_network": None, "formation_reference": None, "decomposition": {}}
     chosen = [row for row in data if _height(row) <= within]
-    return [Phase(**{**formation, **_symmetry(row), **row}) for row in chosen]
+    return [Phase(**{**later, **_symmetry(row), **row}) for row in chosen]
 
 
 def _symmetry(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,6 +246,7 @@ COLUMNS = (
     ("", "formation"),
     ("reference", "meV above"),
     ("", "formation"),
+    ("decays to", ""),
     ("found by", ""),
     ("id", ""),
     ("ancestors", ""),
@@ -250,7 +261,8 @@ def table(rows: list[Phase]) -> str:
         energies = (p.above_hull_network, p.formation_network, p.above_hull_reference, p.formation_reference)
         group = f"{p.space_group} ({p.space_group_number})"
         values = [_mev(value) for value in energies]
-        lines.append([p.formula, group, str(p.n_atoms), p.status, *values, p.operator, p.id, ancestors or "-"])
+        found_by = [p.operator, p.id, ancestors or "-"]
+        lines.append([p.formula, group, str(p.n_atoms), p.status, *values, _mixture(p) or "-", *found_by])
     widths = [max(len(line[k]) for line in lines) for k in range(len(COLUMNS))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
@@ -262,7 +274,8 @@ def to_csv(rows: list[Phase]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for p in rows:
-        values = {name: getattr(p, name) for name in names} | {"ancestors": " ".join(p.ancestors)}
+        values = {name: getattr(p, name) for name in names}
+        values |= {"ancestors": " ".join(p.ancestors), "decomposition": _mixture(p)}
         writer.writerow([values[name] for name in names])
     return text.getvalue()
 
@@ -280,6 +293,11 @@ def _ancestors(candidate: Candidate, everyone: dict[str, Candidate]) -> list[str
 def _composition(candidate: Candidate, elements: tuple[int, ...]) -> tuple[float, ...]:
     total = sum(candidate.reduced_counts.values())
     return tuple(-candidate.reduced_counts.get(z, 0) / total for z in elements)
+
+
+def _mixture(phase: Phase) -> str:
+    """ "0.50 Cu3Pd + 0.50 CuPd": fractions of the atoms."""
+    return " + ".join(f"{part:.2f} {formula}" for formula, part in phase.decomposition.items())
 
 
 def _mev(value: float | None) -> str:

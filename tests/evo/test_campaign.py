@@ -80,6 +80,14 @@ def test_what_lies_near_the_hull_is_listed_and_exported(tmp_path):
     for row in (r for r in asked if r["formula"] == "CuPd"):
         mean = (pure["Cu"]["energy_reference"] + pure["Pd"]["energy_reference"]) / 2
         assert row["formation_reference"] == pytest.approx(row["energy_reference"] - mean, abs=1e-9)
+    lowest = {r["formula"]: r["energy_reference"] for r in near if r["status"] == "stable"}
+    for row in asked:  # by what it decays to it is above the hull
+        parts = row["decomposition"]
+        assert bool(parts) == (row["status"] == "metastable" and row["above_hull_reference"] > 0)
+        if parts:
+            mixture = sum(part * lowest[formula] for formula, part in parts.items())
+            assert sum(parts.values()) == pytest.approx(1.0)
+            assert row["energy_reference"] - mixture == pytest.approx(row["above_hull_reference"], abs=1e-9)
     lines = list(csv.DictReader(evo("results", trained, "--within", "150", "--csv").stdout.splitlines()))
     assert [line["id"] for line in lines] == [r["id"] for r in near]
     energies = [float(text) if (text := line["energy_network"]) else None for line in lines]

@@ -27,6 +27,7 @@ def phase(enthalpy):
         formation_reference=0.0,
         above_hull_network=None,
         above_hull_reference=0.0,
+        decomposition={},
         id="a",
         operator="random",
         ancestors=[],
