@@ -19,7 +19,7 @@ ASSESSMENT ?= $(PBE)/assessment
 ASSESS = nice -n 19 $(BIN)/potentials assess $(ASSESSED) --against evo.reference:calculator --set fmax=0.01 --set smax=6e-4 --set max_calls=30 --set noise=0.001 --no-figures \
   --answers $(PBE)/assessment/answers.jsonl --arguments
 
-.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library pbe-gold pbe-assess
+.PHONY: campaign test lint types floors nightly truth wheels speed clean dft dft-packages pbe-labels pbe-library pbe-goals pbe-gold pbe-assess
 
 campaign: .venv/installed  ## the main job: find the Cu-Pd-Ag hull on two ranks
 	$(BIN)/mpirun -n $(RANKS) $(BIN)/evo run $(RUN)
@@ -58,6 +58,9 @@ pbe-library: .venv/installed  ## the library that comes with the package, from t
 	$(BIN)/potentials train $(PBE)/out/library CuPdAg --recipe $(PBE_RECIPE) --data $(PBE)/out/taken.extxyz.xz --at-once $(WORKERS)
 	$(BIN)/potentials refit $(PBE)/out/library --iterations 6 --at-once $(WORKERS)
 	rm -rf $(SHIPPED) && cp -r $(PBE)/out/library $(SHIPPED) && cp $(PBE)/reference.toml $(SHIPPED)
+
+pbe-goals: .venv/developed  ## a library (ASSESSED=LIB) beside what it must reach before it ships
+	$(BIN)/python $(PBE)/goals.py $(ASSESSED)
 
 pbe-gold: .venv/installed  ## DFT labels of the 60 crystals with gold (an hour; resumable)
 	nice -n 19 $(BIN)/evo reference label $(PBE)/gold.extxyz -o $(PBE)/gold-labels.extxyz.xz --settings $(PBE)/reference-gold.toml

@@ -60,15 +60,9 @@ def moduli(stresses: dict[str, Floats]) -> tuple[float, float, float]:
     return GPA_PER_EV_PER_A3 * c11, GPA_PER_EV_PER_A3 * c12, GPA_PER_EV_PER_A3 * c44
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", nargs="?")
-    asked = parser.parse_args()
-    if asked.library is None:
-        write(HERE / "moduli.extxyz", strained(), format="extxyz")
-        return
-    data, library = read_dataset(HERE / "moduli-labels.extxyz.xz"), Library.open(asked.library)
-    print("GPa     C11: networks, DFT   C12            C44            CPU s")
+def compared(library: Library) -> list[tuple[str, list[tuple[float, float, float]], float]]:
+    """Of every lattice that DFT has seen: name, moduli by the networks and by DFT, CPU s."""
+    data, rows = read_dataset(HERE / "moduli-labels.extxyz.xz"), []
     for name in LATTICES:
         mine = [c for c, family in enumerate(data.families) if family.split()[0] == name]
         if len(mine) < 3:
@@ -76,9 +70,22 @@ def main() -> None:
         some = data.select(mine)
         ways = [family.split()[1] for family in some.families]
         said = library.assemble(Stratum.parse(name)).evaluate(some.structures)
-        pairs = [moduli(dict(zip(ways, s, strict=True))) for s in (said.stresses, some.labels.stresses)]
-        text = "  ".join(f"{a:6.1f} {b:6.1f}" for a, b in zip(*pairs, strict=True))
-        print(f"{name:<8}{text}  {some.seconds.sum():8.0f}")
+        both = [moduli(dict(zip(ways, s, strict=True))) for s in (said.stresses, some.labels.stresses)]
+        rows.append((name, both, float(some.seconds.sum())))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", nargs="?")
+    asked = parser.parse_args()
+    if asked.library is None:
+        write(HERE / "moduli.extxyz", strained(), format="extxyz")
+        return
+    print("GPa     C11: networks, DFT   C12            C44            CPU s")
+    for name, both, seconds in compared(Library.open(asked.library)):
+        text = "  ".join(f"{a:6.1f} {b:6.1f}" for a, b in zip(*both, strict=True))
+        print(f"{name:<8}{text}  {seconds:8.0f}")
 
 
 if __name__ == "__main__":

@@ -66,24 +66,26 @@ def elements_by_dft() -> dict[int, float]:
     return lowest
 
 
-def compare(library: Library) -> None:
-    """Print both formation energies of every crystal that DFT has seen, and the largest force that DFT has there."""
+def formations(library: Library) -> list[tuple[str, float, float, float]]:
+    """Of every crystal that DFT has seen: name, formation energy by the networks and by DFT, meV/atom, DFT's largest force."""
     dft = elements_by_dft()
     own = {
         z: relaxed(library.assemble(Stratum((z,))), bulk(chemical_symbols[z], "fcc", a=(4 * v) ** (1 / 3)))[1]
         for z, v in VOLUMES.items()
     }
+    rows = []
     for atoms in read(LABELS, ":"):
         potential = library.assemble(Stratum.of(atoms.numbers.tolist()))
         sides = (
             (float(potential.evaluate(Structures.from_ase([atoms])).energies[0]), own),
             (atoms.get_potential_energy(), dft),
         )
-        formed = [1e3 * (e / len(atoms) - np.mean([of[z] for z in atoms.numbers.tolist()])) for e, of in sides]
-        force = np.abs(atoms.get_forces()).max()
-        print(
-            f"{atoms.info['family'].removeprefix('ordered '):12} {formed[0]:7.1f} {formed[1]:7.1f}   {force:.3f} eV/Å"
+        network, reference = (
+            1e3 * (e / len(atoms) - np.mean([of[z] for z in atoms.numbers.tolist()])) for e, of in sides
         )
+        name = atoms.info["family"].removeprefix("ordered ")
+        rows.append((name, float(network), float(reference), float(np.abs(atoms.get_forces()).max())))
+    return rows
 
 
 def main() -> None:
@@ -95,7 +97,8 @@ def main() -> None:
     if asked.what == "write":
         write(FILE, made(library), format="extxyz")
     else:
-        compare(library)
+        for name, network, dft, force in formations(library):
+            print(f"{name:12} {network:7.1f} {dft:7.1f}   {force:.3f} eV/Å")
 
 
 if __name__ == "__main__":

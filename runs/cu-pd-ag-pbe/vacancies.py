@@ -46,8 +46,9 @@ def crystals(symbol: str, potential: Potential) -> tuple[Atoms, Atoms]:
     return cube, relax(keep, Structures.from_ase([begun]), fmax=1e-3, fixed_cell=True).structures.atoms(0)
 
 
-def by_networks(potential: Potential, cube: Atoms, vacancy: Atoms) -> float:
-    """eV."""
+def by_networks(potential: Potential, symbol: str, vacancy: Atoms) -> float:
+    """eV, of a crystal as DFT has seen it."""
+    cube = bulk(symbol, "fcc", a=float(vacancy.cell.lengths()[0]) / CUBES, cubic=True)
     whole, found = (float(potential.evaluate(Structures.from_ase([a])).energies[0]) for a in (cube, vacancy))
     return found - len(vacancy) / len(cube) * whole
 
@@ -91,8 +92,7 @@ def main() -> None:
             vacancy.info = {"element": symbol, "formation": said, "method": open_reference(section).method}
             known.append(vacancy)
             write(ANSWERS, known, format="extxyz")
-        cube = bulk(symbol, "fcc", a=float(vacancy.cell.lengths()[0]) / CUBES, cubic=True)
-        network = by_networks(potential, cube, vacancy)
+        network = by_networks(potential, symbol, vacancy)
         print(f"{symbol}: networks {network:.3f}, DFT {vacancy.info['formation']:.3f} eV", flush=True)
 
 
