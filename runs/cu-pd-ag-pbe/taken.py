@@ -2,10 +2,10 @@
 
     python runs/cu-pd-ag-pbe/taken.py [--export DIR]
 
-All calculations of rounds 0 to 7 and of campaigns, and of round 8 the crystals without silver, by a mesh of 0.04 1/Å; where a
-crystal has been labelled by 0.026 1/Å as well (silver.py, vibrating.py), that label in place of the other, and strained silver
-by 0.0125 (strained.py). Only the mesh is another, so all of them count as of one method; what a label says of its mesh is kept,
-and a label that took the place of another has the CPU seconds of both.
+All calculations of structures.py, choose.py and campaigns, and of round 8 (vibrating.py) the crystals without silver, by a mesh
+of 0.04 1/Å; where a crystal has been labelled by 0.026 1/Å as well (silver.py, vibrating.py), that label in place of the other,
+moving B2 of round 10 by 0.026 alone, and strained silver by 0.0125 (strained.py). Only the mesh is another, so all of them count
+as of one method; what a label says of its mesh is kept, and a label that took the place of another has the CPU seconds of both.
 --export: CuPdAg.train.extxyz and CuPdAg.test.extxyz in DIR, as benchmarks/pypolymlp_peer.py takes them.
 """
 
