@@ -51,6 +51,7 @@ pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resum
 	nice -n 19 $(BIN)/evo reference label $(PBE)/strained.extxyz -o $(PBE)/strained-labels.extxyz.xz --settings $(PBE)/reference-dense.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/moduli.extxyz -o $(PBE)/moduli-labels.extxyz.xz --settings $(PBE)/reference-dense.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/vibrating.extxyz -o $(PBE)/vibrating-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
+	nice -n 19 $(BIN)/evo reference label $(PBE)/soft.extxyz -o $(PBE)/soft-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
 
 pbe-library: .venv/installed  ## the library that comes with the package, from the labels there are (a quarter of an hour)
 	rm -rf $(PBE)/out/library

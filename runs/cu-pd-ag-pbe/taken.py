@@ -4,8 +4,9 @@
 
 All calculations of structures.py, choose.py and campaigns, and of round 8 (vibrating.py) the crystals without silver, by a mesh
 of 0.04 1/Å; where a crystal has been labelled by 0.026 1/Å as well (silver.py, vibrating.py), that label in place of the other,
-moving B2 of round 10 by 0.026 alone, and strained silver by 0.0125 (strained.py). Only the mesh is another, so all of them count
-as of one method; what a label says of its mesh is kept, and a label that took the place of another has the CPU seconds of both.
+moving B2 of round 10 and of soft.py by 0.026 alone, and strained silver by 0.0125 (strained.py). Only the mesh is another, so
+all of them count as of one method; what a label says of its mesh is kept, and a label that took the place of another has the
+CPU seconds of both.
 What moves about low phases and has a label by the denser mesh counts WEIGHT times: its forces are small, so that fits would not
 care about the few meV/Å that phonons are made of.
 --export: CuPdAg.train.extxyz and CuPdAg.test.extxyz in DIR, as benchmarks/pypolymlp_peer.py takes them.
@@ -24,7 +25,7 @@ from potentials.labelled.identity import read_identities, write_identities
 
 HERE = Path(__file__).resolve().parent
 COARSE = ("labels.extxyz.xz", "searched.extxyz", "vibrating-coarse.extxyz.xz", "long-period-labels.extxyz.xz")
-DENSE = ("vibrating-labels.extxyz.xz", "silver-labels.extxyz.xz", "strained-labels.extxyz.xz")
+DENSE = ("vibrating-labels.extxyz.xz", "soft-labels.extxyz.xz", "silver-labels.extxyz.xz", "strained-labels.extxyz.xz")
 SILVER = 47
 WEIGHT = 10.0  # of crystals that move about low phases, by the denser mesh: as many others each, as strained silver has
 
