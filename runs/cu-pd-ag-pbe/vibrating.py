@@ -62,7 +62,7 @@ def phases(stratum: Stratum, parents: list[str] | None) -> list[tuple[str, Atoms
 
 
 def vibrating(
-    stratum: Stratum, quota: int, turn: int, potential: Potential, parents: list[str] | None, times: int
+    stratum: Stratum, quota: int, turn: int, potential: Potential, parents: list[str] | None, times: int, strain: float
 ) -> list[Atoms]:
     """So many crystals about the phases of a stratum, in turn; in supercells of at least so many cells."""
     rng = np.random.default_rng([SEED, turn, *stratum.numbers])
@@ -73,7 +73,7 @@ def vibrating(
         name, parent = names[n % len(ends)], ends[n % len(ends)]
         factors = [f for f in range(1, LARGEST + 1) if f >= times and 1 < f * len(parent) <= LARGEST]
         cell = random_supercell(rng, parent, int(rng.choice(factors)))
-        atoms = reduce_cell(shaken(rng, cell, STRAIN, log_uniform(rng, *DISPLACEMENTS)))
+        atoms = reduce_cell(shaken(rng, cell, strain, log_uniform(rng, *DISPLACEMENTS)))
         atoms.info = {"family": f"vibrating {name} {turn}-{n}", "kind": "vibrating"}
         made.append(atoms)
     return made
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--strata", metavar="STRATUM=N", nargs="+", default=STRATA, help="how many of each")
     parser.add_argument("--parents", metavar="PHASE", nargs="+", help="only about these")
     parser.add_argument("--times", metavar="N", type=int, default=1, help="supercells of at least so many cells")
+    parser.add_argument("--strain", type=float, default=STRAIN, help="deviation of each of its components")
     parser.add_argument(
         "--long", metavar="COMPOUND", nargs="*", default=["Cu3Pd"], help="of three atoms of one, one of the other"
     )
@@ -161,7 +162,11 @@ def main() -> None:
     if any(a.info.get("round", 0) >= asked.round for a in taken):
         sys.exit(f"{asked.structures} holds round {asked.round} already; the next is --round {asked.round + 1}")
     quotas = {Stratum.parse(name): int(n) for name, n in (text.split("=") for text in asked.strata)}
-    new = [a for s, n in quotas.items() for a in vibrating(s, n, asked.round, potential, asked.parents, asked.times)]
+    new = [
+        a
+        for s, n in quotas.items()
+        for a in vibrating(s, n, asked.round, potential, asked.parents, asked.times, asked.strain)
+    ]
     new = [new[n] for n in np.random.default_rng([SEED, asked.round]).permutation(len(new))]
     long: list[Atoms] = []
     for formula in asked.long:

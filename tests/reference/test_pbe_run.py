@@ -223,3 +223,14 @@ def test_moduli_are_those_of_dft():
         values = [float(word) for word in words[:6]]
         for networks, dft in zip(values[::2], values[1::2], strict=True):
             assert networks == pytest.approx(dft, rel=0.1), name
+
+
+def test_the_library_that_ships_reaches_its_goals():
+    """All but what docs/cu-pd-ag-pbe.md says that it misses; figures beside DFT that is on file."""
+    done = subprocess.run([sys.executable, str(RUN / "goals.py")], capture_output=True, text=True, timeout=250)
+    *lines, told = done.stdout.splitlines()
+    assert len(lines) >= 70, done.stderr
+    missed = {line[:28].strip() for line in lines if line.endswith("MISSED")}
+    assert missed <= {"CuPd forces, all"}
+    assert f"{len(lines) - len(missed)} of {len(lines)} goals are met" in told
+    assert done.returncode == bool(missed)
