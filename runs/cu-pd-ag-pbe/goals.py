@@ -72,7 +72,8 @@ def lattices(library: Library) -> Iterator[Line]:
         a0, wanted = ((4 * v) ** (1 / 3) for v in (found["volume"].network, volume))
         yield Line(f"{name} a0", "Å", a0, wanted, 0.003 * wanted)
         for other, height in DFT["stacking"][name].items():  # the sign must be right
-            yield Line(f"{name} {other}", "meV/atom", found[other].network, height, height)
+            above = found[other].network
+            yield Line(f"{name} {other}", "meV/atom", above, height, max(height, above - height))
 
 
 def ordered(library: Library) -> Iterator[Line]:
