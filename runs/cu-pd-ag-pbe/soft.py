@@ -2,7 +2,7 @@
 
     python runs/cu-pd-ag-pbe/soft.py 0.04 0.026 0.018     # spacings of the mesh, 1/Å; minutes for each
     python runs/cu-pd-ag-pbe/soft.py --library LIB ...    # the library as well
-    python runs/cu-pd-ag-pbe/soft.py --write              # soft.extxyz, to be learned from; then make pbe-labels
+    python runs/cu-pd-ag-pbe/soft.py --write              # soft.extxyz, for taken.py; then make pbe-labels
 
 In the cell of four atoms that holds M, Cu moves along x and Pd along y, neighbours against each other. Their 2 x 2 block of the
 dynamical matrix has two eigenvalues, and the lower one is the difference of numbers a dozen times as large: an error of one per
@@ -28,7 +28,7 @@ from potentials.structures import Floats, Structures
 
 HERE = Path(__file__).resolve().parent
 A = 3.0197  # Å, DFT's minimum
-LEARNED = 0.05  # Å of displacement, of what is learned from
+LABELLED = 0.05  # Å of displacement, of what taken.py takes (the hash of their families holds both out)
 MOVED = ((0, 0), (2, 1))  # an atom and the axis along which it and its image against it move: Cu x, Pd y
 TO_THZ = np.sqrt(units._e / units._amu) * 1e10 / (2 * np.pi * 1e12)  # of the root of eV/Å²/amu
 
@@ -47,11 +47,11 @@ def displaced(which: int, by: float) -> Atoms:
     return atoms
 
 
-def learned() -> list[Atoms]:
+def labelled() -> list[Atoms]:
     """Copper moved, and palladium moved."""
     made = []
     for n, (atom, _) in enumerate(MOVED):
-        atoms = displaced(n, LEARNED)
+        atoms = displaced(n, LABELLED)
         atoms.info = {"family": f"vibrating B2 CuPd at M, {atoms[atom].symbol}", "kind": "vibrating"}
         made.append(atoms)
     return made
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     if asked.write:
-        write(HERE / "soft.extxyz", learned(), format="extxyz")
+        write(HERE / "soft.extxyz", labelled(), format="extxyz")
         return
     if asked.library:
         potential = Library.open(asked.library).assemble(Stratum.parse("CuPd"))
