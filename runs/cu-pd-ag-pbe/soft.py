@@ -12,7 +12,7 @@ cent in each is one of a tenth in the mode. The settings are those of reference.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +57,10 @@ def labelled() -> list[Atoms]:
     return made
 
 
-def modes(forces: Callable[[Atoms], Floats], by: float) -> Floats:
-    """(2,) THz, imaginary ones negative."""
+def modes(forces: Sequence[Floats], by: float) -> Floats:
+    """(2,) THz, imaginary ones negative, of the forces on the two displaced crystals."""
     block, masses = np.zeros((2, 2)), crystal().get_masses()
-    for n in range(2):
-        said = forces(displaced(n, by))
+    for n, said in enumerate(forces):
         for m, (atom, axis) in enumerate(MOVED):
             mass = np.sqrt(masses[atom] * masses[MOVED[n][0]])
             block[m, n] = -(said[atom, axis] - said[atom + 1, axis]) / 2 / by / mass
@@ -79,24 +78,22 @@ def main() -> None:
     if asked.write:
         write(HERE / "soft.extxyz", labelled(), format="extxyz")
         return
+    crystals = [displaced(n, asked.by) for n in range(len(MOVED))]
     if asked.library:
         potential = Library.open(asked.library).assemble(Stratum.parse("CuPd"))
-        found = modes(lambda atoms: potential.evaluate(Structures.from_ase([atoms])).forces, asked.by)
+        found = modes([potential.evaluate(Structures.from_ase([atoms])).forces for atoms in crystals], asked.by)
         print(f"library    {found[0]:6.3f} {found[1]:6.3f} THz")
     options = load_reference(HERE / "reference.toml").options
     for spacing in asked.spacings:
-        engine = open_gpaw({**options, "kspacing": spacing})
-        spent = [0.0]
-
-        def by_dft(atoms: Atoms, engine=engine, spent=spent) -> Floats:
+        engine, forces, spent = open_gpaw({**options, "kspacing": spacing}), [], 0.0
+        for atoms in crystals:
             said = engine.evaluate(atoms)
             if isinstance(said, Failure):
                 raise SystemExit(f"{said}")
-            spent[0] += said.seconds
-            return np.asarray(said.forces)
-
-        found = modes(by_dft, asked.by)
-        print(f"{spacing:<10} {found[0]:6.3f} {found[1]:6.3f} THz, {spent[0]:.0f} CPU s", flush=True)
+            forces.append(said.forces)
+            spent += said.seconds
+        found = modes(forces, asked.by)
+        print(f"{spacing:<10} {found[0]:6.3f} {found[1]:6.3f} THz, {spent:.0f} CPU s", flush=True)
 
 
 if __name__ == "__main__":
