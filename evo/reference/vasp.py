@@ -16,7 +16,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.vasp import Vasp as VaspFiles
 from ase.data import chemical_symbols
 from ase.io import read
 from pydantic import Field, model_validator
@@ -125,6 +124,8 @@ class Vasp:
         attempt, further = rung
         options = self.options
         points = options.mesh(atoms, self.like)
+        from ase.calculators.vasp import Vasp as VaspFiles  # slow to import, and not needed otherwise
+
         files = VaspFiles(
             directory=str(folder),
             xc=options.xc,

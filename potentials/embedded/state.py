@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from potentials.kernels.embedded import LEAST_DENSITY, N_DENSITY, N_PAIR, OF_ELEMENT, OF_PAIR, knots, scale
-from potentials.kernels.neighbours import bonds
 from potentials.stratum import Stratum
 from potentials.structures import Floats, Ints, Structures
 
@@ -214,6 +213,8 @@ class State:
 
 def parts(structures: Structures, layout: Layout) -> Iterator[tuple[slice, Part]]:
     """The crystals in runs of at most about BONDS bonds."""
+    from potentials.kernels.neighbours import bonds  # torch is slow to import, and not needed otherwise
+
     first, second, vectors, failed = bonds(structures, layout.cutoff)
     crystal = np.repeat(np.arange(len(structures)), structures.sizes)
     species = np.searchsorted(layout.species, structures.numbers)
