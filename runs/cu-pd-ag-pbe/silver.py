@@ -1,10 +1,11 @@
-"""Crystals with silver and without symmetry whose labels by 0.04 1/Å may be wrong by some meV/atom: silver.extxyz.
+"""Crystals without symmetry whose labels by 0.04 1/Å may be wrong by some meV/atom: silver.extxyz, palladium.extxyz.
 
-    python runs/cu-pd-ag-pbe/silver.py             # which; make pbe-labels labels them
+    python runs/cu-pd-ag-pbe/silver.py             # which have silver; make pbe-labels labels them
     python runs/cu-pd-ag-pbe/silver.py --meshes    # what labels by 0.04 1/Å have beside those by 0.026
+    python runs/cu-pd-ag-pbe/silver.py --palladium [--meshes]    # the same of palladium itself
 
 Where a crystal is nearly symmetric, a mesh for one without symmetry has few distinct k-points (docs/cu-pd-ag-pbe.md). Taken are
-those at most HIGHEST above the elements, of labels.extxyz.xz and searched.extxyz: silver itself first, whose errors are the
+those at most HIGHEST above the elements, of labels.extxyz.xz and searched.extxyz: the element itself first, whose errors are the
 largest, then held-out crystals, then the lowest.
 """
 
@@ -23,7 +24,7 @@ from potentials.dataset import Dataset, first_in_each_place, read_dataset
 from potentials.structures import Floats
 
 HERE = Path(__file__).resolve().parent
-SILVER = 47
+SILVER, PALLADIUM = 47, 46
 HIGHEST = 0.4  # eV/atom
 
 
@@ -32,13 +33,13 @@ def labelled() -> Dataset:
     return read_dataset(HERE / "labels.extxyz.xz").merge(read_dataset(HERE / "searched.extxyz"))
 
 
-def chosen(data: Dataset) -> list[int]:
+def chosen(data: Dataset, palladium: bool) -> list[int]:
     """In the order in which they are worth a calculation."""
     high = heights(data)
     found = [
         c
         for c, stratum in enumerate(data.strata())
-        if SILVER in stratum.numbers
+        if (stratum.numbers == (PALLADIUM,) if palladium else SILVER in stratum.numbers)
         and high[c] <= HIGHEST
         and len(laue_rotations(data.structures.atoms(c), SYMPREC)) == 2
     ]
@@ -46,9 +47,9 @@ def chosen(data: Dataset) -> list[int]:
     return sorted(found, key=lambda c: (strata[c].order > 1, not held_out[c], high[c]))
 
 
-def compare(data: Dataset, high: Floats) -> None:
+def compare(data: Dataset, high: Floats, name: str) -> None:
     """Print labels by the coarser mesh less those by the denser one, as far as there are both."""
-    dense = read_dataset(HERE / "silver-labels.extxyz.xz")
+    dense = read_dataset(HERE / f"{name}-labels.extxyz.xz")
     first = first_in_each_place(data.followed_by(dense))[len(data) :]
     print(f"{'':28}eV/atom  meV/atom  meV/Å")
     missed = []
@@ -58,7 +59,7 @@ def compare(data: Dataset, high: Floats) -> None:
         force = 1e3 * np.sqrt(np.mean((old.forces - new.forces) ** 2))
         print(f"{dense.families[n]:28}{high[c]:7.2f}{missed[-1]:10.1f}{force:7.1f}")
     pure = np.array([s.order == 1 for s in dense.strata()])
-    for what, mine in (("silver", pure), ("compounds", ~pure)):
+    for what, mine in ((name, pure), ("compounds", ~pure)):
         if mine.any():
             found = np.array(missed)[mine]
             text = f"RMS {np.sqrt(np.mean(found**2)):.1f}, mean {found.mean():.1f} meV/atom"
@@ -68,18 +69,19 @@ def compare(data: Dataset, high: Floats) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--meshes", action="store_true")
+    parser.add_argument("--palladium", action="store_true", help="palladium itself, in place of crystals with silver")
     asked = parser.parse_args()
-    data = labelled()
+    data, name = labelled(), "palladium" if asked.palladium else "silver"
     if asked.meshes:
-        compare(data, heights(data))
+        compare(data, heights(data), name)
         return
-    crystals = []
-    for c in chosen(data):
+    places, crystals = chosen(data, asked.palladium), []
+    for c in places:
         atoms = data.structures.atoms(c)
-        atoms.info = {"family": data.families[c], "kind": "silver"}
+        atoms.info = {"family": data.families[c], "kind": name}
         crystals.append(atoms)
-    write(HERE / "silver.extxyz", crystals, format="extxyz")
-    print(f"{len(crystals)} crystals, {data.is_held_out()[chosen(data)].sum()} of them held out")
+    write(HERE / f"{name}.extxyz", crystals, format="extxyz")
+    print(f"{len(crystals)} crystals, {data.is_held_out()[places].sum()} of them held out")
 
 
 if __name__ == "__main__":
