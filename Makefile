@@ -48,6 +48,7 @@ pbe-labels: .venv/installed  ## DFT labels of the Cu-Pd-Ag library (hours; resum
 	nice -n 19 $(BIN)/evo reference label $(PBE)/long-period.extxyz -o $(PBE)/long-period-labels.extxyz.xz --settings $(PBE)/reference.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/ordered.extxyz -o $(PBE)/ordered-labels.extxyz.xz --settings $(PBE)/reference.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/silver.extxyz -o $(PBE)/silver-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
+	nice -n 19 $(BIN)/evo reference label $(PBE)/palladium.extxyz -o $(PBE)/palladium-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/strained.extxyz -o $(PBE)/strained-labels.extxyz.xz --settings $(PBE)/reference-dense.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/moduli.extxyz -o $(PBE)/moduli-labels.extxyz.xz --settings $(PBE)/reference-dense.toml
 	nice -n 19 $(BIN)/evo reference label $(PBE)/vibrating.extxyz -o $(PBE)/vibrating-labels.extxyz.xz --settings $(PBE)/reference-vibrating.toml

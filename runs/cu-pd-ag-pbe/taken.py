@@ -25,7 +25,7 @@ from potentials.labelled.identity import read_identities, write_identities
 
 HERE = Path(__file__).resolve().parent
 COARSE = ("labels.extxyz.xz", "searched.extxyz", "vibrating-coarse.extxyz.xz", "long-period-labels.extxyz.xz")
-DENSE = ("vibrating-labels.extxyz.xz", "soft-labels.extxyz.xz", "silver-labels.extxyz.xz", "strained-labels.extxyz.xz")
+DENSE = tuple(f"{n}-labels.extxyz.xz" for n in ("vibrating", "soft", "silver", "palladium", "strained"))
 SILVER = 47
 WEIGHT = 100.0  # of crystals that move about low phases, by the denser mesh, as so many others each
 
