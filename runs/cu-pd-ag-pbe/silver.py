@@ -6,7 +6,7 @@
 
 Where a crystal is nearly symmetric, a mesh for one without symmetry has few distinct k-points (docs/cu-pd-ag-pbe.md). Taken are
 those at most HIGHEST above the elements, of labels.extxyz.xz and searched.extxyz: the element itself first, whose errors are the
-largest, then held-out crystals, then the lowest.
+largest, then held-out crystals, then the lowest; of palladium those with one twofold axis or mirror plane, too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def chosen(data: Dataset, palladium: bool) -> list[int]:
         for c, stratum in enumerate(data.strata())
         if (stratum.numbers == (PALLADIUM,) if palladium else SILVER in stratum.numbers)
         and high[c] <= HIGHEST
-        and len(laue_rotations(data.structures.atoms(c), SYMPREC)) == 2
+        and len(laue_rotations(data.structures.atoms(c), SYMPREC)) <= (4 if palladium else 2)
     ]
     held_out, strata = data.is_held_out(), data.strata()
     return sorted(found, key=lambda c: (strata[c].order > 1, not held_out[c], high[c]))
