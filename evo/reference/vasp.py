@@ -121,11 +121,11 @@ class Vasp:
         return no_crystal(atoms, "VASP") or climb(atoms, rungs, self._attempt, self.options, self.like)
 
     def _attempt(self, atoms: Atoms, rung: tuple[int, dict[str, Any]], folder: Path) -> tuple[Label | Failure, float]:
+        from ase.calculators.vasp import Vasp as VaspFiles  # slow to import, and not needed otherwise
+
         attempt, further = rung
         options = self.options
         points = options.mesh(atoms, self.like)
-        from ase.calculators.vasp import Vasp as VaspFiles  # slow to import, and not needed otherwise
-
         files = VaspFiles(
             directory=str(folder),
             xc=options.xc,

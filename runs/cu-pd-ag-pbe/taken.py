@@ -3,7 +3,7 @@
     python runs/cu-pd-ag-pbe/taken.py [--export DIR]
 
 All calculations of structures.py, choose.py and campaigns, and of round 8 (vibrating.py) the crystals without silver, by a mesh
-of 0.04 1/Å; where a crystal has been labelled by 0.026 1/Å as well (silver.py, vibrating.py), that label in place of the other,
+of 0.04 1/Å; where a crystal has been labelled by 0.026 1/Å as well (denser.py, vibrating.py), that label in place of the other,
 moving B2 of round 10 and of soft.py by 0.026 alone, and strained silver by 0.0125 (strained.py). Only the mesh is another, so
 all of them count as of one method; what a label says of its mesh is kept, and a label that took the place of another has the
 CPU seconds of both.

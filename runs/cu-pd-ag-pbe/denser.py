@@ -1,12 +1,12 @@
-"""Crystals without symmetry whose labels by 0.04 1/Å may be wrong by some meV/atom: silver.extxyz, palladium.extxyz.
+"""Crystals of little symmetry whose labels by 0.04 1/Å may be wrong by some meV/atom: silver.extxyz, palladium.extxyz.
 
-    python runs/cu-pd-ag-pbe/silver.py             # which have silver; make pbe-labels labels them
-    python runs/cu-pd-ag-pbe/silver.py --meshes    # what labels by 0.04 1/Å have beside those by 0.026
-    python runs/cu-pd-ag-pbe/silver.py --palladium [--meshes]    # the same of palladium itself
+    python runs/cu-pd-ag-pbe/denser.py silver               # which have silver; make pbe-labels labels them
+    python runs/cu-pd-ag-pbe/denser.py silver --meshes      # what labels by 0.04 1/Å have beside those by 0.026
+    python runs/cu-pd-ag-pbe/denser.py palladium [--meshes] # the same of palladium itself, without compounds
 
 Where a crystal is nearly symmetric, a mesh for one without symmetry has few distinct k-points (docs/cu-pd-ag-pbe.md). Taken are
 those at most HIGHEST above the elements, of labels.extxyz.xz and searched.extxyz: the element itself first, whose errors are the
-largest, then held-out crystals, then the lowest; of palladium those with one twofold axis or mirror plane, too.
+largest, then held-out crystals, then the lowest. Silver's have no symmetry, palladium's at most a twofold axis or a mirror.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from potentials.structures import Floats
 HERE = Path(__file__).resolve().parent
 SILVER, PALLADIUM = 47, 46
 HIGHEST = 0.4  # eV/atom
+OPERATIONS = {"silver": 2, "palladium": 4}  # of a crystal with its inversion, at most
 
 
 def labelled() -> Dataset:
@@ -33,15 +34,15 @@ def labelled() -> Dataset:
     return read_dataset(HERE / "labels.extxyz.xz").merge(read_dataset(HERE / "searched.extxyz"))
 
 
-def chosen(data: Dataset, palladium: bool) -> list[int]:
+def chosen(data: Dataset, name: str) -> list[int]:
     """In the order in which they are worth a calculation."""
-    high = heights(data)
+    high, palladium = heights(data), name == "palladium"
     found = [
         c
         for c, stratum in enumerate(data.strata())
         if (stratum.numbers == (PALLADIUM,) if palladium else SILVER in stratum.numbers)
         and high[c] <= HIGHEST
-        and len(laue_rotations(data.structures.atoms(c), SYMPREC)) <= (4 if palladium else 2)
+        and len(laue_rotations(data.structures.atoms(c), SYMPREC)) <= OPERATIONS[name]
     ]
     held_out, strata = data.is_held_out(), data.strata()
     return sorted(found, key=lambda c: (strata[c].order > 1, not held_out[c], high[c]))
@@ -68,14 +69,14 @@ def compare(data: Dataset, high: Floats, name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(OPERATIONS))
     parser.add_argument("--meshes", action="store_true")
-    parser.add_argument("--palladium", action="store_true", help="palladium itself, in place of crystals with silver")
     asked = parser.parse_args()
-    data, name = labelled(), "palladium" if asked.palladium else "silver"
+    data, name = labelled(), asked.name
     if asked.meshes:
         compare(data, heights(data), name)
         return
-    places, crystals = chosen(data, asked.palladium), []
+    places, crystals = chosen(data, name), []
     for c in places:
         atoms = data.structures.atoms(c)
         atoms.info = {"family": data.families[c], "kind": name}
